@@ -1,0 +1,2 @@
+//! The `pogu` command.
+fn main() {}
