@@ -1,1 +1,112 @@
-//! pogu-port
+//! The completion port: one contract, several drivers.
+//!
+//! A [`Port`] completes operations on sockets, and values posted from any thread, to *owners*: tokens that its user
+//! chooses. One thread dispatches one port. What runs below is chosen at run time ([`Selection`]): `uring` (Linux
+//! io_uring) or `readiness` (epoll, kqueue).
+//!
+//! ```no_run
+//! use pogu_port::{BoundListener, Completion, ListenOptions, Owner, PortConfig, PortSeed, Selection, StreamOptions};
+//!
+//! let selection = Selection::choose(Default::default())?;
+//! let mut port = PortSeed::<()>::open(&selection, &PortConfig::default())?.start()?;
+//! let listener = BoundListener::bind("127.0.0.1:7777".parse()?, &ListenOptions::default())?;
+//! port.operations().listen(Owner(0), listener).map_err(|refused| refused.error)?;
+//! loop {
+//!     port.dispatch(None, |operations, completion| match completion {
+//!         Completion::Accepted { stream, .. } => {
+//!             if let Ok(connection) = operations.adopt(Owner(1), stream, &StreamOptions::default()) {
+//!                 let _ = operations.receive(connection);
+//!             }
+//!         }
+//!         Completion::Received { connection, bytes, .. } => println!("{connection:?}: {} bytes", bytes.len()),
+//!         Completion::PeerFinished { connection, .. } => drop(operations.close(connection)),
+//!         _ => {}
+//!     })?;
+//! }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # The contract
+//!
+//! Every driver keeps it; whoever stands on a port may rely on it and on nothing else.
+//!
+//! **a. One terminal completion.** Every submitted operation gets exactly one terminal completion; `receive` and `listen`
+//! may have others before it. The table at [`Completion`] says which is which. Operations still open when a connection
+//! ends get theirs before its `Closed`.
+//!
+//! **b. Never inside a submit call.** All completions come out of [`Port::dispatch`]. The callback may submit, on any
+//! connection, while it reads the lent bytes.
+//!
+//! **c. Hands off after submit.** An operation in flight *owns* what the kernel may touch: the gather of a send, the
+//! address of a connect, the buffer of a receive, the descriptor. No call takes it back early.
+//!
+//! **d. Nothing after `Closed`.** (Or after `Detached`, or `ListenerClosed`.) A completion that the kernel delivers late is
+//! recognised by its generation, counted, and what it carries (a descriptor, a provided buffer) is returned.
+//!
+//! **e. In order.** Bytes of one connection arrive and leave in order. At most one send per connection is in flight; a
+//! send that the system takes in part is continued by the driver.
+//!
+//! **f. Cancelling is a request.** A cancelled receive may still deliver bytes; they are kept, not lost. Only the completion
+//! retires an operation. Cancels are never lost for want of queue space.
+//!
+//! **g. Dropping drains.** Dropping a port cancels everything and waits until nothing is in flight, then frees. If that takes
+//! longer than [`PortConfig::drain_timeout`], what is still in flight is leaked and reported, never freed early.
+//!
+//! **h. Fair.** Bytes per connection and turn and accepts per listener and turn are bounded; the rest waits for the next
+//! turn, and a turn that left something over does not sleep.
+//!
+//! **i. A listener survives.** EMFILE, ENFILE, ENOBUFS, ENOMEM: it pauses ([`PortConfig::accept_pause`]), reports
+//! `AcceptPaused` once per pause, and tries again; if the shortage of descriptors lasts, a spare descriptor is used to tell
+//! one waiting client per try. ECONNABORTED and resets in the backlog are counted and skipped. It never spins.
+//!
+//! **j. Connections move.** `accept` gives a [`Detached`] stream: owned, `Send`, closed on drop. `adopt` takes it into any
+//! port; `detach` gives a live connection back with the bytes of both directions that had not gone their way.
+//!
+//! **k. The end of the peer's stream is a completion of its own,** [`Completion::PeerFinished`]; what follows is the
+//! owner's policy.
+//!
+//! # What is lent, what is kept
+//!
+//! [`Completion::Received`] lends a mutable slice of the port's own buffer for the length of the callback; the buffer goes
+//! back when the callback returns or unwinds. An idle connection costs no buffer. What the receiver does not consume
+//! ([`Lent::keep_from`]) is copied to one place per connection and delivered first later; while it is there, nothing more is
+//! received for that connection than what was already on its way, so that it is bounded by what one turn may bring.
+//!
+//! # Platforms
+//!
+//! `uring` needs Linux 6.1 or newer and is refused by many container runtimes; `readiness` runs on every Unix.
+
+#[cfg(not(unix))]
+compile_error!("pogu-port has drivers for Unix systems only so far");
+
+mod clock;
+mod completion;
+mod counters;
+mod driver;
+mod error;
+mod exhaustion;
+mod gather;
+mod identity;
+mod options;
+mod port;
+mod post;
+#[cfg(unix)]
+mod readiness;
+mod selection;
+mod slots;
+mod stream;
+#[cfg(target_os = "linux")]
+mod uring;
+
+pub use clock::{Clock, Time};
+pub use completion::{Completion, Lent, Turn};
+pub use counters::Counters;
+pub use driver::Operations;
+pub use error::{Operation, OsError, OsErrorClass, PostError, Refused, SubmitError};
+pub use gather::{Gather, Segment};
+pub use identity::{ConnectionId, ListenerId, Owner};
+pub use options::{DriverChoice, ListenOptions, PortConfig, StreamOptions};
+pub use port::{Port, PortSeed};
+pub use post::Poster;
+pub use selection::{DriverKind, OpenError, Selection, Unavailable};
+pub use stream::{BoundListener, Detached};

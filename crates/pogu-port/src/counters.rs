@@ -1,0 +1,37 @@
+//! What a port counts: nothing that it does is invisible.
+
+/// Totals since the port was opened.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
+pub struct Counters {
+    /// Turns of `dispatch`.
+    pub turns: u64,
+    /// System calls that waited for or submitted operations.
+    pub waits: u64,
+    /// Connections accepted.
+    pub accepted: u64,
+    /// Accepts that failed: the peer had gone, or the system ran out of something.
+    pub accept_failures: u64,
+    /// Times that a listener began to pause.
+    pub accept_pauses: u64,
+    /// Clients that were accepted and reset at once because the shortage of descriptors lasted.
+    pub accept_sheds: u64,
+    /// Bytes received.
+    pub received_bytes: u64,
+    /// Bytes sent.
+    pub sent_bytes: u64,
+    /// Sends that the system took only in part, and that the driver continued.
+    pub short_sends: u64,
+    /// Times that a receive waited because all buffers were in use.
+    pub buffer_starvations: u64,
+    /// Multishot receives that the kernel ended and the driver armed again.
+    pub receive_rearms: u64,
+    /// Bytes that a receiver did not consume and the port kept.
+    pub kept_bytes: u64,
+    /// Late completions of operations whose owner had gone. What they carried has been returned.
+    pub late_completions: u64,
+    /// Descriptors carried by late completions, closed.
+    pub late_descriptors: u64,
+    /// Completion-queue overflows noticed (io_uring only).
+    pub completion_overflows: u64,
+}

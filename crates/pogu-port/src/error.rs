@@ -1,0 +1,184 @@
+//! What the port can fail with. Every error names the operation and the operating system's own reason.
+
+use std::fmt;
+use std::io;
+
+/// The operation that an [`OsError`] happened in.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
+pub enum Operation {
+    /// Setting up a port: ring, poller, buffers, wake-up.
+    OpenPort,
+    /// Waiting for completions.
+    Dispatch,
+    /// Creating a socket.
+    OpenSocket,
+    /// Setting a socket option.
+    SetOption,
+    /// Giving a listener its address.
+    Bind,
+    /// Starting to listen.
+    Listen,
+    /// Taking a connection from a listener's backlog.
+    Accept,
+    /// Taking a stream into a port.
+    Adopt,
+    /// Connecting to a peer.
+    Connect,
+    /// Receiving.
+    Receive,
+    /// Sending.
+    Send,
+}
+
+impl fmt::Display for Operation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Operation::OpenPort => "opening the port",
+            Operation::Dispatch => "waiting for completions",
+            Operation::OpenSocket => "opening a socket",
+            Operation::SetOption => "setting a socket option",
+            Operation::Bind => "binding the address",
+            Operation::Listen => "listening",
+            Operation::Accept => "accepting",
+            Operation::Adopt => "adopting a stream",
+            Operation::Connect => "connecting",
+            Operation::Receive => "receiving",
+            Operation::Send => "sending",
+        })
+    }
+}
+
+/// What an operating system's error means for a connection.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
+pub enum OsErrorClass {
+    /// The peer reset the connection, or the path to it did (ECONNRESET, EPIPE, ECONNABORTED, ETIMEDOUT, ...).
+    Reset,
+    /// Nobody listens there, or the peer cannot be reached (ECONNREFUSED, EHOSTUNREACH, ENETUNREACH).
+    Unreachable,
+    /// This machine or process ran out of something: descriptors, memory, buffers, ports.
+    Exhausted,
+    /// The operation was cancelled by its submitter.
+    Cancelled,
+    /// Anything else.
+    Other,
+}
+
+/// A failed system call or operation: which, and the operating system's code.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct OsError {
+    operation: Operation,
+    code: i32,
+}
+
+impl OsError {
+    /// An error with the operating system's `code` (`errno` on Unix, `GetLastError` on Windows).
+    pub const fn from_code(operation: Operation, code: i32) -> OsError {
+        OsError { operation, code }
+    }
+
+    /// Keeps the code of `error`, or 0 if it did not come from the operating system.
+    pub fn from_io(operation: Operation, error: &io::Error) -> OsError {
+        OsError { operation, code: error.raw_os_error().unwrap_or(0) }
+    }
+
+    /// The operation that failed.
+    pub const fn operation(&self) -> Operation {
+        self.operation
+    }
+
+    /// The operating system's code.
+    pub const fn code(&self) -> i32 {
+        self.code
+    }
+
+    /// What it means for a connection.
+    pub fn class(&self) -> OsErrorClass {
+        use io::ErrorKind as Kind;
+        if is_exhaustion(self.code) {
+            return OsErrorClass::Exhausted;
+        }
+        match io::Error::from_raw_os_error(self.code).kind() {
+            Kind::ConnectionReset
+            | Kind::ConnectionAborted
+            | Kind::BrokenPipe
+            | Kind::TimedOut
+            | Kind::NotConnected => OsErrorClass::Reset,
+            Kind::ConnectionRefused | Kind::HostUnreachable | Kind::NetworkUnreachable => OsErrorClass::Unreachable,
+            Kind::OutOfMemory | Kind::AddrNotAvailable => OsErrorClass::Exhausted,
+            _ if is_cancelled(self.code) => OsErrorClass::Cancelled,
+            _ => OsErrorClass::Other,
+        }
+    }
+}
+
+#[cfg(unix)]
+fn is_exhaustion(code: i32) -> bool {
+    use rustix::io::Errno;
+    [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM].iter().any(|errno| errno.raw_os_error() == code)
+}
+
+#[cfg(unix)]
+fn is_cancelled(code: i32) -> bool {
+    code == rustix::io::Errno::CANCELED.raw_os_error()
+}
+
+#[cfg(not(unix))]
+fn is_exhaustion(_code: i32) -> bool {
+    false
+}
+
+#[cfg(not(unix))]
+fn is_cancelled(_code: i32) -> bool {
+    false
+}
+
+impl fmt::Display for OsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} failed: {}", self.operation, io::Error::from_raw_os_error(self.code))
+    }
+}
+
+impl std::error::Error for OsError {}
+
+/// Why a submit call was refused. Nothing was started.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SubmitError {
+    /// The name is stale: what it named has ended or is ending.
+    #[error("the name is stale: what it named has ended or is ending")]
+    Gone,
+    /// A send of this connection is still in flight; wait for its `Sent`.
+    #[error("a send of this connection is still in flight")]
+    SendInFlight,
+    /// The port holds as many connections and listeners as it was configured for.
+    #[error("the port is full: {maximum} connections and listeners")]
+    Full {
+        /// The configured maximum.
+        maximum: u32,
+    },
+    /// The operating system refused.
+    #[error(transparent)]
+    Os(#[from] OsError),
+}
+
+/// A refused submit call that gives back what it was given.
+#[derive(Debug)]
+pub struct Refused<T> {
+    /// Why.
+    pub error: SubmitError,
+    /// What was handed in, untouched.
+    pub returned: T,
+}
+
+/// Why a value could not be posted. It is given back.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum PostError<V> {
+    /// The inbox of the port is full.
+    #[error("the inbox of the port is full")]
+    Full(V),
+    /// The port has gone.
+    #[error("the port has gone")]
+    Closed(V),
+}

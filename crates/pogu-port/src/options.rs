@@ -1,0 +1,113 @@
+//! Configuration of ports, listeners and streams. Every limit says what it bounds and what happens when it is hit.
+
+use std::time::Duration;
+
+use crate::clock::Clock;
+
+/// Which driver to use.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum DriverChoice {
+    /// The best one that this system allows; [`Selection::reason`](crate::Selection::reason) says why a better one
+    /// was refused.
+    #[default]
+    Auto,
+    /// io_uring, or an error.
+    Uring,
+    /// Readiness (epoll, kqueue), or an error.
+    Readiness,
+}
+
+/// Configuration of one port.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct PortConfig {
+    /// Where the port takes its time from. Ports whose times are compared share one clock.
+    pub clock: Clock,
+    /// Connections and listeners that the port can hold. At the bound `adopt`, `connect` and `listen` fail with
+    /// [`SubmitError::Full`](crate::SubmitError::Full). Default 1,000,000: more than a process has descriptors for;
+    /// a slot costs memory only once it has been used.
+    pub connections_max: u32,
+    /// Values that [`Poster::post`](crate::Poster::post) may queue; one more fails with
+    /// [`PostError::Full`](crate::PostError::Full). Default 16,384: what a worker handles in some tens of
+    /// milliseconds.
+    pub posts_max: usize,
+    /// Receive buffers of the port, a power of two, at most 32,768. When all are in use, connections are parked and
+    /// continue in order as buffers come back. Default 4,096 (one for each of that many simultaneously ready
+    /// connections).
+    pub receive_buffers: u16,
+    /// Bytes of one receive buffer, and so the longest piece that one `Received` lends. Default 2,048: most game
+    /// packets; larger frames arrive in several pieces.
+    pub receive_buffer_bytes: u32,
+    /// Bytes that one connection may receive in one turn; the rest waits for the next turn, so that an always-ready
+    /// peer cannot starve the others. Default 64 KiB.
+    pub receive_bytes_per_turn_max: usize,
+    /// Connections that one listener hands out in one turn. Default 64.
+    pub accepts_per_turn_max: usize,
+    /// How long a listener pauses after the system ran out of descriptors or memory before it tries again.
+    /// Default 50 ms: twenty tries a second cost nothing and a client hardly notices.
+    pub accept_pause: Duration,
+    /// Entries of the submission queue (io_uring only). More operations than that in one turn are submitted in
+    /// several steps; none is lost. Default 1,024.
+    pub submission_entries: u32,
+    /// Entries of the completion queue (io_uring only); when it overflows, the kernel keeps completions aside but
+    /// ends multishot operations, which are then armed again. Default 16,384.
+    pub completion_entries: u32,
+    /// How long dropping the port waits for operations in flight before it gives up and leaks them. Default 5 s.
+    pub drain_timeout: Duration,
+}
+
+impl Default for PortConfig {
+    fn default() -> PortConfig {
+        PortConfig {
+            clock: Clock::monotonic(),
+            connections_max: 1_000_000,
+            posts_max: 16_384,
+            receive_buffers: 4_096,
+            receive_buffer_bytes: 2_048,
+            receive_bytes_per_turn_max: 64 * 1024,
+            accepts_per_turn_max: 64,
+            accept_pause: Duration::from_millis(50),
+            submission_entries: 1_024,
+            completion_entries: 16_384,
+            drain_timeout: Duration::from_secs(5),
+        }
+    }
+}
+
+/// Options of a listener.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ListenOptions {
+    /// Handshakes that the system keeps waiting for an accept (the kernel clamps it to `net.core.somaxconn`); further
+    /// clients retry their handshake, which costs them a second. Default 4,096: a login storm fits.
+    pub backlog: u32,
+    /// Whether the address may be bound while connections of an earlier process are still in TIME_WAIT
+    /// (`SO_REUSEADDR`). Default true. A second listener on the same address is refused all the same.
+    pub reuse_address: bool,
+}
+
+impl Default for ListenOptions {
+    fn default() -> ListenOptions {
+        ListenOptions { backlog: 4096, reuse_address: true }
+    }
+}
+
+/// Options of a connected stream, applied when it is adopted or opened.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct StreamOptions {
+    /// Sends small segments at once (`TCP_NODELAY`). Default true: the engine above coalesces by itself.
+    pub nodelay: bool,
+    /// `SO_LINGER`: how the system's own close behaves. `None` (default) closes in the background; `Some(0)` resets.
+    pub linger: Option<Duration>,
+    /// Bytes of the kernel's send buffer (`SO_SNDBUF`); `None` (default) leaves it to the system.
+    pub send_buffer_bytes: Option<u32>,
+    /// Bytes of the kernel's receive buffer (`SO_RCVBUF`); `None` (default) leaves it to the system.
+    pub receive_buffer_bytes: Option<u32>,
+}
+
+impl Default for StreamOptions {
+    fn default() -> StreamOptions {
+        StreamOptions { nodelay: true, linger: None, send_buffer_bytes: None, receive_buffer_bytes: None }
+    }
+}

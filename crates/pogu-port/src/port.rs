@@ -1,0 +1,196 @@
+//! The port itself: a driver, an inbox, a turn.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use crate::clock::Time;
+use crate::completion::{Completion, Turn};
+use crate::counters::Counters;
+use crate::driver::{Driver, Operations};
+use crate::error::OsError;
+use crate::options::PortConfig;
+use crate::post::{Inbox, Poster, Wake};
+use crate::selection::{DriverKind, OpenError, Selection};
+
+/// A port that has its resources but no thread yet. `Send`: open it anywhere, [`start`](PortSeed::start) it on the thread
+/// that will dispatch.
+pub struct PortSeed<M> {
+    driver: DriverSeed,
+    inbox: Arc<Inbox<M>>,
+}
+
+enum DriverSeed {
+    #[cfg(target_os = "linux")]
+    Uring(crate::uring::Seed),
+    #[cfg(unix)]
+    Readiness(crate::readiness::Seed),
+}
+
+impl DriverSeed {
+    fn waker(&self) -> Arc<dyn Wake> {
+        match self {
+            #[cfg(target_os = "linux")]
+            DriverSeed::Uring(seed) => seed.waker(),
+            #[cfg(unix)]
+            DriverSeed::Readiness(seed) => seed.waker(),
+        }
+    }
+
+    fn start<M>(self) -> Result<Box<dyn Driver<M>>, OsError> {
+        match self {
+            #[cfg(target_os = "linux")]
+            DriverSeed::Uring(seed) => Ok(Box::new(seed.start()?)),
+            #[cfg(unix)]
+            DriverSeed::Readiness(seed) => Ok(Box::new(seed.start()?)),
+        }
+    }
+}
+
+impl<M: Send> PortSeed<M> {
+    /// Reserves what a port needs from the system: ring or poller, buffers, wake-up.
+    ///
+    /// # Errors
+    /// A configuration value that makes no sense, or the system's refusal.
+    pub fn open(selection: &Selection, config: &PortConfig) -> Result<PortSeed<M>, OpenError> {
+        config.validate()?;
+        let driver = match (selection.kind(), selection) {
+            #[cfg(target_os = "linux")]
+            (DriverKind::Uring, Selection { features: Some(features), .. }) => {
+                DriverSeed::Uring(crate::uring::Seed::open(config, *features)?)
+            }
+            _ => DriverSeed::Readiness(crate::readiness::Seed::open(config)?),
+        };
+        let inbox = Inbox::new(config.posts_max, driver.waker());
+        Ok(PortSeed { driver, inbox })
+    }
+
+    /// A handle that posts to this port from any thread. Values posted before the start wait.
+    pub fn poster(&self) -> Poster<M> {
+        Poster::new(Arc::clone(&self.inbox))
+    }
+
+    /// Binds the port to the calling thread.
+    ///
+    /// # Errors
+    /// The system refused to enable the ring.
+    pub fn start(self) -> Result<Port<M>, OsError> {
+        let driver = self.driver.start()?;
+        Ok(Port { driver, inbox: self.inbox, not_send: PhantomData })
+    }
+}
+
+impl<M> fmt::Debug for PortSeed<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PortSeed").finish_non_exhaustive()
+    }
+}
+
+/// A completion port: connections, listeners and posted values whose completions one thread dispatches.
+///
+/// Dropping it closes everything and waits until nothing is in flight (see the contract, g).
+pub struct Port<M> {
+    driver: Box<dyn Driver<M>>,
+    inbox: Arc<Inbox<M>>,
+    /// A ring belongs to the thread that enabled it.
+    not_send: PhantomData<*const ()>,
+}
+
+impl<M> Port<M> {
+    /// One turn: submits what is queued, waits until something happens or `until` is reached (`None`: without an end; a time
+    /// that has passed: not at all), and hands every completion to `callback`, which may submit through the
+    /// [`Operations`] that it is given.
+    ///
+    /// # Errors
+    /// The port itself failed (the system refused the wait for a reason that is not transient). Connections may still be
+    /// dropped with the port; dispatching again makes sense only to try once more.
+    pub fn dispatch(
+        &mut self,
+        until: Option<Time>,
+        mut callback: impl FnMut(&mut Operations<'_>, Completion<'_, M>),
+    ) -> Result<Turn, OsError> {
+        let inbox = &self.inbox;
+        let result = self.driver.turn(until, &|| inbox.park(), &mut callback);
+        self.inbox.unpark();
+        let completions = result?;
+        let posts = self.deliver_posts(&mut callback);
+        Ok(Turn { completions: completions + posts, posts })
+    }
+
+    /// Delivers what was in the inbox when it began; what is posted meanwhile waits for the next turn.
+    fn deliver_posts(&mut self, callback: &mut impl FnMut(&mut Operations<'_>, Completion<'_, M>)) -> usize {
+        let waiting = self.inbox.len();
+        let mut operations = Operations::new(self.driver.submit());
+        for delivered in 0..waiting {
+            let Some((owner, value)) = self.inbox.pop() else { return delivered };
+            callback(&mut operations, Completion::Posted { owner, value });
+        }
+        waiting
+    }
+
+    /// The submitting half, outside of a dispatch.
+    pub fn operations(&mut self) -> Operations<'_> {
+        Operations::new(self.driver.submit())
+    }
+
+    /// A handle that posts to this port from any thread.
+    pub fn poster(&self) -> Poster<M> {
+        Poster::new(Arc::clone(&self.inbox))
+    }
+
+    /// The time of the last turn, read once after its wait.
+    pub fn now(&mut self) -> Time {
+        self.driver.submit().now()
+    }
+
+    /// Totals of the port.
+    pub fn counters(&mut self) -> Counters {
+        self.driver.submit().counters()
+    }
+
+    /// Posts that found the inbox full.
+    pub fn refused_posts(&self) -> u64 {
+        self.inbox.refused()
+    }
+}
+
+impl<M> Drop for Port<M> {
+    fn drop(&mut self) {
+        self.inbox.close();
+    }
+}
+
+impl<M> fmt::Debug for Port<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Port").field("posts_waiting", &self.inbox.len()).finish_non_exhaustive()
+    }
+}
+
+impl PortConfig {
+    fn validate(&self) -> Result<(), OpenError> {
+        let checks = [
+            ("connections_max", self.connections_max as usize, 1, u32::MAX as usize - 1, "1 or more"),
+            ("posts_max", self.posts_max, 1, usize::MAX, "1 or more"),
+            ("receive_buffers", usize::from(self.receive_buffers), 1, 32_768, "a power of two from 1 to 32,768"),
+            ("receive_buffer_bytes", self.receive_buffer_bytes as usize, 64, 1 << 24, "64 to 16,777,216"),
+            ("receive_bytes_per_turn_max", self.receive_bytes_per_turn_max, 1, usize::MAX, "1 or more"),
+            ("accepts_per_turn_max", self.accepts_per_turn_max, 1, 4_096, "1 to 4,096"),
+            ("submission_entries", self.submission_entries as usize, 1, 32_768, "1 to 32,768"),
+            ("completion_entries", self.completion_entries as usize, 2, 65_536, "2 to 65,536"),
+        ];
+        for (field, value, least, most, allowed) in checks {
+            if value < least || value > most {
+                return Err(OpenError::Configuration { field, value: value.to_string(), allowed });
+            }
+        }
+        if !self.receive_buffers.is_power_of_two() {
+            let value = self.receive_buffers.to_string();
+            return Err(OpenError::Configuration {
+                field: "receive_buffers",
+                value,
+                allowed: "a power of two from 1 to 32,768",
+            });
+        }
+        Ok(())
+    }
+}

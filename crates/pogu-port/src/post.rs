@@ -1,0 +1,134 @@
+//! The inbox of a port: values from any thread, bounded, waking the port only if it sleeps.
+//!
+//! A poster pushes first and looks at `parked` second; the port sets `parked` first and looks at the queue second.
+//! With a sequentially consistent fence between the two steps on both sides, at least one of them sees the other
+//! (Dekker), so no value waits beside a sleeping port:
+//!
+//! ```text
+//!   poster:  push(value)   fence   parked.swap(false)? -> wake
+//!   port:    parked = true fence   queue empty?        -> sleep
+//! ```
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
+
+use crossbeam_queue::ArrayQueue;
+
+use crate::error::PostError;
+use crate::identity::Owner;
+
+/// Ends the wait of a port from another thread. Supplied by the driver.
+pub(crate) trait Wake: Send + Sync {
+    /// Makes the current or the next wait of the port return at once.
+    fn wake(&self);
+}
+
+pub(crate) struct Inbox<M> {
+    queue: ArrayQueue<(Owner, M)>,
+    /// True exactly while the port is, or is about to be, in a wait that only a wake ends.
+    parked: AtomicBool,
+    closed: AtomicBool,
+    refused: AtomicU64,
+    waker: Arc<dyn Wake>,
+}
+
+impl<M> Inbox<M> {
+    pub(crate) fn new(posts_max: usize, waker: Arc<dyn Wake>) -> Arc<Inbox<M>> {
+        Arc::new(Inbox {
+            queue: ArrayQueue::new(posts_max.max(1)),
+            parked: AtomicBool::new(false),
+            closed: AtomicBool::new(false),
+            refused: AtomicU64::new(0),
+            waker,
+        })
+    }
+
+    /// Says that the port is about to wait. False if there is something in the queue: then it must not.
+    pub(crate) fn park(&self) -> bool {
+        self.parked.store(true, Ordering::SeqCst);
+        fence(Ordering::SeqCst);
+        if self.queue.is_empty() {
+            return true;
+        }
+        self.unpark();
+        false
+    }
+
+    /// Says that the port is awake.
+    pub(crate) fn unpark(&self) {
+        self.parked.store(false, Ordering::SeqCst);
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.queue.len()
+    }
+
+    pub(crate) fn pop(&self) -> Option<(Owner, M)> {
+        self.queue.pop()
+    }
+
+    /// Posts that found the inbox full or closed.
+    pub(crate) fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
+    }
+
+    /// No more values come in; what is still queued is dropped.
+    pub(crate) fn close(&self) {
+        self.closed.store(true, Ordering::SeqCst);
+        while self.queue.pop().is_some() {}
+    }
+
+    fn post(&self, owner: Owner, value: M) -> Result<(), PostError<M>> {
+        if self.closed.load(Ordering::SeqCst) {
+            self.refused.fetch_add(1, Ordering::Relaxed);
+            return Err(PostError::Closed(value));
+        }
+        if let Err((_, value)) = self.queue.push((owner, value)) {
+            self.refused.fetch_add(1, Ordering::Relaxed);
+            return Err(PostError::Full(value));
+        }
+        fence(Ordering::SeqCst);
+        if self.parked.load(Ordering::Relaxed) && self.parked.swap(false, Ordering::SeqCst) {
+            self.waker.wake();
+        }
+        Ok(())
+    }
+}
+
+/// Posts values to the owners of a port, from any thread. Never blocks.
+pub struct Poster<M> {
+    inbox: Arc<Inbox<M>>,
+}
+
+impl<M> Poster<M> {
+    pub(crate) fn new(inbox: Arc<Inbox<M>>) -> Poster<M> {
+        Poster { inbox }
+    }
+
+    /// Queues `value` for `owner`; the port delivers it as `Posted`. Values of one thread arrive in order.
+    ///
+    /// # Errors
+    /// [`PostError::Full`] if the inbox holds as many values as it may, [`PostError::Closed`] if the port has gone;
+    /// the value comes back in both cases. A value that was queued when the port was dropped is dropped with it.
+    pub fn post(&self, owner: Owner, value: M) -> Result<(), PostError<M>> {
+        self.inbox.post(owner, value)
+    }
+
+    /// Values that wait in the inbox.
+    pub fn waiting(&self) -> usize {
+        self.inbox.len()
+    }
+}
+
+impl<M> Clone for Poster<M> {
+    fn clone(&self) -> Poster<M> {
+        Poster { inbox: Arc::clone(&self.inbox) }
+    }
+}
+
+impl<M> fmt::Debug for Poster<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Poster").field("waiting", &self.waiting()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,118 @@
+//! Which driver runs, and why. Decided at run time, once; the reason is kept for the start-up line and the metrics.
+
+use std::fmt;
+
+use crate::error::OsError;
+use crate::options::DriverChoice;
+
+/// The drivers.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
+pub enum DriverKind {
+    /// Linux io_uring: true completions.
+    Uring,
+    /// epoll or kqueue: completions made from readiness.
+    Readiness,
+}
+
+impl fmt::Display for DriverKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            DriverKind::Uring => "uring",
+            DriverKind::Readiness => "readiness",
+        })
+    }
+}
+
+/// A driver that was asked for cannot run here.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("the {driver} driver cannot run here: {reason}")]
+pub struct Unavailable {
+    /// Which.
+    pub driver: DriverKind,
+    /// Why: the refused step and the system's words.
+    pub reason: String,
+}
+
+/// Why a port could not be opened.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// The driver that was asked for cannot run here.
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
+    /// A value of the configuration makes no sense; names the field, what came, and what is allowed.
+    #[error("{field} is {value}, allowed is {allowed}")]
+    Configuration {
+        /// The field of [`PortConfig`](crate::PortConfig).
+        field: &'static str,
+        /// What it was.
+        value: String,
+        /// What it may be.
+        allowed: &'static str,
+    },
+    /// The system refused a resource.
+    #[error(transparent)]
+    Os(#[from] OsError),
+}
+
+/// A chosen driver. Ports opened with the same selection use the same operation forms.
+#[derive(Clone, Debug)]
+pub struct Selection {
+    kind: DriverKind,
+    reason: String,
+    #[cfg(target_os = "linux")]
+    pub(crate) features: Option<crate::uring::Features>,
+}
+
+impl Selection {
+    /// Probes the system and chooses.
+    ///
+    /// # Errors
+    /// [`Unavailable`] if a driver was asked for by name and cannot run; `Auto` finds one on every supported system.
+    pub fn choose(choice: DriverChoice) -> Result<Selection, Unavailable> {
+        match choice {
+            DriverChoice::Readiness => Ok(Selection::readiness("asked for".to_owned())),
+            DriverChoice::Uring => Selection::uring("asked for"),
+            DriverChoice::Auto => match Selection::uring("best available") {
+                Ok(selection) => Ok(selection),
+                Err(unavailable) => Ok(Selection::readiness(unavailable.to_string())),
+            },
+        }
+    }
+
+    /// The driver.
+    pub fn kind(&self) -> DriverKind {
+        self.kind
+    }
+
+    /// Why this one, including the operation forms that were refused: one line for people.
+    pub fn reason(&self) -> &str {
+        &self.reason
+    }
+
+    fn readiness(reason: String) -> Selection {
+        Selection {
+            kind: DriverKind::Readiness,
+            reason,
+            #[cfg(target_os = "linux")]
+            features: None,
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    fn uring(why: &str) -> Result<Selection, Unavailable> {
+        let features = crate::uring::probe().map_err(|reason| Unavailable { driver: DriverKind::Uring, reason })?;
+        let refused = features.refused();
+        let reason = match refused.is_empty() {
+            true => why.to_owned(),
+            false => format!("{why}; older form used for {refused}"),
+        };
+        Ok(Selection { kind: DriverKind::Uring, reason, features: Some(features) })
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn uring(_why: &str) -> Result<Selection, Unavailable> {
+        Err(Unavailable { driver: DriverKind::Uring, reason: "io_uring exists on Linux only".to_owned() })
+    }
+}

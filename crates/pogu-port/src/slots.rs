@@ -1,0 +1,184 @@
+//! A table of slots with generations: how names reach things.
+//!
+//! Free slots are reused oldest first, so that a stale name meets an empty slot for as long as possible before it
+//! meets another generation. Generations start at 1 and count up at every reuse; a slot whose generations have run
+//! out is retired, so no name ever comes twice.
+//!
+//! ```text
+//!   slots   [ occupied g3 | vacant g5 -> 3 | occupied g1 | vacant g2 -> none ]
+//!   free     oldest = 1 -----------------^        newest = 3 ---^
+//! ```
+
+use crate::identity::Name;
+
+const NONE: u32 = u32::MAX;
+
+/// Generations are cut to 24 bits where they travel through the kernel; a slot is retired after that many uses.
+const GENERATION_LAST: u32 = (1 << 24) - 1;
+
+#[derive(Debug)]
+enum Content<T> {
+    Occupied(T),
+    /// Free; the next free slot, oldest first.
+    Vacant {
+        next: u32,
+    },
+}
+
+#[derive(Debug)]
+struct Slot<T> {
+    generation: u32,
+    content: Content<T>,
+}
+
+/// See the [module](self).
+#[derive(Debug)]
+pub(crate) struct Slots<T> {
+    slots: Vec<Slot<T>>,
+    oldest: u32,
+    newest: u32,
+    occupied: u32,
+    maximum: u32,
+}
+
+impl<T> Slots<T> {
+    /// An empty table of at most `maximum` slots.
+    pub(crate) fn new(maximum: u32) -> Slots<T> {
+        Slots { slots: Vec::new(), oldest: NONE, newest: NONE, occupied: 0, maximum: maximum.min(NONE - 1) }
+    }
+
+    /// Occupied slots.
+    pub(crate) fn len(&self) -> usize {
+        self.occupied as usize
+    }
+
+    /// The most slots that may be occupied.
+    pub(crate) fn maximum(&self) -> u32 {
+        self.maximum
+    }
+
+    /// Puts what `make` builds from its own name into the oldest free slot. `None` if all are occupied.
+    pub(crate) fn insert_with(&mut self, make: impl FnOnce(Name) -> T) -> Option<Name> {
+        let name = self.next_name()?;
+        let content = Content::Occupied(make(name));
+        match self.slots.get_mut(name.slot as usize) {
+            Some(slot) => {
+                if let Content::Vacant { next } = slot.content {
+                    self.oldest = next;
+                    if next == NONE {
+                        self.newest = NONE;
+                    }
+                }
+                *slot = Slot { generation: name.generation, content };
+            }
+            None => self.slots.push(Slot { generation: name.generation, content }),
+        }
+        self.occupied += 1;
+        Some(name)
+    }
+
+    fn next_name(&self) -> Option<Name> {
+        if let Some(slot) = self.slots.get(self.oldest as usize) {
+            return Some(Name { slot: self.oldest, generation: slot.generation + 1 });
+        }
+        let slot = u32::try_from(self.slots.len()).ok().filter(|&slot| slot < self.maximum)?;
+        Some(Name { slot, generation: 1 })
+    }
+
+    /// What `name` names, unless the name is stale.
+    pub(crate) fn get(&self, name: Name) -> Option<&T> {
+        match self.slots.get(name.slot as usize)? {
+            Slot { generation, content: Content::Occupied(value) } if *generation == name.generation => Some(value),
+            _ => None,
+        }
+    }
+
+    /// What `name` names, unless the name is stale.
+    pub(crate) fn get_mut(&mut self, name: Name) -> Option<&mut T> {
+        match self.slots.get_mut(name.slot as usize)? {
+            Slot { generation, content: Content::Occupied(value) } if *generation == name.generation => Some(value),
+            _ => None,
+        }
+    }
+
+    /// Takes out what `name` names and frees the slot, unless the name is stale.
+    pub(crate) fn remove(&mut self, name: Name) -> Option<T> {
+        let slot = self.slots.get_mut(name.slot as usize).filter(|slot| slot.generation == name.generation)?;
+        if matches!(slot.content, Content::Vacant { .. }) {
+            return None;
+        }
+        let content = std::mem::replace(&mut slot.content, Content::Vacant { next: NONE });
+        let retired = slot.generation >= GENERATION_LAST;
+        self.occupied -= 1;
+        if !retired {
+            self.append_free(name.slot);
+        }
+        match content {
+            Content::Occupied(value) => Some(value),
+            Content::Vacant { .. } => None,
+        }
+    }
+
+    fn append_free(&mut self, freed: u32) {
+        match self.slots.get_mut(self.newest as usize) {
+            Some(Slot { content: Content::Vacant { next }, .. }) => *next = freed,
+            _ => self.oldest = freed,
+        }
+        self.newest = freed;
+    }
+
+    /// The names of all occupied slots, in slot order.
+    pub(crate) fn names(&self) -> impl Iterator<Item = Name> {
+        self.slots.iter().zip(0u32..).filter_map(|(slot, index)| match slot.content {
+            Content::Occupied(_) => Some(Name { slot: index, generation: slot.generation }),
+            Content::Vacant { .. } => None,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn freed_slots_are_reused_oldest_first_under_a_new_generation() {
+        let mut slots = Slots::new(3);
+        let names: Vec<Name> = (0..3).map(|value| slots.insert_with(|_| value).expect("room")).collect();
+        assert!(slots.insert_with(|_| 9).is_none(), "the maximum holds");
+        assert_eq!(slots.remove(names[2]), Some(2));
+        assert_eq!(slots.remove(names[0]), Some(0));
+        let first = slots.insert_with(|_| 10).expect("room");
+        let second = slots.insert_with(|_| 11).expect("room");
+        assert_eq!((first.slot, first.generation), (2, 2));
+        assert_eq!((second.slot, second.generation), (0, 2));
+        assert_eq!(slots.len(), 3);
+    }
+
+    #[test]
+    fn a_stale_name_reaches_nobody() {
+        let mut slots = Slots::new(8);
+        let old = slots.insert_with(|_| "old").expect("room");
+        assert_eq!(slots.remove(old), Some("old"));
+        assert_eq!(slots.remove(old), None);
+        let new = slots.insert_with(|_| "new").expect("room");
+        assert_eq!(new.slot, old.slot);
+        assert_eq!(slots.get(old), None);
+        assert_eq!(slots.get_mut(old), None);
+        assert_eq!(slots.remove(old), None);
+        assert_eq!(slots.get(new), Some(&"new"));
+    }
+
+    #[test]
+    fn a_slot_whose_generations_ran_out_is_retired() {
+        let mut slots = Slots::new(2);
+        let mut name = slots.insert_with(|_| ()).expect("room");
+        for _ in 1..GENERATION_LAST {
+            slots.remove(name);
+            name = slots.insert_with(|_| ()).expect("room");
+        }
+        assert_eq!((name.slot, name.generation), (0, GENERATION_LAST));
+        slots.remove(name);
+        let next = slots.insert_with(|_| ()).expect("room");
+        assert_eq!((next.slot, next.generation), (1, 1));
+    }
+}

@@ -1,0 +1,123 @@
+//! Sockets that no port owns: a bound listener before `listen`, a stream between `Accepted` and `adopt`.
+//!
+//! Both are owned values, `Send`, and close on drop, so a connection that is lost on its way between two ports is
+//! closed, never leaked.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::error::{Operation, OsError};
+use crate::gather::Gather;
+use crate::options::{ListenOptions, StreamOptions};
+
+/// A socket that is bound and listening, not yet registered with a port.
+#[derive(Debug)]
+pub struct BoundListener {
+    pub(crate) socket: Socket,
+    address: SocketAddr,
+}
+
+impl BoundListener {
+    /// Binds `address` (port 0 lets the system choose) and listens on it. From here on clients can connect; they wait
+    /// in the backlog until a port takes the listener.
+    ///
+    /// # Errors
+    /// The system's refusal, with the step that it refused: see socket(2), bind(2), listen(2).
+    pub fn bind(address: SocketAddr, options: &ListenOptions) -> Result<BoundListener, OsError> {
+        let failed = |operation| move |error: std::io::Error| OsError::from_io(operation, &error);
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))
+            .map_err(failed(Operation::OpenSocket))?;
+        // On Windows SO_REUSEADDR lets another process take the address over; its meaning on Unix is the default there.
+        #[cfg(not(windows))]
+        socket.set_reuse_address(options.reuse_address).map_err(failed(Operation::SetOption))?;
+        socket.bind(&address.into()).map_err(failed(Operation::Bind))?;
+        let backlog = i32::try_from(options.backlog).unwrap_or(i32::MAX);
+        socket.listen(backlog).map_err(failed(Operation::Listen))?;
+        socket.set_nonblocking(true).map_err(failed(Operation::SetOption))?;
+        let address = socket.local_addr().map_err(failed(Operation::Bind))?.as_socket().unwrap_or(address);
+        Ok(BoundListener { socket, address })
+    }
+
+    /// The address that it is bound to, with the port that the system chose.
+    pub fn local_address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+/// A connected stream that no port owns: fresh from `accept`, or taken out of a port with `detach`.
+#[derive(Debug)]
+pub struct Detached {
+    pub(crate) socket: Socket,
+    pub(crate) peer: Option<SocketAddr>,
+    /// Bytes that a port had already received and nobody consumed; delivered first after `adopt`.
+    pub(crate) received: Vec<u8>,
+    /// Bytes that were given to a port and had not left; sent first after `adopt`.
+    pub(crate) unsent: Gather,
+}
+
+impl Detached {
+    pub(crate) fn new(socket: Socket, peer: Option<SocketAddr>) -> Detached {
+        Detached { socket, peer, received: Vec::new(), unsent: Gather::new() }
+    }
+
+    /// The peer's address, asked of the system (getpeername(2)) unless the accept already told it.
+    pub fn peer_address(&self) -> Option<SocketAddr> {
+        self.peer.or_else(|| self.socket.peer_addr().ok()?.as_socket())
+    }
+
+    /// This side's address (getsockname(2)).
+    pub fn local_address(&self) -> Option<SocketAddr> {
+        self.socket.local_addr().ok()?.as_socket()
+    }
+
+    /// Bytes received and not consumed before the stream was detached.
+    pub fn received(&self) -> &[u8] {
+        &self.received
+    }
+
+    /// Bytes not sent when the stream was detached.
+    pub fn unsent_bytes(&self) -> usize {
+        self.unsent.len()
+    }
+
+    /// Closes at once with a reset: the peer learns that nothing more comes, and no TIME_WAIT remains here.
+    pub fn reset(self) {
+        // A failure leaves the ordinary close of the drop.
+        let _ = self.socket.set_linger(Some(Duration::ZERO));
+    }
+
+    pub(crate) fn apply(&self, options: &StreamOptions) -> Result<(), OsError> {
+        apply_stream_options(&self.socket, options)
+    }
+}
+
+/// Sets `options` on a connected or connecting socket.
+pub(crate) fn apply_stream_options(socket: &Socket, options: &StreamOptions) -> Result<(), OsError> {
+    let apply = || {
+        if options.nodelay {
+            socket.set_tcp_nodelay(true)?;
+        }
+        if options.linger.is_some() {
+            socket.set_linger(options.linger)?;
+        }
+        if let Some(bytes) = options.send_buffer_bytes {
+            socket.set_send_buffer_size(bytes as usize)?;
+        }
+        if let Some(bytes) = options.receive_buffer_bytes {
+            socket.set_recv_buffer_size(bytes as usize)?;
+        }
+        Ok(())
+    };
+    apply().map_err(|error: std::io::Error| OsError::from_io(Operation::SetOption, &error))
+}
+
+/// A non-blocking stream socket for `address`, options applied, not yet connected.
+pub(crate) fn open_stream(address: SocketAddr, options: &StreamOptions) -> Result<Socket, OsError> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))
+        .map_err(|error| OsError::from_io(Operation::OpenSocket, &error))?;
+    socket.set_nonblocking(true).map_err(|error| OsError::from_io(Operation::SetOption, &error))?;
+    apply_stream_options(&socket, options)?;
+    Ok(socket)
+}
