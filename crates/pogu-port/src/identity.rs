@@ -14,9 +14,11 @@ pub struct Owner(pub u64);
 
 /// A slot and its generation: what both kinds of names are made of.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct Name {
-    pub(crate) slot: u32,
-    pub(crate) generation: u32,
+pub struct Name {
+    /// Which slot.
+    pub slot: u32,
+    /// Which use of that slot; counts from 1.
+    pub generation: u32,
 }
 
 /// The name of a connection of one port. Valid from `adopt` or `connect` until its `Closed` or `Detached`

@@ -93,7 +93,7 @@ mod post;
 #[cfg(unix)]
 mod readiness;
 mod selection;
-mod slots;
+pub mod slots;
 mod stream;
 #[cfg(target_os = "linux")]
 mod uring;

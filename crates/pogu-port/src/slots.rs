@@ -9,7 +9,7 @@
 //!   free     oldest = 1 -----------------^        newest = 3 ---^
 //! ```
 
-use crate::identity::Name;
+pub use crate::identity::Name;
 
 const NONE: u32 = u32::MAX;
 
@@ -33,32 +33,40 @@ struct Slot<T> {
 
 /// See the [module](self).
 #[derive(Debug)]
-pub(crate) struct Slots<T> {
+pub struct Slots<T> {
     slots: Vec<Slot<T>>,
     oldest: u32,
     newest: u32,
     occupied: u32,
     maximum: u32,
+    generation_last: u32,
 }
 
 impl<T> Slots<T> {
-    /// An empty table of at most `maximum` slots.
-    pub(crate) fn new(maximum: u32) -> Slots<T> {
-        Slots { slots: Vec::new(), oldest: NONE, newest: NONE, occupied: 0, maximum: maximum.min(NONE - 1) }
+    /// An empty table of at most `maximum` slots, each used for as many generations as fit a name that travels through
+    /// the kernel (2^24 - 1).
+    pub fn new(maximum: u32) -> Slots<T> {
+        Slots::with_generations(maximum, GENERATION_LAST)
+    }
+
+    /// An empty table of at most `maximum` slots, each used for `generation_last` generations and then retired.
+    pub fn with_generations(maximum: u32, generation_last: u32) -> Slots<T> {
+        let maximum = maximum.min(NONE - 1);
+        Slots { slots: Vec::new(), oldest: NONE, newest: NONE, occupied: 0, maximum, generation_last }
     }
 
     /// Occupied slots.
-    pub(crate) fn len(&self) -> usize {
+    pub fn len(&self) -> usize {
         self.occupied as usize
     }
 
     /// The most slots that may be occupied.
-    pub(crate) fn maximum(&self) -> u32 {
+    pub fn maximum(&self) -> u32 {
         self.maximum
     }
 
     /// Puts what `make` builds from its own name into the oldest free slot. `None` if all are occupied.
-    pub(crate) fn insert_with(&mut self, make: impl FnOnce(Name) -> T) -> Option<Name> {
+    pub fn insert_with(&mut self, make: impl FnOnce(Name) -> T) -> Option<Name> {
         let name = self.next_name()?;
         let content = Content::Occupied(make(name));
         match self.slots.get_mut(name.slot as usize) {
@@ -86,7 +94,7 @@ impl<T> Slots<T> {
     }
 
     /// What `name` names, unless the name is stale.
-    pub(crate) fn get(&self, name: Name) -> Option<&T> {
+    pub fn get(&self, name: Name) -> Option<&T> {
         match self.slots.get(name.slot as usize)? {
             Slot { generation, content: Content::Occupied(value) } if *generation == name.generation => Some(value),
             _ => None,
@@ -94,7 +102,7 @@ impl<T> Slots<T> {
     }
 
     /// What `name` names, unless the name is stale.
-    pub(crate) fn get_mut(&mut self, name: Name) -> Option<&mut T> {
+    pub fn get_mut(&mut self, name: Name) -> Option<&mut T> {
         match self.slots.get_mut(name.slot as usize)? {
             Slot { generation, content: Content::Occupied(value) } if *generation == name.generation => Some(value),
             _ => None,
@@ -102,13 +110,13 @@ impl<T> Slots<T> {
     }
 
     /// Takes out what `name` names and frees the slot, unless the name is stale.
-    pub(crate) fn remove(&mut self, name: Name) -> Option<T> {
+    pub fn remove(&mut self, name: Name) -> Option<T> {
         let slot = self.slots.get_mut(name.slot as usize).filter(|slot| slot.generation == name.generation)?;
         if matches!(slot.content, Content::Vacant { .. }) {
             return None;
         }
         let content = std::mem::replace(&mut slot.content, Content::Vacant { next: NONE });
-        let retired = slot.generation >= GENERATION_LAST;
+        let retired = slot.generation >= self.generation_last;
         self.occupied -= 1;
         if !retired {
             self.append_free(name.slot);
@@ -128,7 +136,7 @@ impl<T> Slots<T> {
     }
 
     /// The names of all occupied slots, in slot order.
-    pub(crate) fn names(&self) -> impl Iterator<Item = Name> {
+    pub fn names(&self) -> impl Iterator<Item = Name> {
         self.slots.iter().zip(0u32..).filter_map(|(slot, index)| match slot.content {
             Content::Occupied(_) => Some(Name { slot: index, generation: slot.generation }),
             Content::Vacant { .. } => None,
