@@ -43,6 +43,10 @@ pub struct Slots<T> {
 }
 
 impl<T> Slots<T> {
+    /// The memory of one slot.
+    #[cfg(test)]
+    pub(crate) const SLOT_BYTES: usize = std::mem::size_of::<Slot<T>>();
+
     /// An empty table of at most `maximum` slots, each used for as many generations as fit a name that travels through
     /// the kernel (2^24 - 1).
     pub fn new(maximum: u32) -> Slots<T> {

@@ -1,0 +1,233 @@
+//! One connection: its socket and the state of each of its two directions.
+//!
+//! The directions are independent, and so are their states: [`Receive`] and [`Sending`] are enums whose variants own
+//! what is valid in them, [`Phase`] is the life of the connection as a whole. The changes between them are in
+//! [`table`](super::table) (what a submit call does) and [`delivery`](super::delivery) (what a turn does).
+
+use std::io::IoSlice;
+
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags};
+use socket2::Socket;
+
+use super::poll::Interest;
+use crate::counters::Counters;
+use crate::error::{Operation, OsError};
+use crate::gather::Gather;
+use crate::identity::Owner;
+
+/// Slices that one system call is given. More do not make it faster, and the array lives on the stack.
+const SLICES_MAX: usize = 64;
+
+/// System calls that one send may take in a row; afterwards others have their turn. Only a peer that reads as fast as we
+/// write gets there.
+const SENDS_IN_A_ROW_MAX: usize = 32;
+
+/// See the [module](self).
+#[derive(Debug)]
+pub(super) struct Connection {
+    pub(super) owner: Owner,
+    pub(super) socket: Socket,
+    /// What the poller reports of the socket now.
+    pub(super) armed: Interest,
+    pub(super) phase: Phase,
+    pub(super) receive: Receive,
+    pub(super) sending: Sending,
+    pub(super) shut: Shut,
+    /// True exactly while the name stands in the table's list of leftovers.
+    pub(super) left_over: bool,
+    pub(super) kept: Kept,
+}
+
+/// The life of a connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Phase {
+    /// Waits for the handshake; once it is over (`settled`), `Connected` is on its way to the owner.
+    Connecting { settled: bool },
+    /// Everything may be submitted.
+    Open,
+    /// Receives nothing more; waits for the send in flight.
+    Closing,
+    /// `Closed` is on its way to the owner.
+    Ending { aborted: bool },
+    /// `Detached` is on its way to the owner.
+    Detaching,
+}
+
+/// The receiving direction.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Receive {
+    Off,
+    On,
+    /// `owed` confirmations of a pause are on their way; nothing is delivered before them. `resume`: `receive` was called
+    /// meanwhile.
+    Pausing {
+        owed: u16,
+        resume: bool,
+    },
+    /// `PeerFinished` was delivered.
+    Finished,
+    /// It failed, and would fail again.
+    Failed(OsError),
+}
+
+/// The sending direction.
+#[derive(Debug)]
+pub(super) enum Sending {
+    Idle,
+    /// In flight: what has not left yet. Waits until the socket takes more.
+    Leaving(Gather),
+    /// `Sent` is on its way to the owner; until then the send counts as in flight.
+    Left,
+}
+
+/// Whether the write side is shut.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Shut {
+    No,
+    /// As soon as the send in flight has left.
+    Requested,
+    Done,
+}
+
+impl Connection {
+    pub(super) fn new(owner: Owner, socket: Socket, phase: Phase) -> Connection {
+        Connection {
+            owner,
+            socket,
+            armed: Interest::NONE,
+            phase,
+            receive: Receive::Off,
+            sending: Sending::Idle,
+            shut: Shut::No,
+            left_over: false,
+            kept: Kept::default(),
+        }
+    }
+
+    /// What the poller must report for the connection to make progress.
+    pub(super) fn wanted(&self) -> Interest {
+        let leaving = matches!(self.sending, Sending::Leaving(_));
+        match self.phase {
+            Phase::Connecting { settled } => Interest { read: false, write: !settled },
+            Phase::Open => {
+                let read = matches!(self.receive, Receive::On | Receive::Pausing { resume: true, .. });
+                Interest { read, write: leaving }
+            }
+            Phase::Closing => Interest { read: false, write: leaving },
+            Phase::Ending { .. } | Phase::Detaching => Interest::NONE,
+        }
+    }
+
+    /// True exactly when bytes or the end of the stream may be delivered.
+    pub(super) fn delivers(&self) -> bool {
+        self.phase == Phase::Open && self.receive == Receive::On
+    }
+
+    /// True exactly while a `receive` has not had its terminal completion, nor has one on its way.
+    pub(super) fn receive_is_open(&self) -> bool {
+        matches!(self.receive, Receive::On | Receive::Pausing { resume: true, .. })
+    }
+}
+
+/// Bytes that the receiver did not consume. Takes no memory while it is empty, and is filled again only after it has been
+/// consumed: nothing is read while something is kept.
+#[derive(Debug, Default)]
+pub(super) struct Kept(Box<[u8]>);
+
+impl Kept {
+    pub(super) fn new(bytes: Vec<u8>) -> Kept {
+        Kept(bytes.into_boxed_slice())
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(super) fn take(&mut self) -> Box<[u8]> {
+        std::mem::take(&mut self.0)
+    }
+
+    pub(super) fn append(&mut self, rest: &[u8]) {
+        self.0 = [&*self.0, rest].concat().into_boxed_slice();
+    }
+}
+
+/// What an attempt to receive found.
+pub(super) enum Arrival {
+    Bytes(usize),
+    End,
+    Nothing,
+    Failed(OsError),
+}
+
+/// Receives what is there into `space`, which is not empty. Never blocks, whatever the mode of the socket.
+pub(super) fn receive_now(socket: &Socket, space: &mut [u8]) -> Arrival {
+    loop {
+        return match rustix::net::recv(socket, &mut *space, RecvFlags::DONTWAIT) {
+            Ok((_, 0)) => Arrival::End,
+            Ok((_, count)) => Arrival::Bytes(count.min(space.len())),
+            Err(Errno::INTR) => continue,
+            Err(errno) if would_block(errno) => Arrival::Nothing,
+            Err(errno) => Arrival::Failed(OsError::from_code(Operation::Receive, errno.raw_os_error())),
+        };
+    }
+}
+
+/// How far a send came.
+pub(super) enum Progress {
+    Left,
+    Waits,
+    Failed(OsError),
+}
+
+/// Sends as much of `gather` as the socket takes. Never blocks, whatever the mode of the socket.
+pub(super) fn send_now(socket: &Socket, gather: &mut Gather, counters: &mut Counters) -> Progress {
+    for _ in 0..SENDS_IN_A_ROW_MAX {
+        if gather.is_empty() {
+            return Progress::Left;
+        }
+        let (taken, offered) = send_once(socket, gather);
+        let taken = match taken {
+            Ok(taken) => taken,
+            Err(Errno::INTR) => continue,
+            Err(errno) if would_block(errno) => 0,
+            Err(errno) => return Progress::Failed(OsError::from_code(Operation::Send, errno.raw_os_error())),
+        };
+        gather.advance(taken);
+        counters.sent_bytes += taken as u64;
+        if taken < offered {
+            counters.short_sends += 1;
+            return Progress::Waits;
+        }
+    }
+    if gather.is_empty() { Progress::Left } else { Progress::Waits }
+}
+
+/// One system call; also tells how many bytes it was offered.
+fn send_once(socket: &Socket, gather: &Gather) -> (rustix::io::Result<usize>, usize) {
+    let mut slices = [IoSlice::new(&[]); SLICES_MAX];
+    let mut used = 0;
+    let mut offered = 0;
+    for (place, slice) in slices.iter_mut().zip(gather.slices()) {
+        *place = IoSlice::new(slice);
+        used += 1;
+        offered += slice.len();
+    }
+    let slices = slices.get(..used).unwrap_or_default();
+    (rustix::net::sendmsg(socket, slices, &mut SendAncillaryBuffer::default(), send_flags()), offered)
+}
+
+/// No signal for a connection that has ended. Apple's systems have a socket option for that instead, which is set where
+/// the socket is made.
+fn send_flags() -> SendFlags {
+    #[cfg(not(target_vendor = "apple"))]
+    return SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+    #[cfg(target_vendor = "apple")]
+    return SendFlags::DONTWAIT;
+}
+
+fn would_block(errno: Errno) -> bool {
+    // Two names, one number on most systems.
+    errno == Errno::AGAIN || errno == Errno::WOULDBLOCK
+}

@@ -1,0 +1,204 @@
+//! What a turn does with what is ready: reads, accepts, continues sends, and hands the completions out.
+//!
+//! The table is what a callback submits to; the receive buffer stands beside it, so that the callback can read lent bytes
+//! while it submits. **Before every callback the table is as it should be after it**, for a callback may do anything,
+//! even unwind: nothing is found again through a reference from before, only by name.
+
+use super::connection::{Arrival, Phase, Receive, receive_now};
+use super::listener::{Accepting, Attempt};
+use super::poll::Interest;
+use super::table::{Table, Thing};
+use crate::completion::{Completion, Lent};
+use crate::driver::{Operations, Sink};
+use crate::error::OsError;
+use crate::identity::{ConnectionId, ListenerId, Name, Owner};
+use crate::options::PortConfig;
+
+/// The most that one system call receives: what a connection may receive in one turn, if that is not more than this.
+/// The buffer is one per port, whatever the number of connections.
+const BUFFER_BYTES_MAX: usize = 64 * 1024;
+
+/// See the [module](self).
+pub(super) struct Delivery {
+    pub(super) table: Table,
+    buffer: Box<[u8]>,
+    receive_bytes_per_turn_max: usize,
+    accepts_per_turn_max: usize,
+    /// Completions delivered in this turn.
+    pub(super) delivered: usize,
+}
+
+impl Delivery {
+    pub(super) fn new(config: &PortConfig, table: Table) -> Delivery {
+        let least = config.receive_buffer_bytes as usize;
+        let bytes = config.receive_bytes_per_turn_max.min(BUFFER_BYTES_MAX).max(least);
+        Delivery {
+            table,
+            buffer: vec![0; bytes].into_boxed_slice(),
+            receive_bytes_per_turn_max: config.receive_bytes_per_turn_max,
+            accepts_per_turn_max: config.accepts_per_turn_max,
+            delivered: 0,
+        }
+    }
+
+    /// True exactly when a turn has something to deliver without waiting.
+    pub(super) fn has_work(&self) -> bool {
+        !self.table.pending.is_empty() || !self.table.leftovers.is_empty()
+    }
+
+    fn hand_out<M>(&mut self, sink: &mut Sink<'_, M>, completion: Completion<'_, M>) {
+        self.delivered += 1;
+        sink(&mut Operations::new(&mut self.table), completion);
+    }
+
+    /// Something is ready on what `name` names.
+    pub(super) fn event<M>(&mut self, name: Name, ready: Interest, sink: &mut Sink<'_, M>) {
+        match self.table.things.get(name) {
+            Some(Thing::Connection(connection)) => match connection.phase {
+                Phase::Connecting { settled: false } => self.table.connect_settled(name),
+                _ => self.connection_event(name, ready, sink),
+            },
+            Some(Thing::Listener(_)) => self.accept(name, sink),
+            // Its slot was emptied by a callback of this very turn.
+            None => self.table.counters.late_completions += 1,
+        }
+    }
+
+    fn connection_event<M>(&mut self, name: Name, ready: Interest, sink: &mut Sink<'_, M>) {
+        if ready.write {
+            self.table.continue_send(name);
+        }
+        if ready.read {
+            self.read(name, sink);
+        }
+        // Level-triggered: what is reported and not wanted would be reported for ever.
+        if let Some(connection) = self.table.connection(name) {
+            let wanted = connection.wanted();
+            if (ready.read && !wanted.read) || (ready.write && !wanted.write) {
+                self.table.arm(name);
+            }
+        }
+    }
+
+    /// Receives until nothing is left, the budget is used up, or the receiver has had enough. A read that does not fill the
+    /// space was the last: if more has come meanwhile, the poller reports it again.
+    fn read<M>(&mut self, name: Name, sink: &mut Sink<'_, M>) {
+        let mut budget = self.receive_bytes_per_turn_max;
+        while budget > 0 {
+            let room = self.buffer.len().min(budget);
+            let Some(space) = self.buffer.get_mut(..room) else { return };
+            let Some(connection) = self.table.connection(name) else { return };
+            if !connection.delivers() || !connection.kept.is_empty() {
+                return;
+            }
+            let owner = connection.owner;
+            let count = match receive_now(&connection.socket, space) {
+                Arrival::Bytes(count) => count,
+                Arrival::Nothing => return,
+                Arrival::End => return self.receive_ended(name, owner, None, sink),
+                Arrival::Failed(error) => return self.receive_ended(name, owner, Some(error), sink),
+            };
+            budget -= count;
+            self.table.counters.received_bytes += count as u64;
+            self.lend(name, owner, count, sink);
+            if count < room {
+                return;
+            }
+        }
+    }
+
+    /// Lends the first `count` bytes of the buffer, and keeps what the receiver does not consume.
+    fn lend<M>(&mut self, name: Name, owner: Owner, count: usize, sink: &mut Sink<'_, M>) {
+        let Some(bytes) = self.buffer.get_mut(..count) else { return };
+        let mut kept_from = 0;
+        let lent = Lent::new(bytes, &mut kept_from);
+        let completion = Completion::Received { connection: ConnectionId(name), owner, bytes: lent };
+        self.delivered += 1;
+        sink(&mut Operations::new(&mut self.table), completion);
+        self.table.keep(name, self.buffer.get(kept_from..count).unwrap_or_default());
+    }
+
+    fn receive_ended<M>(&mut self, name: Name, owner: Owner, error: Option<OsError>, sink: &mut Sink<'_, M>) {
+        if let Some(connection) = self.table.connection(name) {
+            connection.receive = error.map_or(Receive::Finished, Receive::Failed);
+        }
+        self.table.arm(name);
+        let connection = ConnectionId(name);
+        match error {
+            None => self.hand_out(sink, Completion::PeerFinished { connection, owner }),
+            Some(_) => self.hand_out(sink, Completion::ReceiveEnded { connection, owner, error }),
+        }
+    }
+
+    /// Delivers what the first `count` connections on the list of leftovers have kept.
+    pub(super) fn deliver_kept<M>(&mut self, count: usize, sink: &mut Sink<'_, M>) {
+        for _ in 0..count {
+            let Some(name) = self.table.leftovers.pop_front() else { return };
+            let Some(connection) = self.table.connection(name) else { continue };
+            connection.left_over = false;
+            if !connection.delivers() || connection.kept.is_empty() {
+                continue;
+            }
+            let owner = connection.owner;
+            let mut bytes = connection.kept.take();
+            let mut kept_from = 0;
+            let lent = Lent::new(&mut bytes, &mut kept_from);
+            self.hand_out(sink, Completion::Received { connection: ConnectionId(name), owner, bytes: lent });
+            self.table.keep(name, bytes.get(kept_from..).unwrap_or_default());
+        }
+    }
+
+    /// Delivers what was queued when it began; what is queued meanwhile waits for the next turn.
+    pub(super) fn deliver_pending<M>(&mut self, sink: &mut Sink<'_, M>) {
+        for _ in 0..self.table.pending.len() {
+            let Some(pending) = self.table.pending.pop_front() else { return };
+            if let Some(completion) = self.table.settle(pending) {
+                self.hand_out(sink, completion);
+            }
+        }
+    }
+
+    /// Accepts until nobody waits or the budget is used up; then the poller reports the rest again.
+    fn accept<M>(&mut self, name: Name, sink: &mut Sink<'_, M>) {
+        for _ in 0..self.accepts_per_turn_max {
+            let Table { things, spare, now, accept_pause, .. } = &mut self.table;
+            let Some(Thing::Listener(listener)) = things.get_mut(name) else { return };
+            if listener.state != Accepting::Open {
+                return self.table.arm(name);
+            }
+            let owner = listener.owner;
+            match listener.attempt(*now, *accept_pause, spare) {
+                Attempt::Client(stream) => {
+                    self.table.counters.accepted += 1;
+                    self.hand_out(sink, Completion::Accepted { listener: ListenerId(name), owner, stream });
+                }
+                Attempt::Skipped => self.table.counters.accept_failures += 1,
+                Attempt::Nothing => return,
+                Attempt::Paused { error, begins, shed } => {
+                    return self.accept_paused(name, owner, error, begins, shed, sink);
+                }
+            }
+        }
+    }
+
+    fn accept_paused<M>(
+        &mut self,
+        name: Name,
+        owner: Owner,
+        error: OsError,
+        begins: bool,
+        shed: bool,
+        sink: &mut Sink<'_, M>,
+    ) {
+        self.table.counters.accept_failures += 1;
+        self.table.counters.accept_sheds += u64::from(shed);
+        self.table.paused.push(name);
+        self.table.arm(name);
+        if begins {
+            let retry_after = self.table.accept_pause;
+            self.table.counters.accept_pauses += 1;
+            tracing::warn!(%error, ?retry_after, "accepting is paused");
+            self.hand_out(sink, Completion::AcceptPaused { listener: ListenerId(name), owner, error, retry_after });
+        }
+    }
+}

@@ -1,0 +1,412 @@
+//! Everything that the driver holds, and what becomes of it: the submitting half.
+//!
+//! A submit call may do its system call at once, but never delivers: what has completed is queued as [`Pending`], and the
+//! turn delivers it in that order. Every operation therefore ends in one of two places: as an entry of that queue, or
+//! directly in a turn (bytes, the end of a stream, accepted clients).
+//!
+//! **A name is stale only when its last completion is delivered.** Until then its slot holds the connection with its
+//! socket, in a phase that refuses what may not be submitted any more, so that the queue can speak of it by name.
+
+use std::collections::VecDeque;
+use std::net::Shutdown;
+use std::time::Duration;
+
+use super::connection::{Connection, Phase, Progress, Receive, Sending, Shut, send_now};
+use super::listener::{Accepting, Listener};
+use super::poll::Poll;
+use crate::clock::{Clock, Time};
+use crate::completion::Completion;
+use crate::counters::Counters;
+use crate::error::{Operation, OsError, SubmitError};
+use crate::exhaustion::Spare;
+use crate::gather::Gather;
+use crate::identity::{ConnectionId, ListenerId, Name, Owner};
+use crate::options::PortConfig;
+use crate::slots::Slots;
+use crate::stream::Detached;
+
+/// What a slot holds. Listeners are few and live elsewhere, so that a slot is as small as a connection.
+#[derive(Debug)]
+pub(super) enum Thing {
+    Connection(Connection),
+    Listener(Box<Listener>),
+}
+
+/// A completion that waits for its delivery. It takes effect on the connection's state only then.
+#[derive(Debug)]
+pub(super) enum Pending {
+    Connected(Name),
+    ConnectFailed(Name, OsError),
+    /// A pause is confirmed.
+    Paused(Name),
+    ReceiveEnded(Name, OsError),
+    Sent(Name, Gather, Option<OsError>),
+    Closed(Name),
+    Detached(Name),
+    ListenerClosed(Name),
+}
+
+/// See the [module](self).
+pub(super) struct Table {
+    pub(super) things: Slots<Thing>,
+    pub(super) poll: Poll,
+    pub(super) pending: VecDeque<Pending>,
+    /// Connections that have kept bytes to deliver; each stands here at most once.
+    pub(super) leftovers: VecDeque<Name>,
+    /// Listeners that wait for the end of a shortage.
+    pub(super) paused: Vec<Name>,
+    pub(super) spare: Spare,
+    pub(super) clock: Clock,
+    pub(super) now: Time,
+    pub(super) counters: Counters,
+    pub(super) accept_pause: Duration,
+}
+
+impl Table {
+    pub(super) fn new(config: &PortConfig, poll: Poll) -> Table {
+        Table {
+            things: Slots::new(config.connections_max),
+            poll,
+            pending: VecDeque::new(),
+            leftovers: VecDeque::new(),
+            paused: Vec::new(),
+            spare: Spare::reserve(),
+            now: config.clock.now(),
+            clock: config.clock.clone(),
+            counters: Counters::default(),
+            accept_pause: config.accept_pause,
+        }
+    }
+
+    /// Puts a thing into a slot, or gives it back if there is none.
+    pub(super) fn insert(&mut self, thing: Thing) -> Result<Name, Thing> {
+        let mut thing = Some(thing);
+        // The closure is called at most once, and exactly if there is a slot.
+        let name = self.things.insert_with(|_| thing.take().expect("a thing is put into one slot"));
+        match (name, thing) {
+            (Some(name), _) => Ok(name),
+            (None, Some(thing)) => Err(thing),
+            (None, None) => unreachable!("a thing is consumed only by the slot that it is put into"),
+        }
+    }
+
+    pub(super) fn connection(&mut self, name: Name) -> Option<&mut Connection> {
+        match self.things.get_mut(name) {
+            Some(Thing::Connection(connection)) => Some(connection),
+            _ => None,
+        }
+    }
+
+    pub(super) fn listener(&mut self, name: Name) -> Option<&mut Listener> {
+        match self.things.get_mut(name) {
+            Some(Thing::Listener(listener)) => Some(listener),
+            _ => None,
+        }
+    }
+
+    /// The connection, if everything may be submitted on it.
+    pub(super) fn open_connection(&mut self, id: ConnectionId) -> Result<&mut Connection, SubmitError> {
+        self.connection(id.0).filter(|connection| connection.phase == Phase::Open).ok_or(SubmitError::Gone)
+    }
+
+    /// Brings the poller in line with what the thing waits for. A refusal fails the operations that would wait.
+    pub(super) fn arm(&mut self, name: Name) {
+        let armed = match self.things.get_mut(name) {
+            Some(Thing::Connection(connection)) => {
+                let wanted = connection.wanted();
+                self.poll.arm(&connection.socket, name, &mut connection.armed, wanted)
+            }
+            Some(Thing::Listener(listener)) => {
+                let wanted = listener.wanted();
+                self.poll.arm(&listener.bound.socket, name, &mut listener.armed, wanted)
+            }
+            None => Ok(()),
+        };
+        if let Err(error) = armed {
+            self.arm_failed(name, error);
+        }
+    }
+
+    fn arm_failed(&mut self, name: Name, error: OsError) {
+        if let Some(listener) = self.listener(name) {
+            if listener.state == Accepting::Open {
+                tracing::warn!(%error, "a listener could not be watched; it pauses");
+                self.pause_listener(name);
+            }
+            return;
+        }
+        let Some(connection) = self.connection(name) else { return };
+        let sends = matches!(connection.sending, Sending::Leaving(_));
+        if matches!(connection.phase, Phase::Connecting { settled: false }) {
+            return self.connect_failed(name, error);
+        }
+        if connection.receive_is_open() {
+            connection.receive = Receive::Failed(error);
+            self.pending.push_back(Pending::ReceiveEnded(name, error));
+        }
+        if sends {
+            self.finish_send(name, Some(error));
+        }
+    }
+
+    fn pause_listener(&mut self, name: Name) {
+        let until = self.now + self.accept_pause;
+        if let Some(listener) = self.listener(name) {
+            listener.state = Accepting::Paused { until };
+            self.paused.push(name);
+        }
+    }
+
+    /// Continues the send in flight, if there is one and it may still leave.
+    pub(super) fn continue_send(&mut self, name: Name) {
+        let Some(Thing::Connection(connection)) = self.things.get_mut(name) else { return };
+        if !matches!(connection.phase, Phase::Open | Phase::Closing) {
+            return;
+        }
+        let Sending::Leaving(gather) = &mut connection.sending else { return };
+        match send_now(&connection.socket, gather, &mut self.counters) {
+            Progress::Left => self.finish_send(name, None),
+            Progress::Failed(error) => self.finish_send(name, Some(error)),
+            Progress::Waits => {}
+        }
+        self.arm(name);
+    }
+
+    /// The send in flight has ended; what waited behind it follows.
+    pub(super) fn finish_send(&mut self, name: Name, error: Option<OsError>) {
+        let Some(connection) = self.connection(name) else { return };
+        let gather = match std::mem::replace(&mut connection.sending, Sending::Left) {
+            Sending::Leaving(gather) => gather,
+            settled => {
+                connection.sending = settled;
+                return;
+            }
+        };
+        if connection.shut == Shut::Requested {
+            shut_now(connection);
+        }
+        let closing = connection.phase == Phase::Closing;
+        self.pending.push_back(Pending::Sent(name, gather, error));
+        if closing {
+            self.end(name, false);
+        }
+    }
+
+    /// The handshake is over.
+    pub(super) fn connect_settled(&mut self, name: Name) {
+        let Some(connection) = self.connection(name) else { return };
+        let failed = match connection.socket.take_error() {
+            Ok(None) => None,
+            Ok(Some(error)) | Err(error) => Some(OsError::from_io(Operation::Connect, &error)),
+        };
+        match failed {
+            Some(error) => self.connect_failed(name, error),
+            None => {
+                connection.phase = Phase::Connecting { settled: true };
+                self.pending.push_back(Pending::Connected(name));
+            }
+        }
+        self.arm(name);
+    }
+
+    pub(super) fn connect_failed(&mut self, name: Name, error: OsError) {
+        self.pending.push_back(Pending::ConnectFailed(name, error));
+        self.end(name, true);
+    }
+
+    /// The send in flight, if any, ends as cancelled.
+    pub(super) fn cancel_send(&mut self, name: Name) {
+        let Some(connection) = self.connection(name) else { return };
+        match std::mem::replace(&mut connection.sending, Sending::Left) {
+            Sending::Leaving(gather) => {
+                self.pending.push_back(Pending::Sent(name, gather, Some(cancelled(Operation::Send))));
+            }
+            settled => connection.sending = settled,
+        }
+    }
+
+    /// A receive that is open ends as cancelled: nothing more is delivered.
+    pub(super) fn cancel_receive(&mut self, name: Name) {
+        let Some(connection) = self.connection(name) else { return };
+        let open = connection.receive_is_open();
+        match &mut connection.receive {
+            Receive::Pausing { resume, .. } => *resume = false,
+            receive => *receive = Receive::Off,
+        }
+        if open {
+            self.pending.push_back(Pending::ReceiveEnded(name, cancelled(Operation::Receive)));
+        }
+    }
+
+    /// Every operation has ended or is on its way; the last word follows them.
+    pub(super) fn end(&mut self, name: Name, aborted: bool) {
+        if let Some(connection) = self.connection(name) {
+            connection.phase = Phase::Ending { aborted };
+            self.pending.push_back(Pending::Closed(name));
+        }
+    }
+
+    /// The receiver did not consume `rest`.
+    pub(super) fn keep(&mut self, name: Name, rest: &[u8]) {
+        if rest.is_empty() {
+            return;
+        }
+        self.counters.kept_bytes += rest.len() as u64;
+        if let Some(connection) = self.connection(name) {
+            connection.kept.append(rest);
+            self.deliver_kept_later(name);
+        }
+    }
+
+    /// Puts the connection on the list of leftovers if it has something to deliver.
+    pub(super) fn deliver_kept_later(&mut self, name: Name) {
+        let Some(connection) = self.connection(name) else { return };
+        if connection.delivers() && !connection.kept.is_empty() && !connection.left_over {
+            connection.left_over = true;
+            self.leftovers.push_back(name);
+        }
+    }
+
+    /// Empties the slot. What it held is no longer known to the poller.
+    pub(super) fn remove(&mut self, name: Name) -> Option<Thing> {
+        let thing = self.things.remove(name)?;
+        match &thing {
+            Thing::Connection(connection) => self.poll.forget(&connection.socket, connection.armed),
+            Thing::Listener(listener) => self.poll.forget(&listener.bound.socket, listener.armed),
+        }
+        Some(thing)
+    }
+
+    fn remove_connection(&mut self, name: Name) -> Option<Connection> {
+        match self.remove(name)? {
+            Thing::Connection(connection) => Some(connection),
+            Thing::Listener(_) => None,
+        }
+    }
+
+    /// Lets a queued completion take effect, and words it for the owner.
+    pub(super) fn settle<M>(&mut self, pending: Pending) -> Option<Completion<'static, M>> {
+        Some(match pending {
+            Pending::Connected(name) => {
+                let connection = self.connection(name)?;
+                if connection.phase == (Phase::Connecting { settled: true }) {
+                    connection.phase = Phase::Open;
+                }
+                Completion::Connected { connection: ConnectionId(name), owner: connection.owner }
+            }
+            Pending::ConnectFailed(name, error) => {
+                let owner = self.connection(name)?.owner;
+                Completion::ConnectFailed { connection: ConnectionId(name), owner, error }
+            }
+            Pending::Paused(name) => {
+                let owner = self.connection(name)?.owner;
+                self.pause_confirmed(name);
+                Completion::ReceiveEnded { connection: ConnectionId(name), owner, error: None }
+            }
+            Pending::ReceiveEnded(name, error) => {
+                let owner = self.connection(name)?.owner;
+                Completion::ReceiveEnded { connection: ConnectionId(name), owner, error: Some(error) }
+            }
+            Pending::Sent(name, gather, error) => {
+                let connection = self.connection(name)?;
+                connection.sending = Sending::Idle;
+                Completion::Sent { connection: ConnectionId(name), owner: connection.owner, gather, error }
+            }
+            Pending::Closed(name) => {
+                let Connection { owner, .. } = self.remove_connection(name)?;
+                Completion::Closed { connection: ConnectionId(name), owner }
+            }
+            Pending::Detached(name) => {
+                let (owner, stream) = self.take_stream(name)?;
+                Completion::Detached { connection: ConnectionId(name), owner, stream }
+            }
+            Pending::ListenerClosed(name) => {
+                let Thing::Listener(listener) = self.remove(name)? else { return None };
+                Completion::ListenerClosed { listener: ListenerId(name), owner: listener.owner }
+            }
+        })
+    }
+
+    fn pause_confirmed(&mut self, name: Name) {
+        let Some(connection) = self.connection(name) else { return };
+        if let Receive::Pausing { owed, resume } = connection.receive {
+            connection.receive = match (owed, resume) {
+                (2.., _) => Receive::Pausing { owed: owed - 1, resume },
+                (_, true) => Receive::On,
+                (_, false) => Receive::Off,
+            };
+            self.deliver_kept_later(name);
+        }
+    }
+
+    fn take_stream(&mut self, name: Name) -> Option<(Owner, Detached)> {
+        let mut connection = self.remove_connection(name)?;
+        let received = connection.kept.take().into_vec();
+        let unsent = match connection.sending {
+            Sending::Leaving(gather) => gather,
+            Sending::Idle | Sending::Left => Gather::new(),
+        };
+        let stream = Detached { received, unsent, ..Detached::new(connection.socket, None) };
+        Some((connection.owner, stream))
+    }
+
+    /// When the next listener's pause ends.
+    pub(super) fn next_retry(&mut self) -> Option<Time> {
+        let things = &self.things;
+        let until = |name: &Name| match things.get(*name) {
+            Some(Thing::Listener(listener)) => match listener.state {
+                Accepting::Paused { until } => Some(until),
+                Accepting::Open | Accepting::Closing => None,
+            },
+            _ => None,
+        };
+        self.paused.iter().filter_map(until).min()
+    }
+
+    /// Watches the listeners again whose pause is over.
+    pub(super) fn end_pauses(&mut self) {
+        let now = self.now;
+        for name in std::mem::take(&mut self.paused) {
+            let Some(listener) = self.listener(name) else { continue };
+            match listener.state {
+                Accepting::Paused { until } if until > now => self.paused.push(name),
+                Accepting::Paused { .. } => {
+                    listener.state = Accepting::Open;
+                    self.arm(name);
+                }
+                Accepting::Open | Accepting::Closing => {}
+            }
+        }
+    }
+}
+
+impl Drop for Table {
+    /// Nothing is ever in flight in the kernel, so closing is all there is to do.
+    fn drop(&mut self) {
+        let names: Vec<Name> = self.things.names().collect();
+        for name in names {
+            drop(self.remove(name));
+        }
+    }
+}
+
+pub(super) fn shut_now(connection: &mut Connection) {
+    connection.shut = Shut::Done;
+    // It fails only if the connection is gone already, which the receiving side tells.
+    let _ = connection.socket.shutdown(Shutdown::Write);
+}
+
+pub(super) fn cancelled(operation: Operation) -> OsError {
+    OsError::from_code(operation, rustix::io::Errno::CANCELED.raw_os_error())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The memory of idle sessions is what bounds their number. 128 bytes: the slot of a connection fits two cache lines.
+    #[test]
+    fn a_slot_takes_at_most_128_bytes() {
+        assert!(Slots::<Thing>::SLOT_BYTES <= 128, "{}", Slots::<Thing>::SLOT_BYTES);
+    }
+}
