@@ -77,6 +77,11 @@ impl<'a> Operations<'a> {
         Operations { submit }
     }
 
+    /// The same operations for a shorter time: for a value that holds them.
+    pub fn reborrow(&mut self) -> Operations<'_> {
+        Operations { submit: &mut *self.submit }
+    }
+
     /// The time of this turn, read once after its wait.
     pub fn now(&self) -> Time {
         self.submit.now()

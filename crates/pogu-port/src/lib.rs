@@ -109,4 +109,4 @@ pub use options::{DriverChoice, ListenOptions, PortConfig, StreamOptions};
 pub use port::{Port, PortSeed};
 pub use post::Poster;
 pub use selection::{DriverKind, OpenError, Selection, Unavailable};
-pub use stream::{BoundListener, Detached};
+pub use stream::{BoundListener, Detached, resolve};

@@ -71,8 +71,13 @@ impl<T> Slots<T> {
 
     /// Puts what `make` builds from its own name into the oldest free slot. `None` if all are occupied.
     pub fn insert_with(&mut self, make: impl FnOnce(Name) -> T) -> Option<Name> {
+        self.try_insert_with(|name| Some(make(name)))
+    }
+
+    /// As [`Slots::insert_with`], unless `make` changes its mind: then nothing happened.
+    pub fn try_insert_with(&mut self, make: impl FnOnce(Name) -> Option<T>) -> Option<Name> {
         let name = self.next_name()?;
-        let content = Content::Occupied(make(name));
+        let content = Content::Occupied(make(name)?);
         match self.slots.get_mut(name.slot as usize) {
             Some(slot) => {
                 if let Content::Vacant { next } = slot.content {

@@ -121,3 +121,13 @@ pub(crate) fn open_stream(address: SocketAddr, options: &StreamOptions) -> Resul
     apply_stream_options(&socket, options)?;
     Ok(socket)
 }
+
+/// The addresses that `address` (`"127.0.0.1:7777"`, `"[::1]:7777"`, `"localhost:7777"`) stands for, in the system's order
+/// of preference. Blocks while a name is looked up: never call it on a thread that dispatches.
+///
+/// # Errors
+/// The text is no address, or the name could not be looked up: getaddrinfo(3).
+pub fn resolve(address: &str) -> std::io::Result<Vec<SocketAddr>> {
+    use std::net::ToSocketAddrs;
+    address.to_socket_addrs().map(Iterator::collect)
+}

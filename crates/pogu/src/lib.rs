@@ -1,1 +1,66 @@
-//! pogu
+//! pogu: a game-server networking engine on completion-based I/O.
+//!
+//! A [`Core`] runs workers, each with a completion port of its own. A [`Service`] listens (or connects) and makes one
+//! [`Session`] per connection through a factory. A session lives in one worker and is called there with `&mut self`, one
+//! call at a time, without a lock; it is *named* by its [`SessionId`], never pointed at.
+//!
+//! ```no_run
+//! use pogu::{Context, Core, Packet, Service, Session};
+//!
+//! struct Echo;
+//!
+//! impl Session for Echo {
+//!     fn on_packet(&mut self, cx: &mut Context<'_>, packet: Packet<'_>) {
+//!         cx.send(packet.id(), packet.body());
+//!     }
+//! }
+//!
+//! fn main() -> pogu::Result<()> {
+//!     let core = Core::start()?;
+//!     core.serve(Service::server("127.0.0.1:7777"), |_incoming| Echo)?;
+//!     core.run_until_interrupted()
+//! }
+//! ```
+//!
+//! A link to another server differs in one word: `core.connect(Service::client(address), |_| Link::new())`.
+//!
+//! # What holds
+//!
+//! - **A turn sends once.** What handlers send while a turn handles what has come leaves at its end, with one gather send
+//!   per session.
+//! - **Everything is bounded:** sessions, frames, send queues, inboxes, times. See [`Limits`].
+//! - **A session ends once, in order,** and every end has a [`Cause`] that says whose fault it was.
+//! - **A panic ends one session.** Nothing else notices.
+//!
+//! This crate knows no operating system: sockets, time and threads' wake-ups come from [`pogu_port`].
+
+#![forbid(unsafe_code)]
+
+mod cause;
+mod context;
+mod core;
+mod counters;
+mod error;
+mod identity;
+mod interrupt;
+mod message;
+mod service;
+mod session;
+mod worker;
+
+pub use crate::core::{Core, CoreBuilder};
+pub use cause::{Cause, CauseKind, Fault, Limit, LimitExceeded, Misbehaviour};
+pub use context::Context;
+pub use counters::Counters;
+pub use error::{Error, Result};
+pub use identity::{Room, SessionId, SessionRef};
+pub use interrupt::Interrupt;
+pub use service::{Limits, SendOverflow, Service, ServiceHandle};
+pub use session::{Admission, Incoming, Refusal, Session};
+pub use worker::{BroadcastOutcome, JoinOutcome, ROOMS_PER_SESSION_MAX, SendOutcome, Worker, WorkerSeed, WorkerStatus};
+
+pub use pogu_port::{DriverChoice, DriverKind, ListenOptions, OsError, PortConfig, StreamOptions, Time};
+pub use pogu_wire::{
+    ByteOrder, EncodeError, FormatError, FrameFormat, IdField, LengthPrefix, Packet, ReadError, Reader, SizeCounts,
+    SizeField, Violation, WriteError, Writer,
+};

@@ -1,0 +1,163 @@
+//! What a handler can do.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use pogu_port::slots::Name;
+use pogu_port::{Operations, Time};
+use pogu_wire::ReadError;
+
+use crate::cause::{Cause, Limit, Misbehaviour};
+use crate::identity::{Room, SessionId, SessionRef};
+use crate::message::{Message, SharedFrame};
+use crate::session::Session;
+use crate::worker::{BroadcastOutcome, JoinOutcome, NEVER, SendOutcome, State};
+
+/// The engine, seen from a handler of one session.
+///
+/// Nothing here blocks, and nothing calls another handler before this one has returned.
+pub struct Context<'a> {
+    state: &'a mut State,
+    operations: Operations<'a>,
+    name: Name,
+}
+
+impl<'a> Context<'a> {
+    pub(crate) fn new(state: &'a mut State, operations: Operations<'a>, name: Name) -> Context<'a> {
+        Context { state, operations, name }
+    }
+
+    /// The session's name.
+    pub fn id(&self) -> SessionId {
+        self.state.session_id(self.name)
+    }
+
+    /// The session's name with the user's type.
+    pub fn reference<S: Session>(&self, _session: &S) -> SessionRef<S> {
+        SessionRef::new(self.id())
+    }
+
+    /// The worker that the session lives in, from 0.
+    pub fn worker(&self) -> usize {
+        self.state.index
+    }
+
+    /// The peer's address, if the system knew it.
+    pub fn peer_address(&self) -> Option<SocketAddr> {
+        self.state.carriers.get(self.name)?.peer_address
+    }
+
+    /// The time of this turn. All handlers of one turn see the same.
+    pub fn now(&self) -> Time {
+        self.state.now
+    }
+
+    /// The time right now, for measuring: unlike [`Context::now`] it moves on while handlers run.
+    pub fn read_clock(&self) -> Time {
+        self.state.shared.clock().now()
+    }
+
+    /// True until the session has begun to end.
+    pub fn is_live(&self) -> bool {
+        self.state.carriers.get(self.name).is_some_and(|carrier| carrier.is_live())
+    }
+
+    /// Queues a packet for the peer. It leaves at the end of the turn, together with everything else that was queued.
+    pub fn send(&mut self, id: u16, body: &[u8]) -> SendOutcome {
+        self.state.send(&mut self.operations, self.name, id, body)
+    }
+
+    /// Queues a packet for another session, wherever it lives.
+    pub fn send_to(&mut self, session: SessionId, id: u16, body: &[u8]) -> SendOutcome {
+        if session.node() != self.state.shared.node() {
+            return SendOutcome::Gone;
+        }
+        if session.worker() == self.state.index {
+            return self.state.send(&mut self.operations, session.name(), id, body);
+        }
+        let message = Message::Send { session, id, body: Bytes::copy_from_slice(body) };
+        match self.state.post(session.worker(), message) {
+            true => SendOutcome::Posted,
+            false => SendOutcome::Overloaded,
+        }
+    }
+
+    /// Asks to join a room; `on_joined` tells when every later broadcast is sure to arrive.
+    pub fn join(&mut self, room: Room) -> JoinOutcome {
+        self.state.join(self.name, room)
+    }
+
+    /// Leaves a room at once: no further broadcast arrives. True if the session was in it, or joining it.
+    pub fn leave(&mut self, room: Room) -> bool {
+        self.state.leave(self.name, room)
+    }
+
+    /// Sends a packet to every member of a room, this session included if it is one. All members see the broadcasts of a
+    /// room in the same order. The packet is encoded once.
+    pub fn broadcast(&mut self, room: Room, id: u16, body: &[u8]) -> BroadcastOutcome {
+        let Some(carrier) = self.state.carriers.get(self.name).filter(|carrier| carrier.is_live()) else {
+            return BroadcastOutcome::Gone;
+        };
+        let format = carrier.running.service.format;
+        let mut whole = Vec::with_capacity(format.frame_bytes(body.len()).unwrap_or(0));
+        if let Err(error) = format.encode(id, body, &mut whole) {
+            return BroadcastOutcome::Unencodable(error);
+        }
+        let from = Some(self.id());
+        self.state.broadcast(room, from, SharedFrame { format, whole: whole.into() })
+    }
+
+    /// Calls `on_timer` once after `delay`; a timer that was set before is replaced.
+    pub fn set_timer(&mut self, delay: Duration) {
+        self.set_timer_at(self.state.now + delay);
+    }
+
+    /// Calls `on_timer` once at `time` (as soon as possible if it has passed); a timer that was set before is replaced.
+    pub fn set_timer_at(&mut self, time: Time) {
+        self.state.set_timer(self.name, time);
+    }
+
+    /// Forgets the timer.
+    pub fn clear_timer(&mut self) {
+        self.state.set_timer(self.name, NEVER);
+    }
+
+    /// Ends the session: what was sent still leaves, then the connection is closed in good order.
+    pub fn disconnect(&mut self, reason: impl Into<Cow<'static, str>>) {
+        self.end(Cause::HandlerAsked(reason.into()));
+    }
+
+    /// Ends the session because the peer sent something that it must not send: `what` says what was expected and what
+    /// came. What was answered before still leaves.
+    pub fn violation(&mut self, packet_id: u16, what: impl Into<Cow<'static, str>>) {
+        self.end(Cause::PeerMisbehaved(Misbehaviour::Refused { id: packet_id, what: what.into() }));
+    }
+
+    /// As [`Context::violation`], for a packet that could not be read.
+    pub fn unreadable(&mut self, packet_id: u16, error: ReadError) {
+        self.end(Cause::PeerMisbehaved(Misbehaviour::Packet { id: packet_id, error }));
+    }
+
+    /// Ends the session because messages between workers pile up.
+    pub(crate) fn disconnect_overloaded(&mut self) {
+        let maximum = self.state.shared.outbox_max() as u64;
+        self.end(Cause::limit(Limit::WorkerInbox, maximum, maximum));
+    }
+
+    fn end(&mut self, cause: Cause) {
+        self.state.stop(&mut self.operations, self.name, cause);
+    }
+
+    pub(crate) fn count_frame(&mut self) {
+        self.state.count_frame(self.name);
+    }
+}
+
+impl fmt::Debug for Context<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Context").field("session", &self.id()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,128 @@
+//! What is counted. Each worker counts for itself and publishes a copy after every turn; reading adds the copies up.
+
+use crate::cause::CauseKind;
+
+/// Totals of one service (or of all services of a core) since it was started.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
+pub struct Counters {
+    /// Sessions that the factory made.
+    pub sessions_opened: u64,
+    /// Sessions that have ended, `on_disconnected` included.
+    pub sessions_closed: u64,
+    /// Connections refused: at the cap, by the factory, or because a worker's inbox was full.
+    pub refused: u64,
+    /// Of these, reset at once because too many refusals were lingering already.
+    pub refused_at_once: u64,
+    /// Whole frames received and handed to a session.
+    pub frames_received: u64,
+    /// Bytes received, unfinished frames and discarded bytes included.
+    pub bytes_received: u64,
+    /// Frames accepted into a send queue.
+    pub frames_sent: u64,
+    /// Bytes that left a send queue for the system.
+    pub bytes_sent: u64,
+    /// Gather sends that carried them.
+    pub sends: u64,
+    /// Frames dropped at the bound of a send queue.
+    pub frames_dropped: u64,
+    /// Frames that were addressed to a session that had ended.
+    pub frames_to_gone: u64,
+    /// Broadcasts that a room refused because messages between workers piled up.
+    pub broadcasts_refused: u64,
+    /// Sessions that had to be reset because they did not finish within their linger time.
+    pub linger_expired: u64,
+    disconnects: [u64; CauseKind::ALL.len()],
+}
+
+impl Counters {
+    /// Sessions that ended for this kind of cause.
+    pub fn disconnects(&self, kind: CauseKind) -> u64 {
+        self.disconnects.get(kind.index()).copied().unwrap_or(0)
+    }
+
+    /// Every kind of cause that has ended a session, with how many.
+    pub fn causes(&self) -> impl Iterator<Item = (CauseKind, u64)> {
+        CauseKind::ALL.into_iter().map(|kind| (kind, self.disconnects(kind))).filter(|(_, count)| *count > 0)
+    }
+
+    pub(crate) fn count_disconnect(&mut self, kind: CauseKind) {
+        if let Some(count) = self.disconnects.get_mut(kind.index()) {
+            *count += 1;
+        }
+    }
+
+    /// Adds what another worker counted.
+    pub(crate) fn add(&mut self, other: &Counters) {
+        let Counters {
+            sessions_opened,
+            sessions_closed,
+            refused,
+            refused_at_once,
+            frames_received,
+            bytes_received,
+            frames_sent,
+            bytes_sent,
+            sends,
+            frames_dropped,
+            frames_to_gone,
+            broadcasts_refused,
+            linger_expired,
+            disconnects,
+        } = other;
+        self.sessions_opened += sessions_opened;
+        self.sessions_closed += sessions_closed;
+        self.refused += refused;
+        self.refused_at_once += refused_at_once;
+        self.frames_received += frames_received;
+        self.bytes_received += bytes_received;
+        self.frames_sent += frames_sent;
+        self.bytes_sent += bytes_sent;
+        self.sends += sends;
+        self.frames_dropped += frames_dropped;
+        self.frames_to_gone += frames_to_gone;
+        self.broadcasts_refused += broadcasts_refused;
+        self.linger_expired += linger_expired;
+        for (mine, others) in self.disconnects.iter_mut().zip(disconnects) {
+            *mine += others;
+        }
+    }
+}
+
+/// What one worker counts: a row per service, by the service's index.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Ledger {
+    rows: Vec<Counters>,
+    /// What belongs to no service: rooms, and messages to sessions that are not there any more.
+    core: Counters,
+}
+
+impl Ledger {
+    /// The row of a service, made if it is new.
+    pub(crate) fn row(&mut self, service: usize) -> &mut Counters {
+        if self.rows.len() <= service {
+            self.rows.resize(service + 1, Counters::default());
+        }
+        &mut self.rows[service]
+    }
+
+    pub(crate) fn core(&mut self) -> &mut Counters {
+        &mut self.core
+    }
+
+    pub(crate) fn get(&self, service: usize) -> Counters {
+        self.rows.get(service).copied().unwrap_or_default()
+    }
+
+    pub(crate) fn total(&self) -> Counters {
+        let mut total = self.core;
+        self.rows.iter().for_each(|row| total.add(row));
+        total
+    }
+
+    /// Takes over what `newer` says, without a new allocation if the number of services is the same.
+    pub(crate) fn copy_from(&mut self, newer: &Ledger) {
+        self.rows.clone_from(&newer.rows);
+        self.core = newer.core;
+    }
+}

@@ -1,0 +1,46 @@
+//! Ctrl-C, SIGTERM and their like: opt-in, one handler per process.
+
+use std::fmt;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+
+use crate::error::Result;
+
+/// The process's interrupt handler, once installed.
+pub struct Interrupt {
+    signals: Mutex<Receiver<()>>,
+}
+
+impl Interrupt {
+    /// Catches Ctrl-C (and SIGTERM, SIGHUP on Unix; console close and shutdown on Windows) from now on.
+    ///
+    /// # Errors
+    /// There is a handler already.
+    pub fn install() -> Result<Interrupt> {
+        let (sender, receiver) = channel();
+        ctrlc::set_handler(move || {
+            // Nobody waits any more.
+            let _ = sender.send(());
+        })?;
+        Ok(Interrupt { signals: Mutex::new(receiver) })
+    }
+
+    /// Waits for an interrupt.
+    pub fn wait(&self) {
+        // The sender lives as long as the process.
+        let _ = self.signals.lock().unwrap_or_else(PoisonError::into_inner).recv();
+    }
+
+    /// Waits for an interrupt, at most `timeout`. True if there was one.
+    pub fn wait_timeout(&self, timeout: Duration) -> bool {
+        self.signals.lock().unwrap_or_else(PoisonError::into_inner).recv_timeout(timeout).is_ok()
+    }
+}
+
+impl fmt::Debug for Interrupt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Interrupt").finish_non_exhaustive()
+    }
+}

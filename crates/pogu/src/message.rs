@@ -1,0 +1,56 @@
+//! What workers tell each other, and what a core tells its workers.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use pogu_port::{BoundListener, Detached, Time};
+use pogu_wire::FrameFormat;
+
+use crate::identity::{Room, SessionId};
+use crate::service::Running;
+
+/// One frame for many sessions, encoded once.
+#[derive(Debug)]
+pub(crate) struct SharedFrame {
+    pub(crate) format: FrameFormat,
+    pub(crate) whole: Bytes,
+}
+
+/// One entry of a worker's inbox. Kept small: an inbox holds thousands.
+#[derive(Debug)]
+pub(crate) enum Message {
+    /// Take this listener into your port.
+    Listen { running: Arc<Running>, listener: Box<BoundListener> },
+    /// Close the listener of this service; its sessions live on.
+    CloseListener { service: usize },
+    /// Take this connection, for which a place is reserved.
+    Adopt { running: Arc<Running>, stream: Box<Detached> },
+    /// Open this many connections, for which places are reserved.
+    Connect { running: Arc<Running>, count: usize },
+    /// Send a packet to one of your sessions.
+    Send { session: SessionId, id: u16, body: Bytes },
+    /// To a room's home: one more member.
+    Join { room: Room, session: SessionId, ticket: u32 },
+    /// To a room's home: one member less in that worker.
+    Leave { room: Room, worker: usize },
+    /// To a room's home: put this broadcast in order.
+    Broadcast { room: Room, from: Option<SessionId>, frame: Arc<SharedFrame> },
+    /// From a room's home: the join with this ticket is in order; what follows reaches the session.
+    Joined { room: Room, session: SessionId, ticket: u32 },
+    /// From a room's home: give this to your members.
+    Deliver { room: Room, frame: Arc<SharedFrame> },
+    /// From a room's home: nobody got the broadcast.
+    BroadcastRefused { room: Room, session: SessionId },
+    /// End everything; what is not ended at the deadline is aborted.
+    Stop { deadline: Time },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_is_small() {
+        assert!(size_of::<Message>() <= 56, "{} bytes", size_of::<Message>());
+    }
+}

@@ -1,0 +1,231 @@
+//! A service: an address, a factory, limits. What is started with [`Core::serve`](crate::Core::serve) and
+//! [`Core::connect`](crate::Core::connect).
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use pogu_port::{ListenOptions, StreamOptions};
+use pogu_wire::FrameFormat;
+
+use crate::session::{Factory, Refusal};
+
+/// What happens to a frame for which the send queue has no room.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum SendOverflow {
+    /// The session ends with [`Limit::SendBytes`](crate::Limit::SendBytes). Default: a stream with a hole is worse than
+    /// a closed one.
+    #[default]
+    Disconnect,
+    /// The new frame is dropped and counted; what is queued stays.
+    DropNewest,
+}
+
+/// The limits of the sessions of one service. Each is a bound that is always on; the defaults keep a server alive.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Limits {
+    /// Sessions at one time, connecting and ending ones included. Above it a connection is refused. Default 10,000.
+    pub sessions_max: usize,
+    /// Bytes queued to be sent per session, charged from `send` until the send that carries them has completed: the
+    /// frame's bytes, header included. At the bound [`Limits::send_overflow`] decides. Default 256 KiB.
+    pub send_bytes_max: usize,
+    /// What happens at [`Limits::send_bytes_max`].
+    pub send_overflow: SendOverflow,
+    /// How long the oldest unsent byte may wait before the session ends. Default 10 s.
+    pub send_age_max: Duration,
+    /// How long a frame may stay unfinished after its first byte, however its bytes trickle. Default 10 s.
+    pub frame_timeout: Duration,
+    /// How long a session may be silent in both directions. Default 60 s.
+    pub idle_timeout: Duration,
+    /// How long an ending session may take to flush what was sent and to wait for the peer's end of stream. Then it is
+    /// reset. Default 5 s.
+    pub linger_timeout: Duration,
+    /// How long a client service waits for a connection. Default 10 s.
+    pub connect_timeout: Duration,
+    /// Refused connections that may linger at one time per worker, so that the reason reaches them. Further ones are
+    /// reset at once. Default 256.
+    pub lingering_refusals_max: usize,
+    /// Connections that a client service opens at one time per worker, so that a large one does not overrun its server's
+    /// backlog. Default 128.
+    pub connects_in_flight_max: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            sessions_max: 10_000,
+            send_bytes_max: 256 * 1024,
+            send_overflow: SendOverflow::Disconnect,
+            send_age_max: Duration::from_secs(10),
+            frame_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(60),
+            linger_timeout: Duration::from_secs(5),
+            connect_timeout: Duration::from_secs(10),
+            lingering_refusals_max: 256,
+            connects_in_flight_max: 128,
+        }
+    }
+}
+
+/// A service before it is started.
+#[derive(Clone, Debug)]
+pub struct Service {
+    pub(crate) address: String,
+    pub(crate) role: Role,
+    pub(crate) format: FrameFormat,
+    pub(crate) limits: Limits,
+    pub(crate) listen: ListenOptions,
+    pub(crate) stream: StreamOptions,
+    pub(crate) full: Refusal,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Role {
+    Server,
+    Client { sessions: usize },
+}
+
+impl Service {
+    /// A service that listens on `address` (`"127.0.0.1:7777"`, `"[::]:7777"`, a name that resolves; port 0 lets the
+    /// system choose).
+    pub fn server(address: impl fmt::Display) -> Service {
+        Service::new(address, Role::Server)
+    }
+
+    /// A service that opens connections to `address`: one session unless [`Service::sessions`] says otherwise.
+    pub fn client(address: impl fmt::Display) -> Service {
+        Service::new(address, Role::Client { sessions: 1 })
+    }
+
+    fn new(address: impl fmt::Display, role: Role) -> Service {
+        Service {
+            address: address.to_string(),
+            role,
+            format: FrameFormat::course(),
+            limits: Limits::default(),
+            listen: ListenOptions::default(),
+            stream: StreamOptions::default(),
+            full: Refusal::new("the service is full"),
+        }
+    }
+
+    /// How many sessions a client service opens.
+    pub fn sessions(mut self, sessions: usize) -> Service {
+        if let Role::Client { sessions: wanted } = &mut self.role {
+            *wanted = sessions;
+        }
+        self
+    }
+
+    /// The frame format of both directions. Default: the course's (`u16` size with header, `u16` id, little-endian).
+    pub fn format(mut self, format: FrameFormat) -> Service {
+        self.format = format;
+        self
+    }
+
+    /// Replaces all limits.
+    pub fn limits(mut self, limits: Limits) -> Service {
+        self.limits = limits;
+        self
+    }
+
+    /// See [`Limits::sessions_max`].
+    pub fn max_sessions(mut self, sessions_max: usize) -> Service {
+        self.limits.sessions_max = sessions_max;
+        self
+    }
+
+    /// See [`Limits::idle_timeout`].
+    pub fn idle_timeout(mut self, idle_timeout: Duration) -> Service {
+        self.limits.idle_timeout = idle_timeout;
+        self
+    }
+
+    /// See [`Limits::frame_timeout`].
+    pub fn frame_timeout(mut self, frame_timeout: Duration) -> Service {
+        self.limits.frame_timeout = frame_timeout;
+        self
+    }
+
+    /// See [`Limits::linger_timeout`].
+    pub fn linger_timeout(mut self, linger_timeout: Duration) -> Service {
+        self.limits.linger_timeout = linger_timeout;
+        self
+    }
+
+    /// See [`Limits::send_bytes_max`] and [`Limits::send_overflow`].
+    pub fn send_queue(mut self, bytes_max: usize, overflow: SendOverflow) -> Service {
+        self.limits.send_bytes_max = bytes_max;
+        self.limits.send_overflow = overflow;
+        self
+    }
+
+    /// Options of the listening socket.
+    pub fn listen_options(mut self, options: ListenOptions) -> Service {
+        self.listen = options;
+        self
+    }
+
+    /// Options of each connection's socket.
+    pub fn stream_options(mut self, options: StreamOptions) -> Service {
+        self.stream = options;
+        self
+    }
+
+    /// What a connection above [`Limits::sessions_max`] is told. Default: nothing, the connection is just closed.
+    pub fn refuse_full_with(mut self, refusal: Refusal) -> Service {
+        self.full = refusal;
+        self
+    }
+}
+
+/// A started service, as its workers share it.
+pub(crate) struct Running {
+    /// Its place in the core's list of services.
+    pub(crate) index: usize,
+    pub(crate) service: Service,
+    pub(crate) address: SocketAddr,
+    pub(crate) factory: Box<dyn Factory>,
+    /// Sessions reserved: counted before the hand-over to a worker, released after the drain.
+    pub(crate) sessions: AtomicUsize,
+    /// True once its listener has been asked to close, or its core to stop: nothing new comes in.
+    pub(crate) closed: AtomicBool,
+}
+
+impl Running {
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.service.limits
+    }
+
+    /// Takes a place for a session, if the cap leaves one.
+    pub(crate) fn reserve(&self) -> bool {
+        let maximum = self.limits().sessions_max;
+        self.sessions
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |sessions| (sessions < maximum).then_some(sessions + 1))
+            .is_ok()
+    }
+
+    /// Gives a place back.
+    pub(crate) fn release(&self) {
+        self.sessions.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl fmt::Debug for Running {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Running")
+            .field("address", &self.address)
+            .field("sessions", &self.sessions)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A started service, for its user.
+#[derive(Clone, Debug)]
+pub struct ServiceHandle {
+    pub(crate) running: Arc<Running>,
+    pub(crate) core: Arc<crate::core::Shared>,
+}

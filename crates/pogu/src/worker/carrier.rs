@@ -1,0 +1,172 @@
+//! A carrier: the engine's half of a session, around the user's half.
+//!
+//! ```text
+//!              Connected            stop              flushed          peer finished        Closed
+//!  Connecting ----------> Live ------------> Flush ------------> Drain ---------------> Close ------> gone
+//!      |                   |                   |                   |                      ^
+//!      +-- failed, late ---+-- reset ----------+-- reset, late ----+-- reset, late -------+
+//! ```
+//!
+//! `Live` is the only stage in which the user's half is called and in which rooms and sends reach it. A stage owns what
+//! is valid in it alone; what every stage needs is in [`Carrier`].
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use pogu_port::{ConnectionId, Gather, Time};
+
+use crate::cause::Cause;
+use crate::identity::Room;
+use crate::service::Running;
+use crate::session::Session;
+
+/// A time that never comes.
+pub(crate) const NEVER: Time = Time::from_nanos(u64::MAX);
+
+pub(crate) struct Carrier {
+    pub(crate) connection: ConnectionId,
+    pub(crate) running: Arc<Running>,
+    pub(crate) stage: Stage,
+    /// The user's half. `None` while it is being called, after it panicked, and for a refusal, which never has one.
+    pub(crate) session: Option<Box<dyn Session>>,
+    pub(crate) peer_address: Option<SocketAddr>,
+    /// The frame that has begun and not ended.
+    pub(crate) unfinished: Option<Box<Unfinished>>,
+    /// `None` exactly when nothing is queued and nothing is in flight.
+    pub(crate) outgoing: Option<Box<Outgoing>>,
+    pub(crate) rooms: Vec<Membership>,
+    /// The last time that a byte came or went.
+    pub(crate) active_at: Time,
+    /// When `on_timer` is due.
+    pub(crate) timer_at: Time,
+    /// The earliest entry of this carrier in the worker's deadlines; later ones are stale.
+    pub(crate) armed_at: Time,
+    /// True exactly while the carrier is in the worker's list of those to flush.
+    pub(crate) dirty: bool,
+    /// True once the peer's end of stream has come.
+    pub(crate) peer_finished: bool,
+    /// True for a connection that is only told why it is refused: it has no place in the service's count.
+    pub(crate) refused: bool,
+    /// True once the factory has made the user's half.
+    pub(crate) opened: bool,
+}
+
+pub(crate) enum Stage {
+    Connecting { since: Time },
+    Live,
+    Ending(Box<Ending>),
+}
+
+pub(crate) struct Ending {
+    pub(crate) cause: Cause,
+    pub(crate) step: Step,
+    /// When patience ends and the connection is aborted.
+    pub(crate) deadline: Time,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Step {
+    /// What was sent is leaving.
+    Flush,
+    /// The write side is shut; what the peer still sends is discarded until it finishes.
+    Drain,
+    /// The port has been told to close or abort; `Closed` will come.
+    Close,
+}
+
+/// The beginning of a frame whose end has not come.
+#[derive(Default)]
+pub(crate) struct Unfinished {
+    pub(crate) bytes: Vec<u8>,
+    /// When its first byte came.
+    pub(crate) since: Time,
+}
+
+/// What waits to be sent and what is being sent.
+#[derive(Default)]
+pub(crate) struct Outgoing {
+    pub(crate) queued: Gather,
+    /// When the oldest byte of `queued` was queued, if there is one.
+    pub(crate) queued_since: Time,
+    /// Bytes of the send in flight; 0 exactly when none is.
+    pub(crate) in_flight_bytes: usize,
+    /// When the oldest byte of the send in flight was queued.
+    pub(crate) in_flight_since: Time,
+}
+
+impl Outgoing {
+    /// What is charged against the session's bound.
+    pub(crate) fn charged_bytes(&self) -> usize {
+        self.queued.len() + self.in_flight_bytes
+    }
+
+    /// When the oldest unsent byte was queued.
+    pub(crate) fn oldest(&self) -> Option<Time> {
+        match (self.in_flight_bytes, self.queued.is_empty()) {
+            (0, true) => None,
+            (0, false) => Some(self.queued_since),
+            _ => Some(self.in_flight_since),
+        }
+    }
+}
+
+/// One room that the session is in, or is joining.
+pub(crate) struct Membership {
+    pub(crate) room: Room,
+    /// Tells this join from an earlier one of the same room.
+    pub(crate) ticket: u32,
+    /// Its place among the worker's members of the room, once the home has acknowledged.
+    pub(crate) place: Option<usize>,
+}
+
+impl Carrier {
+    pub(crate) fn new(connection: ConnectionId, running: Arc<Running>, stage: Stage, now: Time) -> Carrier {
+        Carrier {
+            connection,
+            running,
+            stage,
+            session: None,
+            peer_address: None,
+            unfinished: None,
+            outgoing: None,
+            rooms: Vec::new(),
+            active_at: now,
+            timer_at: NEVER,
+            armed_at: NEVER,
+            dirty: false,
+            peer_finished: false,
+            refused: false,
+            opened: false,
+        }
+    }
+
+    pub(crate) fn is_live(&self) -> bool {
+        matches!(self.stage, Stage::Live)
+    }
+
+    /// The earliest time at which something is due, seen from what is known now.
+    pub(crate) fn next_due(&self) -> Time {
+        let limits = self.running.limits();
+        match &self.stage {
+            Stage::Connecting { since } => *since + limits.connect_timeout,
+            Stage::Ending(ending) if ending.step == Step::Close => NEVER,
+            Stage::Ending(ending) => ending.deadline,
+            Stage::Live => {
+                let frame = self.unfinished.as_ref().map_or(NEVER, |frame| frame.since + limits.frame_timeout);
+                let oldest = self.outgoing.as_ref().and_then(|outgoing| outgoing.oldest());
+                let age = oldest.map_or(NEVER, |oldest| oldest + limits.send_age_max);
+                (self.active_at + limits.idle_timeout).min(frame).min(age).min(self.timer_at)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_idle_carrier_is_small() {
+        assert!(size_of::<Carrier>() <= 192, "{} bytes", size_of::<Carrier>());
+    }
+}

@@ -1,0 +1,211 @@
+//! How a session ends: once, in order, the same on every system.
+//!
+//! 1. *Stop*: the stage is no longer `Live`; rooms and sends do not reach the session any more.
+//! 2. *Flush*: what was sent leaves.
+//! 3. *Shut* the write side, then *drain*: read and discard until the peer finishes. Closing with unread input would make
+//!    the system reset the connection and destroy what the peer has not read yet.
+//! 4. *Close*, and wait until every operation has come back.
+//! 5. `on_disconnected`, exactly once. Then the slot may be reused and the place in the service is given back.
+//!
+//! Flush and drain together have the service's linger time; when it is up, or when something fails, the connection is
+//! *aborted* (everything cancelled, reset) and step 4 follows. The first cause stays the cause.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+
+use pogu_port::slots::Name;
+use pogu_port::{Operation, Operations, OsError, Time};
+
+use crate::cause::{Cause, CauseKind};
+use crate::context::Context;
+use crate::worker::carrier::{Ending, NEVER};
+use crate::worker::handling::drop_quietly;
+use crate::worker::{Carrier, Stage, State, Step};
+
+/// The state of a worker whose core was stopped.
+pub(crate) struct Stopping {
+    /// When what has not ended is aborted.
+    deadline: Time,
+    aborted: bool,
+}
+
+impl Stopping {
+    pub(super) fn next_look(&self, _now: Time) -> Time {
+        if self.aborted { NEVER } else { self.deadline }
+    }
+}
+
+impl State {
+    /// Begins to end a session in good order. Does nothing if it is ending already.
+    pub(crate) fn stop(&mut self, operations: &mut Operations<'_>, name: Name, cause: Cause) {
+        let Some(carrier) = self.carriers.get(name) else { return };
+        match carrier.stage {
+            Stage::Ending(_) => {}
+            Stage::Connecting { .. } => self.abort(operations, name, cause),
+            Stage::Live => {
+                self.end_at(name, cause, Step::Flush);
+                self.mark_dirty(name);
+                self.arm(name);
+            }
+        }
+    }
+
+    /// Ends a session at once: what was sent and has not left is lost.
+    pub(crate) fn abort(&mut self, operations: &mut Operations<'_>, name: Name, cause: Cause) {
+        self.end_at(name, cause, Step::Close);
+        if let Some(carrier) = self.carriers.get(name) {
+            // A stale name means that the port has been told already.
+            let _ = operations.abort(carrier.connection);
+        }
+    }
+
+    /// Moves to `step` of the ending; the first call also takes the session out of rooms, timers and counts of the living.
+    pub(super) fn end_at(&mut self, name: Name, cause: Cause, step: Step) {
+        let now = self.now;
+        let Some(carrier) = self.carriers.get_mut(name) else { return };
+        if let Stage::Ending(ending) = &mut carrier.stage {
+            ending.step = step;
+            return;
+        }
+        let limit = self.stopping.as_ref().map_or(NEVER, |stopping| stopping.deadline);
+        let deadline = (now + carrier.running.limits().linger_timeout).min(limit);
+        let was = std::mem::replace(&mut carrier.stage, Stage::Ending(Box::new(Ending { cause, step, deadline })));
+        carrier.timer_at = NEVER;
+        let unfinished = carrier.unfinished.take();
+        let service = carrier.running.index;
+        self.recycle_unfinished(unfinished);
+        self.leave_all(name);
+        if matches!(was, Stage::Connecting { .. }) {
+            self.dialled(service);
+        }
+    }
+
+    /// Takes the next step of an ending, if its time has come.
+    pub(super) fn advance(&mut self, operations: &mut Operations<'_>, name: Name) {
+        let Some(carrier) = self.carriers.get_mut(name) else { return };
+        let Stage::Ending(ending) = &mut carrier.stage else { return };
+        if ending.step == Step::Flush && carrier.outgoing.is_none() {
+            // Refused only if the connection is ending in the port already: `Closed` will come.
+            let _ = operations.shut(carrier.connection);
+            ending.step = Step::Drain;
+        }
+        if ending.step == Step::Drain && carrier.peer_finished {
+            let _ = operations.close(carrier.connection);
+            ending.step = Step::Close;
+        }
+    }
+
+    /// The linger time is up.
+    pub(super) fn linger_expired(&mut self, operations: &mut Operations<'_>, name: Name) {
+        let Some(carrier) = self.carriers.get_mut(name) else { return };
+        let Stage::Ending(ending) = &mut carrier.stage else { return };
+        if ending.step == Step::Close {
+            return;
+        }
+        ending.step = Step::Close;
+        self.ledger.row(carrier.running.index).linger_expired += 1;
+        let _ = operations.abort(carrier.connection);
+    }
+
+    /// Every operation of the connection has come back.
+    pub(super) fn closed(&mut self, operations: &mut Operations<'_>, name: Name) {
+        let cause = match self.carriers.get(name).map(|carrier| &carrier.stage) {
+            None => return,
+            Some(Stage::Ending(ending)) => ending.cause.clone(),
+            Some(_) => Cause::System(OsError::from_code(Operation::Dispatch, 0)),
+        };
+        let well = self.say_disconnected(operations, name, &cause);
+        let kind = if well { cause.kind() } else { CauseKind::HandlerPanicked };
+        self.leave_all(name);
+        let Some(carrier) = self.carriers.remove(name) else { return };
+        tracing::debug!(service = %carrier.running.address, session = %self.session_id(name), %cause, "session ended");
+        self.account(carrier, kind);
+    }
+
+    /// The last call of the user's half, and its drop. False if one of them panicked.
+    fn say_disconnected(&mut self, operations: &mut Operations<'_>, name: Name, cause: &Cause) -> bool {
+        let session = self.carriers.get_mut(name).and_then(|carrier| carrier.session.take());
+        let Some(mut session) = session else { return true };
+        let called = catch_unwind(AssertUnwindSafe(|| {
+            session.on_disconnected(&mut Context::new(self, operations.reborrow(), name), cause);
+        }));
+        drop_quietly(session) && called.is_ok()
+    }
+
+    fn account(&mut self, carrier: Carrier, kind: CauseKind) {
+        if carrier.refused {
+            self.lingering_refusals = self.lingering_refusals.saturating_sub(1);
+            return;
+        }
+        let row = self.ledger.row(carrier.running.index);
+        row.count_disconnect(kind);
+        row.sessions_closed += u64::from(carrier.opened);
+        carrier.running.release();
+        self.shared.unplace(self.index);
+    }
+
+    /// Ends everything in good order until `deadline`; a second call may bring the deadline forward.
+    pub(super) fn stop_all(&mut self, operations: &mut Operations<'_>, deadline: Time) {
+        if let Some(stopping) = &mut self.stopping {
+            stopping.deadline = stopping.deadline.min(deadline);
+            return;
+        }
+        for (listener, _) in &self.listeners {
+            let _ = operations.close_listener(*listener);
+        }
+        self.give_up_dialling();
+        let names: Vec<Name> = self.carriers.names().collect();
+        for name in &names {
+            self.call_live(operations, *name, |session, cx| session.on_stopping(cx));
+        }
+        self.stopping = Some(Stopping { deadline, aborted: false });
+        for name in names {
+            self.stop(operations, name, Cause::ServiceStopping);
+        }
+    }
+
+    pub(super) fn look_at_stopping(&mut self, operations: &mut Operations<'_>) {
+        let now = self.now;
+        let Some(stopping) = &mut self.stopping else { return };
+        if stopping.aborted || now < stopping.deadline {
+            return;
+        }
+        stopping.aborted = true;
+        let names: Vec<Name> = self.carriers.names().collect();
+        for name in names {
+            self.end_at(name, Cause::ServiceStopping, Step::Flush);
+            self.linger_expired(operations, name);
+        }
+    }
+
+    pub(super) fn has_stopped(&self) -> bool {
+        self.stopping.is_some() && self.carriers.len() == 0 && self.listeners.is_empty()
+    }
+
+    /// The worker is dropped: gives every place back. No user's half is called any more.
+    pub(super) fn abandon(&mut self) {
+        let names: Vec<Name> = self.carriers.names().collect();
+        for name in names {
+            let Some(mut carrier) = self.carriers.remove(name) else { continue };
+            drop_quietly(carrier.session.take());
+            self.account(carrier, CauseKind::ServiceStopping);
+        }
+        self.shared.publish_last(self.index, &self.ledger);
+    }
+
+    /// As [`State::call`], if the session is live.
+    pub(super) fn call_live<R>(
+        &mut self,
+        operations: &mut Operations<'_>,
+        name: Name,
+        handler: impl FnOnce(&mut dyn crate::session::Session, &mut Context<'_>) -> R,
+    ) -> Option<R> {
+        if self.carriers.get(name).is_some_and(Carrier::is_live) {
+            return self.call(operations, name, handler);
+        }
+        None
+    }
+}
+
+/// How long after `stop` a core waits for workers beyond the drain deadline: the time to abort and to close.
+pub(crate) const ABORT_GRACE: Duration = Duration::from_secs(2);

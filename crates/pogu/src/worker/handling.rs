@@ -1,0 +1,193 @@
+//! From received bytes to calls of the user's half.
+//!
+//! Whole frames are parsed in the port's buffer and handed over in place. Only the beginning of a frame whose end has not
+//! come is copied; it grows with what the peer really sends, never with what its header promises.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use pogu_port::slots::Name;
+use pogu_port::{Lent, Operations, OsError};
+use pogu_wire::{Decoded, FrameFormat, Violation};
+
+use crate::cause::{Cause, Misbehaviour};
+use crate::context::Context;
+use crate::session::Session;
+use crate::worker::{SPARE_MAX, State, Unfinished};
+
+/// What has become of received bytes.
+enum Parsed {
+    /// From this offset on they are the beginning of a frame (or nothing).
+    UpTo(usize),
+    /// The session ended; the rest concerns nobody.
+    Ended,
+    /// No honest peer sends this.
+    Broken(Violation),
+}
+
+impl State {
+    pub(super) fn received(&mut self, operations: &mut Operations<'_>, name: Name, bytes: &mut Lent<'_>) {
+        let now = self.now;
+        let Some(carrier) = self.carriers.get_mut(name) else { return };
+        let service = carrier.running.index;
+        self.ledger.row(service).bytes_received += bytes.len() as u64;
+        if !carrier.is_live() {
+            return;
+        }
+        carrier.active_at = now;
+        let format = carrier.running.service.format;
+        let unfinished = carrier.unfinished.take();
+        let parsed = self.call(operations, name, |session, cx| packets(session, cx, format, bytes, unfinished));
+        match parsed {
+            Some((Parsed::UpTo(offset), unfinished)) => {
+                let rest = bytes.get(offset..).unwrap_or_default();
+                self.keep_unfinished(name, rest, unfinished);
+            }
+            Some((Parsed::Broken(violation), _)) => {
+                self.stop(operations, name, Cause::PeerMisbehaved(Misbehaviour::Frame(violation)));
+            }
+            Some((Parsed::Ended, _)) | None => {}
+        }
+    }
+
+    /// Keeps the beginning of a frame: `rest`, or what was begun earlier and `rest` has been added to.
+    fn keep_unfinished(&mut self, name: Name, rest: &[u8], begun: Option<Box<Unfinished>>) {
+        let now = self.now;
+        let kept = match begun {
+            Some(begun) if !begun.bytes.is_empty() => begun,
+            spare => {
+                if rest.is_empty() {
+                    return self.recycle_unfinished(spare);
+                }
+                let mut kept = spare.or_else(|| self.spare_unfinished.pop()).unwrap_or_default();
+                kept.bytes.extend_from_slice(rest);
+                kept.since = now;
+                kept
+            }
+        };
+        if let Some(carrier) = self.carriers.get_mut(name) {
+            carrier.unfinished = Some(kept);
+            self.arm(name);
+        }
+    }
+
+    pub(super) fn recycle_unfinished(&mut self, spare: Option<Box<Unfinished>>) {
+        if let Some(mut spare) = spare {
+            if self.spare_unfinished.len() < SPARE_MAX && spare.bytes.capacity() <= super::SPARE_BYTES_MAX {
+                spare.bytes.clear();
+                self.spare_unfinished.push(spare);
+            }
+        }
+    }
+
+    /// Calls the user's half. `None` if it is not there, or if it panicked: then the session is ending.
+    pub(super) fn call<R>(
+        &mut self,
+        operations: &mut Operations<'_>,
+        name: Name,
+        handler: impl FnOnce(&mut dyn Session, &mut Context<'_>) -> R,
+    ) -> Option<R> {
+        let mut session = self.carriers.get_mut(name)?.session.take()?;
+        let called = catch_unwind(AssertUnwindSafe(|| {
+            handler(&mut *session, &mut Context::new(self, operations.reborrow(), name))
+        }));
+        match called {
+            Ok(result) => {
+                if let Some(carrier) = self.carriers.get_mut(name) {
+                    carrier.session = Some(session);
+                }
+                Some(result)
+            }
+            Err(_) => {
+                drop_quietly(session);
+                self.panicked(operations, name);
+                None
+            }
+        }
+    }
+
+    fn panicked(&mut self, operations: &mut Operations<'_>, name: Name) {
+        if let Some(carrier) = self.carriers.get(name) {
+            tracing::error!(service = %carrier.running.address, session = %self.session_id(name), "a session panicked");
+        }
+        self.stop(operations, name, Cause::HandlerPanicked);
+    }
+
+    pub(super) fn peer_finished(&mut self, operations: &mut Operations<'_>, name: Name) {
+        let Some(carrier) = self.carriers.get_mut(name) else { return };
+        carrier.peer_finished = true;
+        self.stop(operations, name, Cause::PeerClosed);
+        self.advance(operations, name);
+    }
+
+    pub(super) fn failed(&mut self, operations: &mut Operations<'_>, name: Name, error: OsError) {
+        self.abort(operations, name, Cause::from_os(error));
+    }
+}
+
+/// Drops a value of the user's; true if that went well.
+pub(super) fn drop_quietly<T>(value: T) -> bool {
+    catch_unwind(AssertUnwindSafe(|| drop(value))).is_ok()
+}
+
+/// Hands every whole frame to the session. Gives back the buffer of the unfinished frame, with what it now holds.
+fn packets(
+    session: &mut dyn Session,
+    cx: &mut Context<'_>,
+    format: FrameFormat,
+    bytes: &[u8],
+    unfinished: Option<Box<Unfinished>>,
+) -> (Parsed, Option<Box<Unfinished>>) {
+    let mut at = 0;
+    let mut unfinished = unfinished;
+    if let Some(begun) = &mut unfinished {
+        match finish_begun(session, cx, format, bytes, begun) {
+            Parsed::UpTo(offset) => at = offset,
+            ended => return (ended, unfinished),
+        }
+    }
+    loop {
+        match format.decode(bytes.get(at..).unwrap_or_default()) {
+            Decoded::Frame(frame) => {
+                at += frame.whole.len();
+                cx.count_frame();
+                session.on_packet(cx, frame.into());
+                if !cx.is_live() {
+                    return (Parsed::Ended, unfinished);
+                }
+            }
+            Decoded::NeedMore(_) => return (Parsed::UpTo(at), unfinished),
+            Decoded::Violation(violation) => return (Parsed::Broken(violation), unfinished),
+        }
+    }
+}
+
+/// Adds to the unfinished frame what it needs, no byte more; when it is whole, hands it over and empties the buffer.
+fn finish_begun(
+    session: &mut dyn Session,
+    cx: &mut Context<'_>,
+    format: FrameFormat,
+    bytes: &[u8],
+    begun: &mut Unfinished,
+) -> Parsed {
+    let mut at = 0;
+    loop {
+        match format.decode(&begun.bytes) {
+            Decoded::NeedMore(need) => {
+                let rest = bytes.get(at..).unwrap_or_default();
+                let taken = rest.get(..need.bytes_min).unwrap_or(rest);
+                if taken.is_empty() {
+                    return Parsed::UpTo(at);
+                }
+                begun.bytes.extend_from_slice(taken);
+                at += taken.len();
+            }
+            Decoded::Frame(frame) => {
+                cx.count_frame();
+                session.on_packet(cx, frame.into());
+                begun.bytes.clear();
+                return if cx.is_live() { Parsed::UpTo(at) } else { Parsed::Ended };
+            }
+            Decoded::Violation(violation) => return Parsed::Broken(violation),
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! Messages from other workers, from the core, and from this worker to itself.
+
+use pogu_port::Operations;
+use pogu_port::slots::Name;
+
+use crate::message::Message;
+use crate::worker::State;
+
+impl State {
+    pub(super) fn message(&mut self, operations: &mut Operations<'_>, message: Message) {
+        match message {
+            Message::Listen { running, listener } => self.listen(operations, running, *listener),
+            Message::CloseListener { service } => self.close_listener(operations, service),
+            Message::Adopt { running, stream } => self.adopt(operations, running, *stream),
+            Message::Connect { running, count } => self.want(running, count),
+            Message::Send { session, id, body } => self.send_posted(operations, session.name(), id, &body),
+            Message::Join { room, session, ticket } => self.home_join(room, session, ticket),
+            Message::Leave { room, worker } => self.home_leave(room, worker),
+            Message::Broadcast { room, from, frame } => self.home_broadcast(room, from, &frame),
+            Message::Joined { room, session, ticket } => self.joined(operations, room, session, ticket),
+            Message::Deliver { room, frame } => self.deliver(operations, room, &frame),
+            Message::BroadcastRefused { room, session } => {
+                self.call_live(operations, session.name(), |session, cx| session.on_broadcast_refused(cx, room));
+            }
+            Message::Stop { deadline } => self.stop_all(operations, deadline),
+        }
+    }
+
+    fn send_posted(&mut self, operations: &mut Operations<'_>, name: Name, id: u16, body: &[u8]) {
+        if self.send(operations, name, id, body) == crate::SendOutcome::Gone {
+            self.ledger.core().frames_to_gone += 1;
+        }
+    }
+
+    /// Handles what this worker told itself until nothing is left, or as much as one turn allows: messages that beget
+    /// messages must not keep the worker from its port.
+    pub(super) fn own_messages(&mut self, operations: &mut Operations<'_>) {
+        for _ in 0..self.shared.outbox_max() {
+            let Some(message) = self.mail.take_own() else { return };
+            self.message(operations, message);
+        }
+    }
+}

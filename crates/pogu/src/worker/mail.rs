@@ -1,0 +1,90 @@
+//! Messages to workers, this one included, in order.
+//!
+//! The inbox of another worker is bounded and may be full; what does not fit waits in an outbox here and is tried again
+//! every turn, so that the order of two messages from one worker to another never changes. Messages that a user caused
+//! are refused when the outbox is full too; messages that keep the engine's books right (`Leave`, `Joined`) are always
+//! taken, and are bounded by the sessions that cause them.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use pogu_port::{Owner, PostError};
+
+use crate::core::Shared;
+use crate::message::Message;
+
+pub(crate) struct Mail {
+    shared: Arc<Shared>,
+    own: usize,
+    /// By worker; the own one holds what this worker tells itself.
+    outboxes: Vec<VecDeque<Message>>,
+    outbox_max: usize,
+}
+
+impl Mail {
+    pub(crate) fn new(shared: Arc<Shared>, own: usize, outbox_max: usize) -> Mail {
+        let outboxes = (0..shared.workers()).map(|_| VecDeque::new()).collect();
+        Mail { shared, own, outboxes, outbox_max }
+    }
+
+    /// True if a further message to `worker` would be taken.
+    pub(crate) fn has_room(&self, worker: usize) -> bool {
+        self.outboxes.get(worker).is_some_and(|outbox| outbox.len() < self.outbox_max)
+    }
+
+    /// Messages that wait for room in other workers' inboxes, and for this worker itself.
+    pub(crate) fn waiting(&self) -> usize {
+        self.outboxes.iter().map(VecDeque::len).sum()
+    }
+
+    /// Sends a message that a user caused. False if there is no room: nothing happened.
+    pub(crate) fn post(&mut self, worker: usize, message: Message) -> bool {
+        let taken = self.has_room(worker);
+        if taken {
+            self.post_always(worker, message);
+        }
+        taken
+    }
+
+    /// Sends a message that must not be lost.
+    pub(crate) fn post_always(&mut self, worker: usize, message: Message) {
+        let Some(outbox) = self.outboxes.get_mut(worker) else { return };
+        if worker == self.own || !outbox.is_empty() {
+            outbox.push_back(message);
+            return;
+        }
+        // A worker that has stopped has no sessions that the message could concern.
+        if let Err(PostError::Full(message)) = self.shared.post(worker, message) {
+            outbox.push_back(message);
+        }
+    }
+
+    /// Takes the oldest message that this worker told itself.
+    pub(crate) fn take_own(&mut self) -> Option<Message> {
+        self.outboxes.get_mut(self.own)?.pop_front()
+    }
+
+    /// Messages that this worker told itself and that wait.
+    pub(crate) fn own_waiting(&self) -> usize {
+        self.outboxes.get(self.own).map_or(0, VecDeque::len)
+    }
+
+    /// Tries again to deliver what did not fit. True if something is still waiting.
+    pub(crate) fn retry(&mut self) -> bool {
+        let mut waiting = false;
+        for (worker, outbox) in self.outboxes.iter_mut().enumerate().filter(|(worker, _)| *worker != self.own) {
+            while let Some(message) = outbox.pop_front() {
+                match self.shared.poster(worker).map(|poster| poster.post(Owner(0), message)) {
+                    Some(Err(PostError::Full(message))) => {
+                        outbox.push_front(message);
+                        waiting = true;
+                        break;
+                    }
+                    Some(Err(PostError::Closed(_))) | None => outbox.clear(),
+                    Some(Ok(())) => {}
+                }
+            }
+        }
+        waiting
+    }
+}

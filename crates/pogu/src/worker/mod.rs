@@ -1,0 +1,270 @@
+//! A worker: a port, the sessions that live on it, and the turn.
+//!
+//! ```text
+//!   dispatch: completions -> handlers -> inbox -> own messages -> timers -> flush -> publish counters
+//! ```
+//!
+//! Everything of a session lives here and is touched by this thread only. A turn handles whatever has come, and then
+//! sends to every session that has something queued with one gather send: replies produced while handling a burst leave
+//! together.
+
+mod admission;
+mod carrier;
+mod deadlines;
+mod ending;
+mod handling;
+mod inbox;
+mod mail;
+mod rooms;
+mod sending;
+mod timing;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use pogu_port::slots::{Name, Slots};
+use pogu_port::{Completion, Gather, ListenerId, Operations, Owner, Port, PortSeed, Time};
+
+use crate::core::Shared;
+use crate::counters::Ledger;
+use crate::error::{Error, Result};
+use crate::identity::SessionId;
+use crate::message::Message;
+use crate::service::Running;
+
+pub(crate) use carrier::{Carrier, NEVER, Outgoing, Stage, Step, Unfinished};
+use deadlines::Deadlines;
+pub(crate) use ending::ABORT_GRACE;
+use mail::Mail;
+use rooms::Rooms;
+pub use rooms::{BroadcastOutcome, JoinOutcome, ROOMS_PER_SESSION_MAX};
+pub use sending::SendOutcome;
+
+/// How long a worker sleeps at most while messages wait for room in another worker's inbox.
+const MAIL_RETRY: Duration = Duration::from_millis(1);
+
+/// Emptied send queues whose memory is kept for the next session that sends. More are freed: 1,024 cover the sessions
+/// that one turn serves.
+const SPARE_MAX: usize = 1024;
+
+/// Bytes that a kept send queue may hold on to; a larger one is freed, so that one burst does not stay for ever.
+const SPARE_BYTES_MAX: usize = 16 * 1024;
+
+/// A worker that has its port but no thread yet. `Send`: hand it to the thread that will call [`Worker::dispatch`].
+#[derive(Debug)]
+pub struct WorkerSeed {
+    pub(crate) port: PortSeed<Message>,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) index: usize,
+}
+
+impl WorkerSeed {
+    /// Binds the worker to the calling thread.
+    ///
+    /// # Errors
+    /// The system refused to start the port.
+    pub fn start(self) -> Result<Worker> {
+        let port = self.port.start().map_err(Error::Port)?;
+        Ok(Worker { port, state: State::new(self.shared, self.index) })
+    }
+}
+
+/// Whether a worker has more to do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[must_use]
+pub enum WorkerStatus {
+    /// Dispatch again.
+    Running,
+    /// The core was stopped and everything of this worker has ended; further dispatches do nothing.
+    Stopped,
+}
+
+/// One worker of a core, bound to a thread. See the [module](self).
+pub struct Worker {
+    port: Port<Message>,
+    state: State,
+}
+
+impl Worker {
+    /// One turn. Waits at most `timeout` (`None`: until something happens) if there is nothing to do.
+    ///
+    /// # Errors
+    /// The port failed.
+    pub fn dispatch(&mut self, timeout: Option<Duration>) -> Result<WorkerStatus> {
+        let state = &mut self.state;
+        if state.has_stopped() {
+            return Ok(WorkerStatus::Stopped);
+        }
+        let now = self.port.now();
+        let until = state.sleep_until(now).into_iter().chain(timeout.map(|timeout| self.port_time() + timeout)).min();
+        let state = &mut self.state;
+        self.port
+            .dispatch(until, |operations, completion| {
+                state.now = operations.now();
+                state.complete(operations, completion);
+            })
+            .map_err(Error::Port)?;
+        let mut operations = self.port.operations();
+        state.now = operations.now();
+        state.finish_turn(&mut operations);
+        state.publish();
+        Ok(if state.has_stopped() { WorkerStatus::Stopped } else { WorkerStatus::Running })
+    }
+
+    /// Its number in the core, from 0.
+    pub fn index(&self) -> usize {
+        self.state.index
+    }
+
+    /// Sessions that live here, connecting and ending ones included.
+    pub fn sessions(&self) -> usize {
+        self.state.carriers.len()
+    }
+
+    fn port_time(&self) -> Time {
+        self.state.shared.clock().now()
+    }
+}
+
+impl fmt::Debug for Worker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Worker")
+            .field("index", &self.index())
+            .field("sessions", &self.sessions())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        self.state.abandon();
+    }
+}
+
+/// Everything of a worker but its port.
+pub(crate) struct State {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) index: usize,
+    pub(crate) now: Time,
+    pub(crate) carriers: Slots<Carrier>,
+    pub(crate) ledger: Ledger,
+    pub(crate) rooms: Rooms,
+    mail: Mail,
+    listeners: Vec<(ListenerId, Arc<Running>)>,
+    dials: Vec<admission::Dial>,
+    deadlines: Deadlines,
+    /// Sessions with something to flush at the end of the turn.
+    dirty: Vec<Name>,
+    spare_gathers: Vec<Gather>,
+    spare_outgoing: Vec<Box<Outgoing>>,
+    spare_unfinished: Vec<Box<Unfinished>>,
+    lingering_refusals: usize,
+    stopping: Option<ending::Stopping>,
+}
+
+impl State {
+    fn new(shared: Arc<Shared>, index: usize) -> State {
+        let outbox_max = shared.outbox_max();
+        State {
+            index,
+            now: Time::ZERO,
+            carriers: Slots::with_generations(u32::MAX, u32::MAX),
+            ledger: Ledger::default(),
+            rooms: Rooms::new(shared.workers()),
+            mail: Mail::new(Arc::clone(&shared), index, outbox_max),
+            listeners: Vec::new(),
+            dials: Vec::new(),
+            deadlines: Deadlines::default(),
+            dirty: Vec::new(),
+            spare_gathers: Vec::new(),
+            spare_outgoing: Vec::new(),
+            spare_unfinished: Vec::new(),
+            lingering_refusals: 0,
+            stopping: None,
+            shared,
+        }
+    }
+
+    pub(crate) fn session_id(&self, name: Name) -> SessionId {
+        SessionId::new(self.shared.node(), u16::try_from(self.index).unwrap_or(u16::MAX), name)
+    }
+
+    /// Sends a message that a handler caused. False if there is no room.
+    pub(crate) fn post(&mut self, worker: usize, message: Message) -> bool {
+        self.mail.post(worker, message)
+    }
+
+    pub(crate) fn set_timer(&mut self, name: Name, at: Time) {
+        if let Some(carrier) = self.carriers.get_mut(name).filter(|carrier| carrier.is_live()) {
+            carrier.timer_at = at;
+            self.arm(name);
+        }
+    }
+
+    pub(crate) fn count_frame(&mut self, name: Name) {
+        if let Some(carrier) = self.carriers.get(name) {
+            self.ledger.row(carrier.running.index).frames_received += 1;
+        }
+    }
+
+    /// The name of the carrier that an owner token stands for.
+    fn name_of(owner: Owner) -> Name {
+        let [slot, generation] = [owner.0 >> 32, owner.0 & u64::from(u32::MAX)];
+        Name { slot: u32::try_from(slot).unwrap_or(u32::MAX), generation: u32::try_from(generation).unwrap_or(0) }
+    }
+
+    /// The owner token of a carrier.
+    fn owner_of(name: Name) -> Owner {
+        Owner(u64::from(name.slot) << 32 | u64::from(name.generation))
+    }
+
+    /// How long the worker may sleep; `None`: until something happens.
+    fn sleep_until(&self, now: Time) -> Option<Time> {
+        let retry = match self.mail.waiting() {
+            0 => None,
+            _ if self.mail.own_waiting() > 0 => Some(now),
+            _ => Some(now + MAIL_RETRY),
+        };
+        let stop = self.stopping.as_ref().map(|stopping| stopping.next_look(now));
+        self.deadlines.next().into_iter().chain(retry).chain(stop).min()
+    }
+
+    fn complete(&mut self, operations: &mut Operations<'_>, completion: Completion<'_, Message>) {
+        match completion {
+            Completion::Received { owner, mut bytes, .. } => {
+                self.received(operations, Self::name_of(owner), &mut bytes)
+            }
+            Completion::Sent { owner, gather, error, .. } => self.sent(operations, Self::name_of(owner), gather, error),
+            Completion::Posted { value, .. } => self.message(operations, value),
+            Completion::Accepted { listener, stream, .. } => self.accepted(operations, listener, stream),
+            Completion::AcceptPaused { error, retry_after, .. } => {
+                tracing::debug!(worker = self.index, %error, ?retry_after, "accept paused");
+            }
+            Completion::ListenerClosed { listener, .. } => self.listeners.retain(|(open, _)| *open != listener),
+            Completion::Connected { owner, .. } => self.connected(operations, Self::name_of(owner)),
+            Completion::ConnectFailed { owner, error, .. } => self.connect_failed(Self::name_of(owner), error),
+            Completion::PeerFinished { owner, .. } => self.peer_finished(operations, Self::name_of(owner)),
+            Completion::ReceiveEnded { owner, error: Some(error), .. } => {
+                self.failed(operations, Self::name_of(owner), error);
+            }
+            Completion::Closed { owner, .. } => self.closed(operations, Self::name_of(owner)),
+            // Nothing is paused or detached up here so far.
+            _ => {}
+        }
+    }
+
+    fn finish_turn(&mut self, operations: &mut Operations<'_>) {
+        self.own_messages(operations);
+        self.due(operations);
+        self.own_messages(operations);
+        self.mail.retry();
+        self.dial(operations);
+        self.look_at_stopping(operations);
+        self.flush(operations);
+    }
+
+    fn publish(&mut self) {
+        self.shared.publish(self.index, &self.ledger);
+    }
+}

@@ -1,0 +1,209 @@
+//! Rooms: one order for all members, one post per worker.
+//!
+//! A room has a *home*, the worker that its number falls to. Joins, leaves and broadcasts go there and are put in order by
+//! arriving there. The home knows only how many members each worker has; each worker knows its own members.
+//!
+//! ```text
+//!   session --join-->       home --Joined-->  its worker       (the member is added there: it misses nothing after this)
+//!   session --broadcast-->  home --Deliver--> every worker with members --> send queues of its members
+//! ```
+//!
+//! Messages from one worker to another keep their order, so what a home sends after a `Joined` arrives after it: an
+//! acknowledged join misses no later broadcast, and all members see the home's order. A broadcast is given to all workers
+//! or, if one of them has no room for it, to none.
+
+use pogu_port::Operations;
+use pogu_port::slots::Name;
+use rustc_hash::FxHashMap;
+use std::sync::Arc;
+
+use crate::identity::{Room, SessionId};
+use crate::message::{Message, SharedFrame};
+use crate::worker::State;
+use crate::worker::carrier::Membership;
+
+/// Rooms that one session may be in or joining: bounds what it costs others to forget it. One more join is refused.
+pub const ROOMS_PER_SESSION_MAX: usize = 64;
+
+/// What became of a join.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum JoinOutcome {
+    /// It is on its way; `on_joined` tells when it took effect.
+    Asked,
+    /// The session is in the room, or joining it, already.
+    Already,
+    /// The session is in as many rooms as it may be ([`ROOMS_PER_SESSION_MAX`]).
+    TooMany,
+    /// Messages to the room's home pile up; try again later.
+    Overloaded,
+    /// The session has ended or is ending.
+    Gone,
+}
+
+/// What became of a broadcast.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum BroadcastOutcome {
+    /// It is on its way to the room's home. Should the home have to refuse it, `on_broadcast_refused` tells.
+    Posted,
+    /// Messages to the room's home pile up; nobody gets it.
+    Overloaded,
+    /// The packet does not fit the session's frame format: the caller's mistake.
+    Unencodable(pogu_wire::EncodeError),
+    /// The session has ended or is ending.
+    Gone,
+}
+
+pub(crate) struct Rooms {
+    workers: usize,
+    /// Members by worker, of the rooms whose home is here. A room without members has no entry.
+    homes: FxHashMap<Room, Vec<u32>>,
+    /// Acknowledged members that live here.
+    members: FxHashMap<Room, Vec<Name>>,
+    /// The memory of the list that `deliver` walks.
+    walk: Vec<Name>,
+    tickets: u32,
+}
+
+impl Rooms {
+    pub(crate) fn new(workers: usize) -> Rooms {
+        Rooms { workers, homes: FxHashMap::default(), members: FxHashMap::default(), walk: Vec::new(), tickets: 0 }
+    }
+
+    fn home(&self, room: Room) -> usize {
+        room.home(self.workers)
+    }
+
+    fn next_ticket(&mut self) -> u32 {
+        self.tickets = self.tickets.wrapping_add(1);
+        self.tickets
+    }
+}
+
+impl State {
+    pub(crate) fn join(&mut self, name: Name, room: Room) -> JoinOutcome {
+        let session = self.session_id(name);
+        let Some(carrier) = self.carriers.get_mut(name).filter(|carrier| carrier.is_live()) else {
+            return JoinOutcome::Gone;
+        };
+        if carrier.rooms.iter().any(|membership| membership.room == room) {
+            return JoinOutcome::Already;
+        }
+        if carrier.rooms.len() >= ROOMS_PER_SESSION_MAX {
+            return JoinOutcome::TooMany;
+        }
+        let ticket = self.rooms.next_ticket();
+        if !self.mail.post(self.rooms.home(room), Message::Join { room, session, ticket }) {
+            return JoinOutcome::Overloaded;
+        }
+        carrier.rooms.push(Membership { room, ticket, place: None });
+        JoinOutcome::Asked
+    }
+
+    /// Takes a session out of a room. True if it was in it or joining it.
+    pub(crate) fn leave(&mut self, name: Name, room: Room) -> bool {
+        let Some(carrier) = self.carriers.get_mut(name) else { return false };
+        let Some(index) = carrier.rooms.iter().position(|membership| membership.room == room) else { return false };
+        let membership = carrier.rooms.swap_remove(index);
+        self.forget_member(membership);
+        true
+    }
+
+    pub(super) fn leave_all(&mut self, name: Name) {
+        let Some(carrier) = self.carriers.get_mut(name) else { return };
+        for membership in std::mem::take(&mut carrier.rooms) {
+            self.forget_member(membership);
+        }
+    }
+
+    fn forget_member(&mut self, membership: Membership) {
+        let Membership { room, place, .. } = membership;
+        if let Some(place) = place {
+            self.remove_member(room, place);
+        }
+        let worker = self.index;
+        self.mail.post_always(self.rooms.home(room), Message::Leave { room, worker });
+    }
+
+    fn remove_member(&mut self, room: Room, place: usize) {
+        let Some(members) = self.rooms.members.get_mut(&room) else { return };
+        if place < members.len() {
+            members.swap_remove(place);
+        }
+        let moved = members.get(place).copied();
+        if members.is_empty() {
+            self.rooms.members.remove(&room);
+        }
+        let moved = moved.and_then(|moved| self.carriers.get_mut(moved));
+        if let Some(membership) = moved.and_then(|carrier| carrier.rooms.iter_mut().find(|other| other.room == room)) {
+            membership.place = Some(place);
+        }
+    }
+
+    pub(crate) fn broadcast(&mut self, room: Room, from: Option<SessionId>, frame: SharedFrame) -> BroadcastOutcome {
+        let message = Message::Broadcast { room, from, frame: Arc::new(frame) };
+        match self.mail.post(self.rooms.home(room), message) {
+            true => BroadcastOutcome::Posted,
+            false => BroadcastOutcome::Overloaded,
+        }
+    }
+
+    /// At the home: a member joins.
+    pub(super) fn home_join(&mut self, room: Room, session: SessionId, ticket: u32) {
+        let workers = self.rooms.workers;
+        let counts = self.rooms.homes.entry(room).or_insert_with(|| vec![0; workers]);
+        if let Some(count) = counts.get_mut(session.worker()) {
+            *count += 1;
+        }
+        self.mail.post_always(session.worker(), Message::Joined { room, session, ticket });
+    }
+
+    /// At the home: a member leaves.
+    pub(super) fn home_leave(&mut self, room: Room, worker: usize) {
+        let Some(counts) = self.rooms.homes.get_mut(&room) else { return };
+        if let Some(count) = counts.get_mut(worker) {
+            *count = count.saturating_sub(1);
+        }
+        if counts.iter().all(|count| *count == 0) {
+            self.rooms.homes.remove(&room);
+        }
+    }
+
+    /// At the home: a broadcast takes its place in the order.
+    pub(super) fn home_broadcast(&mut self, room: Room, from: Option<SessionId>, frame: &Arc<SharedFrame>) {
+        let Some(counts) = self.rooms.homes.get(&room) else { return };
+        let mut targets = counts.iter().enumerate().filter(|(_, count)| **count > 0).map(|(worker, _)| worker);
+        if targets.clone().any(|worker| !self.mail.has_room(worker)) {
+            self.ledger.core().broadcasts_refused += 1;
+            if let Some(session) = from {
+                self.mail.post_always(session.worker(), Message::BroadcastRefused { room, session });
+            }
+            return;
+        }
+        targets.by_ref().for_each(|worker| {
+            self.mail.post_always(worker, Message::Deliver { room, frame: Arc::clone(frame) });
+        });
+    }
+
+    /// At the member's worker: the home has put the join in order.
+    pub(super) fn joined(&mut self, operations: &mut Operations<'_>, room: Room, session: SessionId, ticket: u32) {
+        let name = session.name();
+        let Some(carrier) = self.carriers.get_mut(name) else { return };
+        let Some(membership) = carrier.rooms.iter_mut().find(|membership| membership.ticket == ticket) else { return };
+        let members = self.rooms.members.entry(room).or_default();
+        membership.place = Some(members.len());
+        members.push(name);
+        self.call_live(operations, name, |session, cx| session.on_joined(cx, room));
+    }
+
+    /// At a member's worker: a broadcast for all members that live here.
+    pub(super) fn deliver(&mut self, operations: &mut Operations<'_>, room: Room, frame: &Arc<SharedFrame>) {
+        // A member whose queue overflows leaves the room while it is being walked: walk a copy of the list.
+        let mut walk = std::mem::take(&mut self.rooms.walk);
+        walk.clear();
+        walk.extend_from_slice(self.rooms.members.get(&room).map_or(&[], Vec::as_slice));
+        self.fan_out(operations, &walk, frame);
+        self.rooms.walk = walk;
+    }
+}

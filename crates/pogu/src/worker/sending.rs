@@ -1,0 +1,234 @@
+//! The send queue of a session and the one gather send per turn.
+
+use bytes::Bytes;
+use pogu_port::slots::Name;
+use pogu_port::{Gather, Operations, OsError, OsErrorClass};
+use pogu_wire::{Decoded, EncodeError, FrameFormat};
+
+use crate::cause::{Cause, Limit};
+use crate::message::SharedFrame;
+use crate::service::SendOverflow;
+use crate::worker::{Carrier, SPARE_BYTES_MAX, SPARE_MAX, State};
+
+/// Frames up to this size are copied into the send queue, larger ones are shared: below it a copy costs less than an
+/// entry of its own in the gather list.
+const INLINE_MAX: usize = 1024;
+
+/// What became of a frame that was given to `send`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum SendOutcome {
+    /// It is in the send queue and leaves with the turn's gather send.
+    Queued,
+    /// It was posted to the worker that the session lives in. If the session has ended meanwhile, it is counted there
+    /// as [`Counters::frames_to_gone`](crate::Counters::frames_to_gone).
+    Posted,
+    /// The send queue is full and the service drops the newest frame; it was counted.
+    Dropped,
+    /// The send queue is full and the service disconnects: the session is ending.
+    Disconnected,
+    /// The session has ended or is ending.
+    Gone,
+    /// The inbox of the other worker is full; try again later.
+    Overloaded,
+    /// The packet does not fit the frame format: the caller's mistake. Nothing was sent.
+    Unencodable(EncodeError),
+}
+
+impl SendOutcome {
+    /// True if the frame is on its way.
+    pub fn is_accepted(self) -> bool {
+        matches!(self, SendOutcome::Queued | SendOutcome::Posted)
+    }
+}
+
+impl State {
+    /// Encodes a packet into the send queue of one of this worker's sessions.
+    pub(crate) fn send(&mut self, operations: &mut Operations<'_>, name: Name, id: u16, body: &[u8]) -> SendOutcome {
+        let Some(carrier) = self.carriers.get(name).filter(|carrier| carrier.is_live()) else {
+            return SendOutcome::Gone;
+        };
+        let format = carrier.running.service.format;
+        let frame_bytes = match format.frame_bytes(body.len()) {
+            Ok(frame_bytes) => frame_bytes,
+            Err(error) => return SendOutcome::Unencodable(error),
+        };
+        if let Some(outcome) = self.overflow(operations, name, frame_bytes) {
+            return outcome;
+        }
+        let Some(queue) = self.queue(name) else { return SendOutcome::Gone };
+        if let Err(error) = queue.append_with(|out| format.encode(id, body, out)) {
+            self.settle(name);
+            return SendOutcome::Unencodable(error);
+        }
+        self.queued(name);
+        SendOutcome::Queued
+    }
+
+    /// Puts an encoded frame into the send queue of one of this worker's sessions.
+    fn send_encoded(&mut self, operations: &mut Operations<'_>, name: Name, frame: &Bytes) -> SendOutcome {
+        if !self.carriers.get(name).is_some_and(Carrier::is_live) {
+            return SendOutcome::Gone;
+        }
+        if let Some(outcome) = self.overflow(operations, name, frame.len()) {
+            return outcome;
+        }
+        let Some(queue) = self.queue(name) else { return SendOutcome::Gone };
+        match frame.len() <= INLINE_MAX {
+            true => queue.push(frame),
+            false => queue.push_shared(frame.clone()),
+        }
+        self.queued(name);
+        SendOutcome::Queued
+    }
+
+    /// What happens to a frame for which there is no room; `None` if there is.
+    fn overflow(&mut self, operations: &mut Operations<'_>, name: Name, frame_bytes: usize) -> Option<SendOutcome> {
+        let carrier = self.carriers.get(name)?;
+        let charged = carrier.outgoing.as_ref().map_or(0, |outgoing| outgoing.charged_bytes());
+        let limits = carrier.running.limits();
+        let (wanted, maximum) = (charged.saturating_add(frame_bytes), limits.send_bytes_max);
+        if wanted <= maximum {
+            return None;
+        }
+        match limits.send_overflow {
+            SendOverflow::DropNewest => {
+                self.ledger.row(carrier.running.index).frames_dropped += 1;
+                Some(SendOutcome::Dropped)
+            }
+            // The peer does not read what it has: to flush would be to wait for it.
+            SendOverflow::Disconnect => {
+                self.abort(operations, name, Cause::limit(Limit::SendBytes, wanted as u64, maximum as u64));
+                Some(SendOutcome::Disconnected)
+            }
+        }
+    }
+
+    /// The queue of a session, made if there is none.
+    fn queue(&mut self, name: Name) -> Option<&mut Gather> {
+        let spare = &mut self.spare_outgoing;
+        let carrier = self.carriers.get_mut(name)?;
+        let outgoing = carrier.outgoing.get_or_insert_with(|| spare.pop().unwrap_or_default());
+        if outgoing.queued.is_empty() {
+            outgoing.queued_since = self.now;
+        }
+        Some(&mut outgoing.queued)
+    }
+
+    fn queued(&mut self, name: Name) {
+        if let Some(carrier) = self.carriers.get(name) {
+            self.ledger.row(carrier.running.index).frames_sent += 1;
+        }
+        self.mark_dirty(name);
+    }
+
+    /// Sees to it that the session is looked at in this turn's flush.
+    pub(super) fn mark_dirty(&mut self, name: Name) {
+        if let Some(carrier) = self.carriers.get_mut(name).filter(|carrier| !carrier.dirty) {
+            carrier.dirty = true;
+            self.dirty.push(name);
+        }
+    }
+
+    /// One gather send for every session that has something queued and none in flight.
+    pub(super) fn flush(&mut self, operations: &mut Operations<'_>) {
+        let mut dirty = std::mem::take(&mut self.dirty);
+        for name in dirty.drain(..) {
+            self.flush_one(operations, name);
+        }
+        self.dirty = dirty;
+    }
+
+    fn flush_one(&mut self, operations: &mut Operations<'_>, name: Name) {
+        let Some(carrier) = self.carriers.get_mut(name) else { return };
+        carrier.dirty = false;
+        let (service, connection) = (carrier.running.index, carrier.connection);
+        let waiting = carrier.outgoing.as_mut().filter(|out| out.in_flight_bytes == 0 && !out.queued.is_empty());
+        if let Some(outgoing) = waiting {
+            let gather = std::mem::replace(&mut outgoing.queued, self.spare_gathers.pop().unwrap_or_default());
+            outgoing.in_flight_bytes = gather.len();
+            outgoing.in_flight_since = outgoing.queued_since;
+            match operations.send(connection, gather) {
+                Ok(()) => self.ledger.row(service).sends += 1,
+                // The connection is ending in the port: `Closed` will come, and nothing can leave any more.
+                Err(_) => carrier.outgoing = None,
+            }
+            self.arm(name);
+        }
+        self.advance(operations, name);
+    }
+
+    pub(super) fn sent(&mut self, operations: &mut Operations<'_>, name: Name, gather: Gather, error: Option<OsError>) {
+        let now = self.now;
+        let Some(carrier) = self.carriers.get_mut(name) else { return };
+        let service = carrier.running.index;
+        if let Some(outgoing) = &mut carrier.outgoing {
+            let left = outgoing.in_flight_bytes.saturating_sub(gather.len());
+            outgoing.in_flight_bytes = 0;
+            if left > 0 {
+                carrier.active_at = now;
+            }
+            self.ledger.row(service).bytes_sent += left as u64;
+        }
+        if let Some(error) = error {
+            if let Some(carrier) = self.carriers.get_mut(name) {
+                carrier.outgoing = None;
+            }
+            if error.class() != OsErrorClass::Cancelled {
+                self.failed(operations, name, error);
+            }
+            return;
+        }
+        self.recycle_gather(gather);
+        self.settle(name);
+        self.advance(operations, name);
+    }
+
+    /// After a send: more waits, or the memory of the queue is free.
+    fn settle(&mut self, name: Name) {
+        let Some(carrier) = self.carriers.get_mut(name) else { return };
+        let Some(outgoing) = carrier.outgoing.take_if(|outgoing| outgoing.charged_bytes() == 0) else {
+            return self.mark_dirty(name);
+        };
+        let kept = self.spare_outgoing.len() < SPARE_MAX && outgoing.queued.spare_bytes() <= SPARE_BYTES_MAX;
+        if kept {
+            self.spare_outgoing.push(outgoing);
+        }
+    }
+
+    fn recycle_gather(&mut self, gather: Gather) {
+        if gather.is_empty() && gather.spare_bytes() <= SPARE_BYTES_MAX && self.spare_gathers.len() < SPARE_MAX {
+            self.spare_gathers.push(gather);
+        }
+    }
+
+    /// Gives a frame to many sessions. It is encoded once more for each frame format that differs from its own.
+    pub(super) fn fan_out(&mut self, operations: &mut Operations<'_>, members: &[Name], frame: &SharedFrame) {
+        let mut others: Vec<(FrameFormat, Option<Bytes>)> = Vec::new();
+        for member in members {
+            let Some(carrier) = self.carriers.get(*member) else { continue };
+            let (format, service) = (carrier.running.service.format, carrier.running.index);
+            if format == frame.format {
+                self.send_encoded(operations, *member, &frame.whole);
+                continue;
+            }
+            if !others.iter().any(|(known, _)| *known == format) {
+                others.push((format, reencode(frame, format)));
+            }
+            match others.iter().find(|(known, _)| *known == format) {
+                Some((_, Some(whole))) => {
+                    self.send_encoded(operations, *member, whole);
+                }
+                _ => self.ledger.row(service).frames_dropped += 1,
+            }
+        }
+    }
+}
+
+/// The same packet in another format; `None` if it does not fit there.
+fn reencode(frame: &SharedFrame, format: FrameFormat) -> Option<Bytes> {
+    let Decoded::Frame(decoded) = frame.format.decode(&frame.whole) else { return None };
+    let mut whole = Vec::new();
+    format.encode(decoded.id, decoded.body, &mut whole).ok()?;
+    Some(whole.into())
+}
