@@ -1,0 +1,113 @@
+//! Connections move between ports.
+
+use std::io::Write;
+
+use pogu_port::{Completion, Owner, PortConfig, PortSeed, StreamOptions, SubmitError};
+
+use crate::harness::{Desk, Post, Seen, Station, World, assert_same, narrow, pattern, peer, read_exactly, read_to_end};
+
+pub fn a_stream_moves_to_a_port_on_another_thread(world: &World) {
+    let mut station = world.station();
+    let config = PortConfig::default();
+    let seed = PortSeed::<Post>::open(&world.selection, &config).expect("a port opens");
+    let elsewhere = seed.poster();
+    let other = station.help(move || {
+        let mut other = Station::start(seed, config.clock);
+        other.wait("a stream", |other| !other.streams.is_empty());
+        let stream = other.streams.pop().expect("it was waited for");
+        let connection = other.submit(|desk| desk.adopt(stream));
+        other.submit(|desk| desk.receive(connection)).expect("it is open");
+        let echo = |desk: &mut Desk<'_, '_>, completion: &mut Completion<'_, Post>| {
+            if let Completion::Received { bytes, .. } = completion {
+                desk.send(connection, bytes);
+            }
+        };
+        other.wait_with("the end", echo, |other| other.seen.contains(&Seen::PeerFinished(connection)));
+    });
+    let (listener, address) = station.listen();
+    let mut client = peer(address);
+    station.wait("an accept", |station| !station.streams.is_empty());
+    let stream = station.streams.pop().expect("it was waited for");
+    elsewhere.post(Owner(9), Post::Stream(stream)).expect("there is room");
+    client.write_all(b"hello").expect("somebody reads");
+    assert_eq!(read_exactly(&client, 5), b"hello");
+    drop(client);
+    station.join(other);
+    station.submit(|desk| desk.operations.close_listener(listener)).expect("it is open");
+}
+
+pub fn a_detached_connection_takes_its_bytes_along(world: &World) {
+    let (mut first, mut second) = (world.station(), world.station());
+    let (connection, mut client) = first.pair_with(&narrow());
+    let answer = pattern(4 << 20);
+    client.write_all(b"onetwo").expect("the kernel has room");
+    first.submit(|desk| {
+        desk.receive(connection).expect("it is open");
+        desk.send(connection, &answer);
+    });
+    let keep = |desk: &mut Desk<'_, '_>, completion: &mut Completion<'_, Post>| {
+        if let Completion::Received { bytes, .. } = completion {
+            bytes.keep_from(3);
+            desk.pause(connection).expect("it is open");
+        }
+    };
+    first.wait_with("the pause", keep, |first| first.seen.contains(&Seen::ReceiveEnded(connection, None)));
+    first.submit(|desk| desk.detach(connection)).expect("it is open");
+    first.wait_seen(&Seen::Detached(connection));
+    let stream = first.streams.pop().expect("it was waited for");
+    assert_eq!(stream.received(), b"two");
+    assert!(stream.unsent_bytes() > 0, "most of the answer has no room yet");
+
+    let connection = second.submit(|desk| desk.adopt(stream));
+    client.write_all(b"three").expect("the kernel has room");
+    for _ in 0..3 {
+        second.glance();
+    }
+    assert_eq!(second.bytes_of(connection), b"", "nothing before `receive`");
+    second.submit(|desk| desk.receive(connection)).expect("it is open");
+    let reader = second.help(move || {
+        let bytes = read_to_end(&client).expect("an end without a reset");
+        (bytes, client)
+    });
+    second.wait("the received bytes", |second| second.bytes_of(connection) == b"twothree");
+    second.wait_seen(&Seen::Sent(connection, 0, None));
+    second.submit(|desk| desk.shut(connection)).expect("it is open");
+    let (bytes, _client) = second.join(reader);
+    assert_same(&bytes, &answer);
+}
+
+pub fn a_connection_may_be_detached_amid_received_bytes(world: &World) {
+    let (mut first, mut second) = (world.station(), world.station());
+    let (connection, mut client) = first.pair();
+    client.write_all(b"onetwo").expect("the kernel has room");
+    first.submit(|desk| desk.receive(connection)).expect("it is open");
+    let detach = |desk: &mut Desk<'_, '_>, completion: &mut Completion<'_, Post>| {
+        if let Completion::Received { bytes, .. } = completion {
+            bytes.keep_from(3);
+            desk.detach(connection).expect("it is open");
+        }
+    };
+    first.wait_with("the stream", detach, |first| first.seen.contains(&Seen::Detached(connection)));
+    let stream = first.streams.pop().expect("it was waited for");
+    client.write_all(b"three").expect("the kernel has room");
+    let connection = second.submit(|desk| desk.adopt(stream));
+    second.submit(|desk| desk.receive(connection)).expect("it is open");
+    second.wait("the bytes", |second| second.bytes_of(connection) == b"twothree");
+}
+
+pub fn a_full_port_gives_the_stream_back(world: &World) {
+    let mut station = world.station();
+    let mut small = world.station_with(|config| config.connections_max = 1);
+    let (stream, _first) = station.accepted();
+    let only = small.submit(|desk| desk.adopt(stream));
+    let (stream, mut client) = station.accepted();
+    let refused = small.submit(|desk| desk.adopt_with(stream, &StreamOptions::default())).expect_err("it is full");
+    assert_eq!(refused.error, SubmitError::Full { maximum: 1 });
+    // It is as good as before, and there is room again after the last word of the other.
+    small.submit(|desk| desk.close(only)).expect("it is open");
+    small.wait_closed(only);
+    let connection = small.submit(|desk| desk.adopt(refused.returned));
+    small.submit(|desk| desk.receive(connection)).expect("it is open");
+    client.write_all(b"hello").expect("the port reads");
+    small.wait("the bytes", |small| small.bytes_of(connection) == b"hello");
+}

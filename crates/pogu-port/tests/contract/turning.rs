@@ -1,0 +1,179 @@
+//! Turns: posts, deadlines, fairness, counters.
+
+use std::io::Write;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use pogu_port::{Completion, Owner, PostError, Time};
+
+use crate::harness::{Desk, PATIENCE, Post, Seen, World, read_exactly, remember};
+
+pub fn posts_of_four_threads_arrive_each_in_order(world: &World) {
+    const EACH: u32 = 2_000;
+    let mut station = world.station_with(|config| config.posts_max = 64);
+    let posters: Vec<_> = (0..4u32)
+        .map(|thread| {
+            let poster = station.poster();
+            thread::spawn(move || {
+                for number in 0..EACH {
+                    let mut post = Post::Number(thread, number);
+                    while let Err(error) = poster.post(Owner(9), post) {
+                        let PostError::Full(returned) = error else { panic!("the port lives") };
+                        post = returned;
+                        thread::yield_now();
+                    }
+                    // Now and then long enough for the port to fall asleep.
+                    if number % 100 == 0 {
+                        while poster.waiting() > 0 {
+                            thread::yield_now();
+                        }
+                    }
+                }
+            })
+        })
+        .collect();
+    // A post that does not wake the port costs all the patience.
+    station.wait("the posts", |station| station.seen.len() as u32 == 4 * EACH);
+    for thread in 0..4 {
+        let numbers = station.seen.iter().filter_map(|seen| match seen {
+            Seen::Number(from, number) if *from == thread => Some(*number),
+            _ => None,
+        });
+        assert!(numbers.eq(0..EACH), "the posts of thread {thread} are in order");
+    }
+    posters.into_iter().for_each(|poster| poster.join().expect("it has posted all"));
+}
+
+pub fn a_full_inbox_gives_the_value_back(world: &World) {
+    let mut station = world.station_with(|config| config.posts_max = 2);
+    let poster = station.poster();
+    poster.post(Owner(9), Post::Number(0, 0)).expect("there is room");
+    poster.post(Owner(9), Post::Number(0, 1)).expect("there is room");
+    let refused = poster.post(Owner(9), Post::Number(0, 2));
+    assert!(matches!(refused, Err(PostError::Full(Post::Number(0, 2)))), "{refused:?}");
+    assert_eq!(station.port().refused_posts(), 1);
+    station.glance();
+    assert_eq!(station.seen, [Seen::Number(0, 0), Seen::Number(0, 1)]);
+    poster.post(Owner(9), Post::Number(0, 3)).expect("there is room again");
+}
+
+pub fn a_port_that_has_gone_gives_the_value_back(world: &World) {
+    let station = world.station();
+    let poster = station.poster();
+    drop(station);
+    let refused = poster.post(Owner(9), Post::Number(0, 0));
+    assert!(matches!(refused, Err(PostError::Closed(Post::Number(0, 0)))), "{refused:?}");
+}
+
+pub fn a_deadline_is_kept(world: &World) {
+    let mut station = world.station();
+    let (connection, _peer) = station.pair();
+    station.submit(|desk| desk.receive(connection)).expect("it is open");
+    // The last words of the listener of the pair.
+    while station.glance().completions > 0 {}
+    for patience in [Duration::from_micros(300), Duration::from_millis(1), Duration::from_millis(30)] {
+        let (begin, turns) = (station.clock.now(), station.turns);
+        while station.clock.now().since(begin) < patience {
+            let left = patience - station.clock.now().since(begin);
+            assert_eq!(station.turn_with(left, remember).completions, 0);
+            assert!(station.turns - turns < 10, "it spins");
+        }
+        let waited = station.clock.now().since(begin);
+        assert!(waited < PATIENCE, "waited {waited:?} instead of {patience:?}");
+    }
+}
+
+pub fn a_deadline_that_has_passed_does_not_wait(world: &World) {
+    let mut station = world.station();
+    station.glance();
+    let begin = station.clock.now();
+    station.port().dispatch(Some(Time::ZERO), |_, _| {}).expect("the port works");
+    assert!(station.clock.now().since(begin) < PATIENCE / 2);
+    // A post that waits is delivered all the same.
+    station.poster().post(Owner(9), Post::Number(0, 0)).expect("there is room");
+    let turn = station.port().dispatch(Some(Time::ZERO), |_, _| {}).expect("the port works");
+    assert_eq!((turn.completions, turn.posts), (1, 1));
+}
+
+pub fn an_always_ready_peer_does_not_starve_a_quiet_one(world: &World) {
+    const BUDGET: usize = 16 * 1024;
+    let mut station = world.station_with(|config| config.receive_bytes_per_turn_max = BUDGET);
+    let (loud, mut flood) = station.pair();
+    let (quiet, mut whisper) = station.pair();
+    station.submit(|desk| {
+        desk.receive(loud).expect("it is open");
+        desk.receive(quiet).expect("it is open");
+    });
+    let stop = Arc::new(AtomicBool::new(false));
+    let stopped = Arc::clone(&stop);
+    let flooder = station.help(move || {
+        let bytes = vec![1; 1 << 20];
+        while !stopped.load(Ordering::SeqCst) {
+            // Fails when the connection is aborted in the end.
+            if flood.write_all(&bytes).is_err() {
+                return;
+            }
+        }
+    });
+    let mut whispered_in = None;
+    let end = station.clock.now() + PATIENCE;
+    for turn in 0.. {
+        let mut came = 0;
+        let count = |_: &mut Desk<'_, '_>, completion: &mut Completion<'_, Post>| match completion {
+            Completion::Received { connection, bytes, .. } if *connection == loud => came += bytes.len(),
+            _ => {}
+        };
+        station.turn_with(end.since(station.clock.now()), count);
+        assert!(came <= BUDGET, "{came} bytes in one turn");
+        station.seen.retain(|seen| !matches!(seen, Seen::Received(from, _) if *from == loud));
+        if turn == 20 {
+            whisper.write_all(b"psst").expect("the kernel has room");
+            whispered_in = Some(turn);
+        }
+        if !station.bytes_of(quiet).is_empty() {
+            let turns = turn - whispered_in.expect("it came after it was sent");
+            assert!(turns <= 3, "it took {turns} turns");
+            break;
+        }
+        assert!(station.clock.now() < end, "waited in vain for the quiet peer");
+    }
+    stop.store(true, Ordering::SeqCst);
+    station.submit(|desk| desk.abort(loud)).expect("it is open");
+    station.join(flooder);
+}
+
+pub fn a_turn_has_one_time(world: &World) {
+    let mut station = world.station();
+    let poster = station.poster();
+    let mut latest = Time::ZERO;
+    for number in 0..3 {
+        poster.post(Owner(9), Post::Number(0, number)).expect("there is room");
+        poster.post(Owner(9), Post::Number(1, number)).expect("there is room");
+        let begin = station.clock.now();
+        let mut times = Vec::new();
+        station.turn_with(PATIENCE, |desk, _| times.push(desk.operations.now()));
+        assert_eq!(times.len(), 2);
+        assert_eq!(times[0], times[1]);
+        assert!(times[0] >= begin && times[0] > latest, "it is read after the wait, and never goes back");
+        latest = times[0];
+        assert_eq!(station.port().now(), latest);
+    }
+}
+
+pub fn bytes_are_counted(world: &World) {
+    let mut station = world.station();
+    let (connection, mut peer) = station.pair();
+    station.submit(|desk| {
+        desk.receive(connection).expect("it is open");
+        desk.send(connection, &[1; 700]);
+    });
+    peer.write_all(&[2; 300]).expect("the port reads");
+    station.wait("the bytes", |station| station.bytes_of(connection).len() == 300);
+    station.wait_seen(&Seen::Sent(connection, 0, None));
+    read_exactly(&peer, 700);
+    let counters = station.port().counters();
+    assert_eq!((counters.accepted, counters.received_bytes, counters.sent_bytes), (1, 300, 700));
+    assert!(counters.turns > 0 && counters.waits > 0);
+}
