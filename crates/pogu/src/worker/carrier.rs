@@ -64,7 +64,7 @@ pub(crate) struct Ending {
     pub(crate) deadline: Time,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) enum Step {
     /// What was sent is leaving.
     Flush,

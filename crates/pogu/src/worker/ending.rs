@@ -64,7 +64,7 @@ impl State {
         let now = self.now;
         let Some(carrier) = self.carriers.get_mut(name) else { return };
         if let Stage::Ending(ending) = &mut carrier.stage {
-            ending.step = step;
+            ending.step = ending.step.max(step);
             return;
         }
         let limit = self.stopping.as_ref().map_or(NEVER, |stopping| stopping.deadline);
