@@ -59,7 +59,9 @@ pub use service::{Limits, SendOverflow, Service, ServiceHandle};
 pub use session::{Admission, Incoming, Refusal, Session};
 pub use worker::{BroadcastOutcome, JoinOutcome, ROOMS_PER_SESSION_MAX, SendOutcome, Worker, WorkerSeed, WorkerStatus};
 
-pub use pogu_port::{DriverChoice, DriverKind, ListenOptions, OsError, PortConfig, StreamOptions, Time};
+pub use pogu_port::{
+    DriverChoice, DriverKind, ListenOptions, OsError, PortConfig, StreamOptions, Time, raise_descriptor_limit,
+};
 pub use pogu_wire::{
     ByteOrder, EncodeError, FormatError, FrameFormat, IdField, LengthPrefix, Packet, ReadError, Reader, SizeCounts,
     SizeField, Violation, WriteError, Writer,
