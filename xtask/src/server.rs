@@ -1,0 +1,91 @@
+//! A `pogu serve` process to measure: started, read, ended.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, Stdio};
+
+use crate::Failure;
+
+/// Processor time is told in ticks of 10 ms (`USER_HZ` of Linux, see proc(5)).
+const TICK_MICROSECONDS: f64 = 10_000.0;
+
+pub struct Server {
+    child: Child,
+    stdout: BufReader<ChildStdout>,
+    pub address: SocketAddr,
+}
+
+/// Builds the release binary and says where it is.
+pub fn build() -> Result<PathBuf, Failure> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let status = Command::new(cargo).args(["build", "--release", "--package", "pogu-cli"]).status()?;
+    if !status.success() {
+        return Err("the release build failed".into());
+    }
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| PathBuf::from("target"), PathBuf::from);
+    Ok(target.join("release").join("pogu"))
+}
+
+/// A command that runs `program` on one processor only.
+pub fn pinned(processor: u32, program: &Path) -> Command {
+    let mut command = Command::new("taskset");
+    command.args(["--cpu-list", &processor.to_string()]).arg(program);
+    command
+}
+
+impl Server {
+    /// Starts a server with one worker on processor 0 and waits until it is ready.
+    pub fn start(program: &Path, driver: &str, arguments: &[&str]) -> Result<Server, Failure> {
+        let mut child = pinned(0, program)
+            .args(["serve", "--listen", "127.0.0.1:0", "--workers", "1", "--driver", driver])
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let mut stdout = BufReader::new(child.stdout.take().ok_or("no standard output")?);
+        let mut line = String::new();
+        stdout.read_line(&mut line)?;
+        let address = line.split([' ', ',']).find_map(|word| word.parse().ok());
+        let address = address.ok_or_else(|| format!("the server did not say its address: {line:?}"))?;
+        Ok(Server { child, stdout, address })
+    }
+
+    /// Processor time used so far, in microseconds: user and system.
+    pub fn cpu_microseconds(&self) -> Result<f64, Failure> {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
+        let (_, behind_name) = stat.rsplit_once(')').ok_or("no name in stat")?;
+        let fields: Vec<&str> = behind_name.split_whitespace().collect();
+        let ticks = |index: usize| fields.get(index).and_then(|field| field.parse::<f64>().ok()).unwrap_or(0.0);
+        // Fields 14 and 15 of proc_pid_stat(5), counted from the one behind the name, which is field 3.
+        Ok((ticks(11) + ticks(12)) * TICK_MICROSECONDS)
+    }
+
+    /// Resident memory in bytes.
+    pub fn resident_bytes(&self) -> Result<f64, Failure> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).ok_or("no VmRSS")?;
+        let kibibytes = line.split_whitespace().nth(1).and_then(|word| word.parse::<f64>().ok()).ok_or("no number")?;
+        Ok(kibibytes * 1024.0)
+    }
+
+    /// Asks the server to drain, waits for it, and gives its closing words.
+    pub fn stop(mut self) -> Result<String, Failure> {
+        Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status()?;
+        let mut summary = String::new();
+        while self.stdout.read_line(&mut summary)? > 0 {}
+        let status = self.child.wait()?;
+        match status.success() {
+            true => Ok(summary),
+            false => Err(format!("the server ended with {status}").into()),
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Harmless after `stop`: the process has been waited for.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
