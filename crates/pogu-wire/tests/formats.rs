@@ -72,6 +72,12 @@ fn a_body_too_large_is_an_error_and_nothing_is_appended() {
         COURSE.encode_with_extra(1, &[7], &[], &mut out),
         Err(EncodeError::ExtraMismatch { bytes: 1, expected: 0 })
     );
+    let with_extra = COURSE.extra_header_bytes(2);
+    for extra in [&b"a"[..], b"abc"] {
+        let mismatch = EncodeError::ExtraMismatch { bytes: extra.len(), expected: 2 };
+        assert_eq!(with_extra.encode_with_extra(1, extra, &[], &mut out), Err(mismatch));
+        assert_eq!(with_extra.encode_header(1, extra, 0, &mut out), Err(mismatch));
+    }
     let narrow = COURSE.id_field(IdField::U8);
     assert_eq!(narrow.encode(256, &[], &mut out), Err(EncodeError::IdTooLarge { id: 256, max: 255 }));
     assert_eq!(FrameFormat::raw().encode(1, &[], &mut out), Err(EncodeError::IdTooLarge { id: 1, max: 0 }));

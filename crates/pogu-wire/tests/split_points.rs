@@ -24,7 +24,8 @@ fn size_classes(shape: &Shape) -> Vec<u32> {
     sizes
 }
 
-/// Every way to write `size`: one for fixed fields, for varints also the ways that are refused.
+/// Every way to write `size`: one for fixed fields, for varints also the ways that are refused,
+/// and a number beyond 32 bits whose low bits are `size`.
 fn spellings(shape: &Shape, size: u32) -> Vec<Vec<u8>> {
     let fixed = |little: &[u8]| match shape.order {
         ByteOrder::Little => vec![little.to_vec()],
@@ -34,14 +35,16 @@ fn spellings(shape: &Shape, size: u32) -> Vec<Vec<u8>> {
         None => vec![size.to_le_bytes().to_vec()],
         Some(SizeField::U16) => u16::try_from(size).map_or(Vec::new(), |size| fixed(&size.to_le_bytes())),
         Some(SizeField::U32) => fixed(&size.to_le_bytes()),
-        Some(SizeField::Varint) => (1..=6).filter_map(|bytes| varint_of(size, bytes)).collect(),
+        Some(SizeField::Varint) => (1..=6)
+            .filter_map(|bytes| varint_of(u64::from(size), bytes))
+            .chain(varint_of(1 << 32 | u64::from(size), 5))
+            .collect(),
     }
 }
 
-fn varint_of(value: u32, bytes: u32) -> Option<Vec<u8>> {
-    let wide = u64::from(value);
-    (wide >> (7 * bytes) == 0).then(|| {
-        let byte = |at| (wide >> (7 * at)) as u8 & 0x7F | if at + 1 < bytes { 0x80 } else { 0 };
+fn varint_of(value: u64, bytes: u32) -> Option<Vec<u8>> {
+    (value >> (7 * bytes) == 0).then(|| {
+        let byte = |at| (value >> (7 * at)) as u8 & 0x7F | if at + 1 < bytes { 0x80 } else { 0 };
         (0..bytes).map(byte).collect()
     })
 }
