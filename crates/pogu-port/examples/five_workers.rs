@@ -5,12 +5,10 @@
 //! cargo run -p pogu-port --example five_workers -- --seconds 3   # for three seconds
 //! ```
 //!
-//! Whoever knows completion ports from Windows will find everything here: registering is `listen`, `adopt` and `receive`;
-//! `GetQueuedCompletionStatus` is `dispatch`; the completion key is an `Owner`. Two things differ, on purpose:
-//!
-//! * Every worker has a port of its *own*. A connection lives on one worker, so nothing of it needs a lock. A client that
-//!   was accepted on one worker moves to another as a value, `Detached`, through a `Poster`.
-//! * Nobody keeps buffers or events alive for the system. Received bytes are lent for the length of the callback.
+//! Registering is `listen`, `adopt` and `receive` here; `GetQueuedCompletionStatus` is `dispatch`; the completion key is an
+//! `Owner`. Two things differ, on purpose. Every worker has a port of its *own*, so nothing of a connection needs a lock:
+//! one that was accepted on one worker moves to another as a value. And nobody keeps buffers or events alive for the
+//! system: received bytes are lent for the length of the callback.
 
 use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
@@ -28,21 +26,19 @@ const WORKERS: usize = 5;
 const LISTENER: Owner = Owner(0);
 const CLIENT: Owner = Owner(1);
 
+/// What workers post to each other: accepted streams.
+type Seed = PortSeed<Detached>;
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 fn main() -> Result<()> {
-    let seconds = seconds_from_arguments()?;
-
     // 1. Choose how to talk to the kernel: io_uring where that is allowed, readiness elsewhere. The program is the same.
     let selection = Selection::choose(DriverChoice::Auto)?;
     println!("driver: {} ({})", selection.kind(), selection.reason());
 
-    // 2. Open five ports. A seed can go to another thread; from its start on, a port stays where it is. The posters are
-    //    how other threads reach it: what they post are accepted streams.
+    // 2. Open five ports. A seed may go to another thread; once started, a port stays. Posters reach it from anywhere.
     let config = PortConfig::default();
-    let seeds =
-        (0..WORKERS).map(|_| PortSeed::open(&selection, &config)).collect::<std::result::Result<Vec<_>, _>>()?;
-    let posters: Vec<Poster<Detached>> = seeds.iter().map(PortSeed::poster).collect();
+    let seeds = (0..WORKERS).map(|_| Ok(Seed::open(&selection, &config)?)).collect::<Result<Vec<_>>>()?;
+    let posters: Vec<_> = seeds.iter().map(Seed::poster).collect();
 
     // 3. Bind. From here on clients can connect, even though nobody accepts yet. Port 0: the system chooses one.
     let listener = BoundListener::bind("127.0.0.1:0".parse()?, &ListenOptions::default())?;
@@ -57,17 +53,12 @@ fn main() -> Result<()> {
     }
 
     // 5. Play the clients: one for each worker. The program ends with its main thread.
-    let end = seconds.map(|seconds| Instant::now() + Duration::from_secs(seconds));
+    let end = seconds_from_arguments()?.map(|seconds| Instant::now() + Duration::from_secs(seconds));
     say_hello(address, end)
 }
 
 /// One worker: a port, and the loop that dispatches it.
-fn work(
-    number: usize,
-    seed: PortSeed<Detached>,
-    listener: Option<BoundListener>,
-    posters: &[Poster<Detached>],
-) -> Result<()> {
+fn work(number: usize, seed: Seed, listener: Option<BoundListener>, posters: &[Poster<Detached>]) -> Result<()> {
     let mut port = seed.start()?;
     if let Some(listener) = listener {
         port.operations().listen(LISTENER, listener).map_err(|refused| refused.error)?;
@@ -76,11 +67,9 @@ fn work(
     loop {
         // Sleeps until something completes, then hands over everything that has. `None`: no deadline.
         port.dispatch(None, |operations, completion| match completion {
-            // A client came. Workers take turns; a stream that cannot be posted comes back in the error and is closed.
+            // A client came. Workers take turns; a stream that cannot be posted comes back in the error, and is closed.
             Completion::Accepted { stream, .. } => {
-                if posters[accepted % WORKERS].post(CLIENT, stream).is_err() {
-                    println!("worker {number}: the next worker has no room, the client is closed");
-                }
+                let _ = posters[accepted % WORKERS].post(CLIENT, stream);
                 accepted += 1;
             }
             // A client was posted to this worker.
@@ -93,7 +82,7 @@ fn work(
             Completion::PeerFinished { connection, .. } | Completion::ReceiveEnded { connection, .. } => {
                 let _ = operations.close(connection);
             }
-            // The last word about a connection: from here on its name reaches nobody.
+            // The last word: from here on the name reaches nobody.
             Completion::Closed { connection, .. } => println!("worker {number}: {connection:?} is closed"),
             _ => {}
         })?;
@@ -126,10 +115,6 @@ fn say_hello(address: SocketAddr, end: Option<Instant>) -> Result<()> {
 }
 
 fn seconds_from_arguments() -> Result<Option<u64>> {
-    let mut arguments = std::env::args().skip(1);
-    match (arguments.next().as_deref(), arguments.next()) {
-        (None, _) => Ok(None),
-        (Some("--seconds"), Some(seconds)) => Ok(Some(seconds.parse()?)),
-        _ => Err("usage: five_workers [--seconds N]".into()),
-    }
+    let mut arguments = std::env::args().skip_while(|argument| argument != "--seconds").skip(1);
+    Ok(arguments.next().map(|seconds| seconds.parse()).transpose()?)
 }

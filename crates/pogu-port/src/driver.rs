@@ -45,6 +45,7 @@ pub(crate) trait Submit {
     fn open(&self) -> usize;
     fn listen(&mut self, owner: Owner, listener: BoundListener) -> Result<ListenerId, Refused<BoundListener>>;
     fn close_listener(&mut self, listener: ListenerId) -> Result<(), SubmitError>;
+    #[allow(clippy::result_large_err)] // the stream comes back as it was handed in
     fn adopt(
         &mut self,
         owner: Owner,
@@ -124,6 +125,7 @@ impl<'a> Operations<'a> {
     ///
     /// # Errors
     /// The port is full, or the system refused an option; the stream comes back.
+    #[allow(clippy::result_large_err)] // the stream comes back as it was handed in
     pub fn adopt(
         &mut self,
         owner: Owner,
@@ -204,7 +206,8 @@ impl<'a> Operations<'a> {
     }
 
     /// Takes the connection out of the port without ending it: cancels what is in flight, waits for it, and gives the stream
-    /// back as `Detached`, with what was received and what was not sent.
+    /// back as `Detached`, with what was received and what was not sent. A send in flight has no `Sent` then: what had
+    /// not left travels with the stream. A `shut` that still waited for it is forgotten.
     ///
     /// # Errors
     /// [`SubmitError::Gone`] if the connection is stale, ending or not connected yet.

@@ -114,11 +114,11 @@ impl Gather {
             }
             left -= unsent;
             self.sent_of_first = 0;
-            if let Some(Segment::Inline(mut memory)) = self.segments.pop_front() {
-                if memory.capacity() > self.spare.capacity() {
-                    memory.clear();
-                    self.spare = memory;
-                }
+            if let Some(Segment::Inline(mut memory)) = self.segments.pop_front()
+                && memory.capacity() > self.spare.capacity()
+            {
+                memory.clear();
+                self.spare = memory;
             }
         }
     }

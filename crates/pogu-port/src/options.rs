@@ -36,7 +36,8 @@ pub struct PortConfig {
     /// connections).
     pub receive_buffers: u16,
     /// Bytes of one receive buffer, and so the longest piece that one `Received` lends. Default 2,048: most game
-    /// packets; larger frames arrive in several pieces.
+    /// packets; larger frames arrive in several pieces. (The readiness driver has one buffer per port, and lends up to
+    /// 64 KiB at a time.)
     pub receive_buffer_bytes: u32,
     /// Bytes that one connection may receive in one turn; the rest waits for the next turn, so that an always-ready
     /// peer cannot starve the others. Default 64 KiB.

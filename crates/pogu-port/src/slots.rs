@@ -64,6 +64,11 @@ impl<T> Slots<T> {
         self.occupied as usize
     }
 
+    /// True exactly when no slot is occupied.
+    pub fn is_empty(&self) -> bool {
+        self.occupied == 0
+    }
+
     /// The most slots that may be occupied.
     pub fn maximum(&self) -> u32 {
         self.maximum

@@ -75,7 +75,7 @@ impl Readiness {
     fn wait(&mut self, until: Option<Time>, park: &dyn Fn() -> bool) -> Result<(), OsError> {
         let table = &mut self.delivery.table;
         self.events.clear();
-        self.polled = !(self.polled && !table.pending.is_empty());
+        self.polled = !self.polled || table.pending.is_empty();
         if self.polled {
             let timeout = if self.delivery.has_work() { Some(Duration::ZERO) } else { self.timeout(until, park) };
             let table = &mut self.delivery.table;

@@ -70,7 +70,7 @@ pub fn close_after_shut_and_drain_loses_nothing(world: &World) {
 pub fn close_lets_the_send_in_flight_leave(world: &World) {
     let mut station = world.station();
     let (connection, peer) = station.pair_with(&narrow());
-    let expected = pattern(4 << 20);
+    let expected = pattern(2 << 20);
     station.submit(|desk| {
         desk.receive(connection).expect("it is open");
         desk.send(connection, &expected);

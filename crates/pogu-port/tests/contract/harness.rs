@@ -451,7 +451,7 @@ pub fn read_exactly(mut peer: &TcpStream, count: usize) -> Vec<u8> {
 /// Small buffers in the kernel, so that a send meets its limits early.
 pub fn narrow() -> StreamOptions {
     let mut options = StreamOptions::default();
-    options.send_buffer_bytes = Some(8 * 1024);
+    options.send_buffer_bytes = Some(64 * 1024);
     options
 }
 

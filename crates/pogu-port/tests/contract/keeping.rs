@@ -1,5 +1,6 @@
 //! Bytes that the receiver did not consume, and pauses.
 
+use std::cell::{Cell, RefCell};
 use std::io::Write;
 use std::time::Duration;
 
@@ -46,36 +47,22 @@ pub fn kept_bytes_come_again_without_a_pause(world: &World) {
         peer.write_all(&bytes).expect("the port reads");
         peer
     });
-    // Consumes a part of every piece only.
-    let mut received = Vec::new();
-    let mut given = 0;
+    // Consumes a part of every piece only; the rest comes first, and again.
+    let received = RefCell::new(Vec::new());
+    let given = Cell::new(0);
     let nibble = |_: &mut Desk<'_, '_>, completion: &mut Completion<'_, _>| {
         if let Completion::Received { bytes, .. } = completion {
-            let taken = (bytes.len() * 2).div_ceil(3).min(30_000);
-            received.extend_from_slice(&bytes[..taken]);
+            let taken = (bytes.len() * 2).div_ceil(3);
+            received.borrow_mut().extend_from_slice(&bytes[..taken]);
             bytes.keep_from(taken);
-            given += 1;
+            given.set(given.get() + bytes.len());
         }
     };
-    let _peer = station.join_with(writer, nibble);
-    let mut rest = |_: &mut Desk<'_, '_>, completion: &mut Completion<'_, _>| {
-        if let Completion::Received { bytes, .. } = completion {
-            received.extend_from_slice(bytes);
-        }
-    };
-    let kept = |seen: &[Seen]| seen.iter().filter(|seen| matches!(seen, Seen::Received(..))).count();
-    // The last pieces: without a hook that keeps, they come within a few turns.
-    while received_len(&mut station, &mut rest) {}
-    assert!(given > 1 && kept(&station.seen) > given / 2);
-    assert_same(&received, &expected);
-}
-
-/// One more turn; false when nothing was received for a while.
-fn received_len(
-    station: &mut crate::harness::Station,
-    hook: &mut impl FnMut(&mut Desk<'_, '_>, &mut Completion<'_, crate::harness::Post>),
-) -> bool {
-    station.turn_with(Duration::from_millis(200), &mut *hook).completions > 0
+    let count = expected.len();
+    station.wait_with("all bytes", nibble, |_| received.borrow().len() >= count);
+    assert!(given.get() > count, "what was kept came again");
+    assert_same(&received.borrow(), &expected);
+    station.join(writer);
 }
 
 pub fn the_end_of_the_stream_waits_behind_kept_bytes(world: &World) {

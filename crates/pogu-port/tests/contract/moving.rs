@@ -39,7 +39,7 @@ pub fn a_stream_moves_to_a_port_on_another_thread(world: &World) {
 pub fn a_detached_connection_takes_its_bytes_along(world: &World) {
     let (mut first, mut second) = (world.station(), world.station());
     let (connection, mut client) = first.pair_with(&narrow());
-    let answer = pattern(4 << 20);
+    let answer = pattern(2 << 20);
     client.write_all(b"onetwo").expect("the kernel has room");
     first.submit(|desk| {
         desk.receive(connection).expect("it is open");

@@ -1,0 +1,150 @@
+//! What ports do with descriptors: give all of them back, and live through a shortage of them.
+//!
+//! The descriptor table belongs to the process, so these scenarios have one of their own, and take turns in it.
+
+#![cfg(target_os = "linux")]
+
+#[path = "contract/checker.rs"]
+mod checker;
+#[path = "contract/harness.rs"]
+#[allow(dead_code)]
+mod harness;
+
+use std::fs::File;
+use std::io::{ErrorKind, Read};
+use std::net::TcpStream;
+use std::sync::Mutex;
+
+use pogu_port::DriverChoice;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use crate::harness::{PATIENCE, Seen, World, peer, run};
+
+static TABLE: Mutex<()> = Mutex::new(());
+
+fn alone(choice: DriverChoice, name: &str, scenario: fn(&World)) {
+    let _table = TABLE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    run(choice, name, scenario);
+}
+
+#[test]
+fn readiness_ports_give_their_descriptors_back() {
+    alone(DriverChoice::Readiness, "ports_give_their_descriptors_back", ports_give_their_descriptors_back);
+}
+
+#[test]
+fn uring_ports_give_their_descriptors_back() {
+    alone(DriverChoice::Uring, "ports_give_their_descriptors_back", ports_give_their_descriptors_back);
+}
+
+#[test]
+fn readiness_listeners_survive_a_shortage() {
+    alone(DriverChoice::Readiness, "listeners_survive_a_shortage", listeners_survive_a_shortage);
+}
+
+#[test]
+fn uring_listeners_survive_a_shortage() {
+    alone(DriverChoice::Uring, "listeners_survive_a_shortage", listeners_survive_a_shortage);
+}
+
+fn open_descriptors() -> usize {
+    std::fs::read_dir("/proc/self/fd").expect("procfs").count()
+}
+
+fn ports_give_their_descriptors_back(world: &World) {
+    let before = open_descriptors();
+    for drained in [true, false] {
+        let mut station = world.station();
+        let (_, address) = station.listen();
+        let mut peers = Vec::new();
+        for index in 0..200 {
+            peers.push(peer(address));
+            station.wait("an accept", |station| !station.streams.is_empty());
+            let stream = station.streams.pop().expect("it was waited for");
+            let connection = station.submit(|desk| desk.adopt(stream));
+            let submitted = station.submit(|desk| match index % 4 {
+                0 => desk.receive(connection),
+                1 => desk.close(connection),
+                2 => desk.detach(connection),
+                _ => {
+                    desk.send(connection, b"hello");
+                    Ok(())
+                }
+            });
+            submitted.expect("it is open");
+        }
+        station.submit(|desk| desk.connect(address));
+        // Nobody takes this one out of the inbox.
+        let (stream, _peer) = station.accepted();
+        station.poster().post(pogu_port::Owner(9), harness::Post::Stream(stream)).expect("there is room");
+        if drained {
+            drop(station);
+        } else {
+            station.drop_without_draining();
+        }
+    }
+    assert_eq!(open_descriptors(), before, "descriptors were leaked");
+}
+
+fn listeners_survive_a_shortage(world: &World) {
+    const CLIENTS: usize = 6;
+    let mut station = world.station();
+    let (_, address) = station.listen();
+    // Connected means that they wait in the backlog: nothing has been dispatched yet.
+    let mut clients: Vec<TcpStream> = (0..CLIENTS).map(|_| peer(address)).collect();
+    let shortage = Shortage::begin();
+    station.wait("the shortage", |station| station.seen.contains(&Seen::AcceptPaused));
+    // It lasts, and so a client is told now and then.
+    let end = station.clock.now() + PATIENCE;
+    while station.port().counters().accept_sheds == 0 {
+        station.turn_with(end.since(station.clock.now()), harness::remember);
+        assert!(station.clock.now() < end, "nobody was told");
+    }
+    assert!(station.turns < 100, "{} turns: it spins", station.turns);
+    drop(shortage);
+    // The others are accepted; none is lost.
+    while station.streams.len() + told(&mut station) < CLIENTS {
+        station.turn_with(end.since(station.clock.now()), harness::remember);
+        assert!(station.clock.now() < end, "{} were accepted", station.streams.len());
+    }
+    let resets = clients.iter_mut().filter_map(was_reset).count();
+    assert_eq!(resets, told(&mut station));
+    assert_eq!(station.count(|seen| *seen == Seen::AcceptPaused), 1, "reported when it begins");
+    assert_eq!(station.port().counters().accept_pauses, 1);
+    let accepted = station.streams.len();
+    let _late = peer(address);
+    station.wait("a late client", |station| station.streams.len() > accepted);
+}
+
+fn told(station: &mut harness::Station) -> usize {
+    usize::try_from(station.port().counters().accept_sheds).expect("a small number")
+}
+
+fn was_reset(client: &mut TcpStream) -> Option<ErrorKind> {
+    client.set_nonblocking(true).expect("an option");
+    let error = client.read(&mut [0; 1]).expect_err("nobody has sent anything");
+    Some(error.kind()).filter(|kind| *kind == ErrorKind::ConnectionReset)
+}
+
+/// As long as it lives, the process can open nothing.
+struct Shortage {
+    limits: Rlimit,
+    _fillers: Vec<File>,
+}
+
+impl Shortage {
+    fn begin() -> Shortage {
+        let limits = getrlimit(Resource::Nofile);
+        // Low enough to be filled quickly; what is open above it stays open.
+        let few = Rlimit { current: Some(256), ..limits };
+        setrlimit(Resource::Nofile, few).expect("a lower limit is allowed");
+        let fillers = std::iter::from_fn(|| File::open("/dev/null").ok()).collect();
+        Shortage { limits, _fillers: fillers }
+    }
+}
+
+impl Drop for Shortage {
+    fn drop(&mut self) {
+        setrlimit(Resource::Nofile, self.limits).expect("the old limit is allowed");
+    }
+}
