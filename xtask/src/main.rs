@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+mod end_to_end;
 mod measure;
 mod server;
 
@@ -21,6 +22,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Task {
+    /// Runs serve, swarm and demo as a user does: every mode on every driver, every answer checked.
+    EndToEnd(end_to_end::Options),
     /// Measures echo throughput, server CPU per message and memory per idle session, on every driver.
     ///
     /// The server is pinned to processor 0 and the swarm to processor 1; both are the release build of `pogu`. Every answer
@@ -30,6 +33,7 @@ enum Task {
 
 fn main() -> ExitCode {
     let result = match Arguments::parse().task {
+        Task::EndToEnd(options) => end_to_end::run(&options),
         Task::Measure(options) => measure::run(&options),
     };
     match result {

@@ -64,7 +64,7 @@ fn median_row(program: &Path, driver: &str, sessions: u32, depth: u32, options: 
 }
 
 fn echo(program: &Path, driver: &str, sessions: u32, depth: u32, seconds: u32) -> Result<Row, Failure> {
-    let server = Server::start(program, driver, &[])?;
+    let server = Server::start_pinned(program, driver, &[])?;
     let report = std::env::temp_dir().join(format!("pogu-measure-{}.json", std::process::id()));
     let before = server.cpu_microseconds()?;
     let swarm = pinned(1, program)
@@ -95,7 +95,7 @@ fn echo(program: &Path, driver: &str, sessions: u32, depth: u32, seconds: u32) -
 /// reading, so that it is in both.
 fn idle_bytes_per_session(program: &Path, driver: &str, sessions: usize) -> Result<f64, Failure> {
     let most = (sessions + 100).to_string();
-    let server = Server::start(program, driver, &["--max-sessions", &most, "--idle-timeout", "600"])?;
+    let server = Server::start_pinned(program, driver, &["--max-sessions", &most, "--idle-timeout", "600"])?;
     let few = sessions / 10;
     let mut connections = open(server.address, few)?;
     for _ in 0..sessions / few {

@@ -37,9 +37,18 @@ pub fn pinned(processor: u32, program: &Path) -> Command {
 
 impl Server {
     /// Starts a server with one worker on processor 0 and waits until it is ready.
-    pub fn start(program: &Path, driver: &str, arguments: &[&str]) -> Result<Server, Failure> {
-        let mut child = pinned(0, program)
-            .args(["serve", "--listen", "127.0.0.1:0", "--workers", "1", "--driver", driver])
+    pub fn start_pinned(program: &Path, driver: &str, arguments: &[&str]) -> Result<Server, Failure> {
+        Server::start(pinned(0, program), driver, 1, arguments)
+    }
+
+    /// Starts a server on all processors and waits until it is ready.
+    pub fn start_with_workers(program: &Path, driver: &str, workers: usize) -> Result<Server, Failure> {
+        Server::start(Command::new(program), driver, workers, &[])
+    }
+
+    fn start(mut command: Command, driver: &str, workers: usize, arguments: &[&str]) -> Result<Server, Failure> {
+        let mut child = command
+            .args(["serve", "--listen", "127.0.0.1:0", "--workers", &workers.to_string(), "--driver", driver])
             .args(arguments)
             .stdout(Stdio::piped())
             .spawn()?;

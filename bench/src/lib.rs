@@ -1,0 +1,1 @@
+//! Benchmarks of pogu: `cargo bench` in this folder. They measure; tests of behaviour are beside the code.

@@ -1,0 +1,99 @@
+//! `cargo xtask end-to-end`: serve and swarm as a user runs them, every mode on every driver, every answer checked.
+
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::Failure;
+use crate::server::{Server, build};
+
+#[derive(clap::Args)]
+pub struct Options {
+    /// Length of one run.
+    #[arg(long, default_value_t = 3)]
+    seconds: u32,
+}
+
+const DRIVERS: [&str; 3] = ["auto", "uring", "readiness"];
+
+/// Mode, sessions, and what else the swarm is told.
+const MODES: [(&str, u32, &[&str]); 5] = [
+    ("echo", 1_000, &["--depth", "1"]),
+    ("echo", 100, &["--depth", "16", "--size", "1024"]),
+    ("echo", 20, &["--depth", "2", "--size", "60000"]),
+    ("room", 500, &["--rate", "4", "--room-size", "50"]),
+    ("hello", 200, &[]),
+];
+
+pub fn run(options: &Options) -> Result<(), Failure> {
+    let program = build()?;
+    let mut runs = 0;
+    for driver in DRIVERS {
+        let server = Server::start_with_workers(&program, driver, 2)?;
+        for (mode, sessions, arguments) in MODES {
+            let report = swarm(&program, driver, &server, mode, sessions, arguments, options.seconds)?;
+            let number = |key: &str| report.get(key).and_then(Value::as_u64).unwrap_or(0);
+            println!(
+                "{driver:>9} {mode:>5} {arguments:?}: {sessions} sessions, {} sent, {} received, p99 {} us",
+                number("sent"),
+                number("received"),
+                number("p99_us")
+            );
+            runs += 1;
+        }
+        let summary = server.stop()?;
+        let sessions: u32 = MODES.iter().map(|(_, sessions, _)| sessions).sum();
+        if !summary.replace(',', "").contains(&sessions.to_string()) {
+            return Err(format!("the server's summary does not speak of {sessions} sessions:\n{summary}").into());
+        }
+    }
+    demo(&program)?;
+    println!("end to end: {} passed, 0 failed", runs + 1);
+    Ok(())
+}
+
+fn swarm(
+    program: &Path,
+    driver: &str,
+    server: &Server,
+    mode: &str,
+    sessions: u32,
+    arguments: &[&str],
+    seconds: u32,
+) -> Result<Value, Failure> {
+    let file = std::env::temp_dir().join(format!("pogu-end-to-end-{}.json", std::process::id()));
+    let output = Command::new(program)
+        .args(["swarm", "--mode", mode, "--driver", driver, "--sessions", &sessions.to_string()])
+        .args(["--target", &server.address.to_string(), "--seconds", &seconds.to_string()])
+        .args(arguments)
+        .arg("--json")
+        .arg(&file)
+        .output()?;
+    let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    if !output.status.success() {
+        return Err(format!("swarm --mode {mode} on {driver} ended with {}:\n{said}", output.status).into());
+    }
+    let report: Value = serde_json::from_str(&std::fs::read_to_string(&file)?)?;
+    std::fs::remove_file(&file)?;
+    let number = |key: &str| report.get(key).and_then(Value::as_u64).ok_or_else(|| format!("no {key} in {report}"));
+    let expected = [("sessions", u64::from(sessions)), ("lost", 0), ("duplicated", 0), ("reordered", 0)];
+    for (key, value) in expected {
+        if number(key)? != value {
+            return Err(format!("swarm --mode {mode} on {driver}: {key} is not {value}: {report}").into());
+        }
+    }
+    if number("sent")? == 0 || number("received")? < number("sent")? {
+        return Err(format!("swarm --mode {mode} on {driver} said too little: {report}").into());
+    }
+    Ok(report)
+}
+
+fn demo(program: &Path) -> Result<(), Failure> {
+    let output = Command::new(program).arg("demo").output()?;
+    let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    match output.status.success() && said.contains("1000") | said.contains("1,000") {
+        true => Ok(()),
+        false => Err(format!("the demo ended with {}:\n{said}", output.status).into()),
+    }
+}
