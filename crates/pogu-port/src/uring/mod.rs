@@ -1,23 +1,157 @@
-//! stub
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Features;
-impl Features {
-    pub(crate) fn refused(&self) -> String {
-        String::new()
-    }
+//! The io_uring driver: true completions.
+//!
+//! A ring per port, bound to the thread that dispatches. Receives are multishot, into buffers that the kernel picks when
+//! data has come ([`buffers`]); sends are one operation per connection that owns its gather ([`send`]); accepts are a
+//! bounded number of one-shot operations per listener ([`listener`]). Everything that a submit call starts goes through one
+//! queue that never loses an entry ([`ring`]), and a [`turn`] enters the kernel once.
+//!
+//! ```text
+//!   Port thread                                       kernel
+//!   Table: connections, listeners  -- entries -->     operations in flight
+//!     | each operation owns its memory                  | each carries kind, generation, slot
+//!     v                                                 v
+//!   callback <-- Due, Lent --  turn  <-- events --    completions
+//! ```
+//!
+//! **Invariant.** Memory that an operation points to is owned by its connection or listener, or by the table, and is freed
+//! only after the operation's last completion: a connection leaves the table only when the kernel holds nothing of it. The
+//! table itself is freed only when nothing is in flight; if the kernel does not give everything back in time, it is leaked
+//! and reported. Closing a ring does not help there: the kernel tears it down later, in the background.
+//!
+//! Which forms of these operations the kernel knows is [probed](probe) at start; each has an older one that is used where it
+//! is refused.
+
+mod buffers;
+mod connection;
+mod due;
+mod features;
+mod listener;
+mod probe;
+mod receive;
+mod ring;
+mod send;
+mod submit;
+mod table;
+#[cfg(test)]
+mod tests;
+mod token;
+mod turn;
+mod wake;
+
+use std::collections::VecDeque;
+use std::mem::ManuallyDrop;
+use std::sync::Arc;
+use std::time::Duration;
+
+use buffers::Buffers;
+pub(crate) use features::Features;
+pub(crate) use probe::probe;
+use ring::Ring;
+use table::Table;
+pub(crate) use turn::Uring;
+use wake::WakeEvent;
+
+use crate::clock::Time;
+use crate::completion::Completion;
+use crate::driver::{Driver, Operations, Sink, Submit};
+use crate::error::{Operation, OsError};
+use crate::options::PortConfig;
+use crate::post::Wake;
+
+/// A ring that no thread has taken yet. Nothing is in flight.
+pub(crate) struct Seed {
+    ring: Ring,
+    buffers: Buffers,
+    wake: Arc<WakeEvent>,
+    config: PortConfig,
+    features: Features,
 }
-pub(crate) fn probe() -> Result<Features, String> {
-    Err("not yet".into())
-}
-pub(crate) struct Seed;
+
 impl Seed {
-    pub(crate) fn open(_: &crate::options::PortConfig, _: Features) -> Result<Seed, crate::error::OsError> {
-        Ok(Seed)
+    /// Reserves ring, receive buffers and wake-up.
+    pub(crate) fn open(config: &PortConfig, features: Features) -> Result<Seed, OsError> {
+        let failed = |error: std::io::Error| OsError::from_io(Operation::OpenPort, &error);
+        let ring = Ring::open(config.submission_entries, config.completion_entries, &features).map_err(failed)?;
+        let buffers =
+            Buffers::register(ring.io(), config.receive_buffers, config.receive_buffer_bytes).map_err(failed)?;
+        let wake = WakeEvent::open()?;
+        Ok(Seed { ring, buffers, wake, config: config.clone(), features })
     }
-    pub(crate) fn waker(&self) -> std::sync::Arc<dyn crate::post::Wake> {
-        unreachable!()
+
+    pub(crate) fn waker(&self) -> Arc<dyn Wake> {
+        Arc::clone(&self.wake) as Arc<dyn Wake>
     }
-    pub(crate) fn start(self) -> Result<crate::readiness::Readiness, crate::error::OsError> {
-        unreachable!()
+
+    /// Binds the ring to the calling thread.
+    pub(crate) fn start(self) -> Result<Uring, OsError> {
+        let Seed { mut ring, buffers, wake, config, features } = self;
+        ring.enable().map_err(|error| OsError::from_io(Operation::OpenPort, &error))?;
+        let mut table = Table::new(&config, &features, ring, wake);
+        table.arm_wake();
+        Ok(Uring {
+            table: ManuallyDrop::new(table),
+            buffers: ManuallyDrop::new(buffers),
+            events: VecDeque::new(),
+            clock: config.clock,
+            drain_timeout: config.drain_timeout,
+            delivered: 0,
+        })
+    }
+}
+
+impl<M> Driver<M> for Uring {
+    fn turn(&mut self, until: Option<Time>, park: &dyn Fn() -> bool, sink: &mut Sink<'_, M>) -> Result<usize, OsError> {
+        self.take_turn(until, park, sink)
+    }
+
+    fn submit(&mut self) -> &mut dyn Submit {
+        &mut *self.table
+    }
+
+    fn waker(&self) -> Arc<dyn Wake> {
+        Arc::clone(self.table.wake()) as Arc<dyn Wake>
+    }
+}
+
+/// How long draining waits before it asks the kernel again to give everything back.
+const DRAIN_STEP: Duration = Duration::from_millis(50);
+
+impl Uring {
+    /// Ends everything and waits until the kernel has given everything back. False if it has not in time.
+    fn drain(&mut self) -> bool {
+        let deadline = self.clock.now() + self.drain_timeout;
+        self.table.draining = true;
+        self.table.end_all();
+        loop {
+            self.table.push_cancel_all();
+            let until = deadline.min(self.clock.now() + DRAIN_STEP);
+            while !self.is_drained() && self.clock.now() < until {
+                let ignore = &mut |_: &mut Operations<'_>, _: Completion<'_, ()>| {};
+                if self.take_turn(Some(until), &|| true, ignore).is_err() {
+                    return self.is_drained();
+                }
+            }
+            if self.is_drained() || self.clock.now() >= deadline {
+                return self.is_drained();
+            }
+        }
+    }
+
+    fn is_drained(&self) -> bool {
+        self.table.ring.in_flight() == 0 && self.table.things() == 0
+    }
+}
+
+impl Drop for Uring {
+    fn drop(&mut self) {
+        if !self.drain() {
+            let in_flight = self.table.ring.in_flight();
+            tracing::error!(in_flight, "a port could not be drained; what is in flight is leaked");
+            return;
+        }
+        // SAFETY: dropped once, here, and not used afterwards; the ring goes first, and nothing is in flight.
+        unsafe { ManuallyDrop::drop(&mut self.table) };
+        // SAFETY: as above; the kernel writes to no buffer any more.
+        unsafe { ManuallyDrop::drop(&mut self.buffers) };
     }
 }

@@ -1,0 +1,233 @@
+//! One connection: its socket and the state of each of its two directions.
+//!
+//! What the user wants of the receiving direction ([`Receive`]) and what the kernel does about it ([`Arm`]) are two things,
+//! because the kernel answers later: a pause is over only when the operation has come back, and bytes may come before
+//! that. The changes are in [`submit`](super::submit) (what a call does), [`receive`](super::receive) and
+//! [`send`](super::send) (what a completion does), and [`due`](super::due) (what is to be delivered next).
+
+use socket2::{SockAddr, Socket};
+
+use super::send::SendOperation;
+use crate::identity::Owner;
+
+/// See the [module](self).
+pub(super) struct Connection {
+    pub(super) owner: Owner,
+    pub(super) socket: Socket,
+    pub(super) phase: Phase,
+    pub(super) receive: Receive,
+    pub(super) arm: Arm,
+    /// A receive was armed before: what is to come may be there already.
+    pub(super) armed_before: bool,
+    pub(super) ended: Ended,
+    pub(super) sending: Sending,
+    pub(super) shut: Shut,
+    /// True exactly while the name stands in one of the table's lists of what is due.
+    pub(super) queued: bool,
+    pub(super) kept: Kept,
+    budget: Budget,
+}
+
+/// The life of a connection.
+pub(super) enum Phase {
+    /// The connect is in flight and owns its address.
+    Connecting { _address: Box<SockAddr>, given_up: GivenUp },
+    /// Everything may be submitted.
+    Open,
+    /// Receives nothing more; waits for the send in flight.
+    Closing,
+    /// Waits for what was cancelled.
+    Aborting,
+    /// Waits for what was cancelled; the rest of both directions leaves with the stream.
+    Detaching,
+}
+
+/// Whether a connect is still wanted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum GivenUp {
+    No,
+    Closed,
+    Aborted,
+}
+
+/// What the user wants of the receiving direction.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Receive {
+    Off,
+    On,
+    /// `owed` confirmations of a pause are due when the operation has come back; nothing is delivered before them.
+    /// `resume`: `receive` was called meanwhile.
+    Pausing {
+        owed: u16,
+        resume: bool,
+    },
+    /// `PeerFinished` was delivered.
+    Finished,
+}
+
+/// What the kernel does about the receiving direction.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Arm {
+    Idle,
+    /// Ended for want of a buffer; stands in the table's list.
+    Starved,
+    /// An operation is in flight.
+    Armed,
+    /// It is in flight, and its cancel too.
+    Cancelling,
+}
+
+/// The end of the incoming stream as far as the kernel told; delivered when what came before it has been consumed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Ended {
+    No,
+    Finished,
+    /// With this `errno`.
+    Failed(i32),
+}
+
+/// The sending direction.
+pub(super) enum Sending {
+    Idle,
+    /// In flight.
+    Leaving(Box<SendOperation>),
+    /// `Sent` is due; until then the send counts as in flight.
+    Left(Box<SendOperation>),
+}
+
+/// Whether the write side is shut.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Shut {
+    No,
+    /// As soon as the send in flight has left.
+    Requested,
+    Done,
+}
+
+/// Bytes lent in a turn.
+#[derive(Clone, Copy, Default)]
+struct Budget {
+    turn: u32,
+    used: u32,
+}
+
+impl Connection {
+    pub(super) fn new(owner: Owner, socket: Socket, phase: Phase) -> Connection {
+        Connection {
+            owner,
+            socket,
+            phase,
+            receive: Receive::Off,
+            arm: Arm::Idle,
+            armed_before: false,
+            ended: Ended::No,
+            sending: Sending::Idle,
+            shut: Shut::No,
+            queued: false,
+            kept: Kept::default(),
+            budget: Budget::default(),
+        }
+    }
+
+    /// True exactly when the kernel holds no receive of this connection.
+    pub(super) fn receive_is_back(&self) -> bool {
+        matches!(self.arm, Arm::Idle | Arm::Starved)
+    }
+
+    /// True exactly when bytes or the end of the stream may be delivered.
+    pub(super) fn delivers(&self) -> bool {
+        matches!(self.phase, Phase::Open) && self.receive == Receive::On
+    }
+
+    /// True exactly while received bytes are for somebody.
+    pub(super) fn keeps(&self) -> bool {
+        matches!(self.phase, Phase::Open | Phase::Detaching)
+    }
+
+    /// Bytes that may still be lent in `turn`, of `most` in all.
+    pub(super) fn budget(&self, turn: u32, most: u32) -> usize {
+        let used = if self.budget.turn == turn { self.budget.used } else { 0 };
+        most.saturating_sub(used) as usize
+    }
+
+    /// Takes `bytes` from the budget of `turn`.
+    pub(super) fn charge(&mut self, turn: u32, bytes: usize) {
+        let used = if self.budget.turn == turn { self.budget.used } else { 0 };
+        let used = used.saturating_add(u32::try_from(bytes).unwrap_or(u32::MAX));
+        self.budget = Budget { turn, used };
+    }
+
+    /// Nothing more is lent in `turn`: the receiver has had enough.
+    pub(super) fn charge_all(&mut self, turn: u32) {
+        self.budget = Budget { turn, used: u32::MAX };
+    }
+}
+
+/// Received bytes that were not consumed: over budget, paused, or left by the receiver. Takes no memory while it is empty.
+#[derive(Debug, Default)]
+pub(super) struct Kept(Vec<u8>);
+
+impl Kept {
+    pub(super) fn new(bytes: Vec<u8>) -> Kept {
+        Kept(bytes)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Takes out the first `count` bytes (all, if there are fewer).
+    pub(super) fn take(&mut self, count: usize) -> Vec<u8> {
+        let rest = if count < self.0.len() { self.0.split_off(count) } else { Vec::new() };
+        std::mem::replace(&mut self.0, rest)
+    }
+
+    pub(super) fn append(&mut self, bytes: &[u8]) {
+        self.0.extend_from_slice(bytes);
+    }
+
+    /// Puts back what was taken out and not consumed.
+    pub(super) fn put_back(&mut self, bytes: &[u8]) {
+        self.0.splice(..0, bytes.iter().copied());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_idle_connection_is_small() {
+        assert!(size_of::<Connection>() <= 120, "{} bytes", size_of::<Connection>());
+    }
+
+    #[test]
+    fn kept_bytes_stay_in_order() {
+        let mut kept = Kept::new(b"abcdef".to_vec());
+        assert_eq!(kept.take(4), b"abcd");
+        kept.append(b"gh");
+        kept.put_back(b"cd");
+        assert_eq!(kept.len(), 6);
+        assert_eq!(kept.take(100), b"cdefgh");
+        assert!(kept.is_empty());
+        assert_eq!(kept.0.capacity(), 0);
+    }
+
+    #[test]
+    fn the_budget_is_one_of_each_turn() {
+        let (socket, _) = std::os::unix::net::UnixStream::pair().expect("a pair");
+        let socket = Socket::from(std::os::fd::OwnedFd::from(socket));
+        let mut connection = Connection::new(Owner(0), socket, Phase::Open);
+        connection.charge(7, 60);
+        assert_eq!(connection.budget(7, 100), 40);
+        connection.charge(7, 60);
+        assert_eq!(connection.budget(7, 100), 0);
+        assert_eq!(connection.budget(8, 100), 100);
+        connection.charge_all(8);
+        assert_eq!(connection.budget(8, 100), 0);
+    }
+}

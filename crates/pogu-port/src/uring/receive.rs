@@ -1,0 +1,200 @@
+//! The receiving direction: arming, what a completion carries, and where bytes go that nobody consumes now.
+//!
+//! ```text
+//!   completion -> buffer --(wanted, in budget, nothing kept)--> lent to the callback --(left over)-\
+//!                        \--(otherwise)--------------------------------------------------> Kept <--/
+//!                                                       a later turn <-- lent to the callback --/
+//! ```
+//!
+//! Bytes are delivered in the order of their arrival, because nothing is lent past kept bytes, and kept bytes are appended
+//! to in the order of completions.
+//!
+//! **The bound of what is kept.** When more than one turn's worth is kept, the operation is cancelled, and armed again only
+//! when everything has been consumed. So a connection keeps at most one turn's worth, plus what the kernel had received
+//! when the cancel reached it: no more than all buffers of the port.
+
+use std::os::fd::AsRawFd;
+
+use io_uring::{opcode, squeue, types};
+use rustix::io::Errno;
+
+use super::buffers::GROUP;
+use super::connection::{Arm, Connection, Ended, Receive};
+use super::ring::Event;
+use super::table::Table;
+use super::token::Token;
+use crate::identity::{Name, Owner};
+
+/// `IORING_RECVSEND_POLL_FIRST` (io_uring_enter(2)): wait for data before trying to receive.
+const POLL_FIRST: u16 = 1 << 0;
+/// `IORING_RECV_MULTISHOT`.
+const MULTISHOT: u16 = 1 << 1;
+
+/// Where the bytes of a completion go.
+pub(super) enum Destination {
+    /// Nobody wants them.
+    Nowhere,
+    /// They wait behind what is kept already.
+    Kept,
+    /// The owner is lent at most this many; the rest waits.
+    Lent { owner: Owner, at_most: usize },
+}
+
+impl Table {
+    /// Arms the receive of a connection that has none in flight.
+    pub(super) fn arm_receive(&mut self, name: Name) {
+        let Table { connections, ring, forms, .. } = self;
+        let Some(connection) = connections.get_mut(name) else { return };
+        let first = !connection.armed_before;
+        connection.arm = Arm::Armed;
+        connection.armed_before = true;
+        let entry = forms.receive(connection.socket.as_raw_fd(), first);
+        // SAFETY: the entry points to nothing; the kernel writes only to provided buffers, which live until the ring has nothing
+        // in flight (contract g).
+        unsafe { ring.push(entry.user_data(Token::receive(name).encode())) };
+        self.in_flight += 1;
+    }
+
+    /// Asks the kernel to give the receive back, if it has one. A starved one stays in the list, where its name is skipped.
+    pub(super) fn cancel_receive(&mut self, name: Name) {
+        let Some(connection) = self.connections.get_mut(name) else { return };
+        match connection.arm {
+            Arm::Armed => {
+                connection.arm = Arm::Cancelling;
+                self.push_cancel(Token::receive(name));
+            }
+            Arm::Starved => connection.arm = Arm::Idle,
+            Arm::Idle | Arm::Cancelling => {}
+        }
+    }
+
+    /// Takes note of a completion of a receive and tells where its bytes go. `None` if it is late.
+    pub(super) fn receive_completed(&mut self, name: Name, event: &Event) -> Option<Destination> {
+        let Table { connections, counters, turn, .. } = self;
+        let connection = connections.get_mut(name)?;
+        if connection.receive_is_back() {
+            return None;
+        }
+        let destination = match u64::try_from(event.result) {
+            Ok(0) => Destination::Nowhere,
+            Ok(count) => {
+                counters.received_bytes += count;
+                destination(connection, *turn, self.receive_bytes_per_turn_max)
+            }
+            Err(_) => Destination::Nowhere,
+        };
+        if !event.more() {
+            self.receive_came_back(name, event.result);
+        }
+        Some(destination)
+    }
+
+    /// The kernel will say nothing more about the receive that is in flight.
+    fn receive_came_back(&mut self, name: Name, result: i32) {
+        self.in_flight -= 1;
+        let multishot = self.forms.multishot;
+        let Some(connection) = self.connections.get_mut(name) else { return };
+        let cancelled = connection.arm == Arm::Cancelling;
+        connection.arm = Arm::Idle;
+        match result {
+            0 => connection.ended = Ended::Finished,
+            1.. => self.counters.receive_rearms += u64::from(multishot && !cancelled),
+            _ => match Errno::from_raw_os_error(-result) {
+                Errno::NOBUFS => return self.starve(name),
+                Errno::CANCELED | Errno::INTR | Errno::AGAIN => {}
+                errno => connection.ended = Ended::Failed(errno.raw_os_error()),
+            },
+        }
+        self.queue(name);
+    }
+
+    fn starve(&mut self, name: Name) {
+        self.counters.buffer_starvations += 1;
+        let Some(connection) = self.connections.get_mut(name) else { return };
+        if connection.delivers() && connection.kept.is_empty() {
+            connection.arm = Arm::Starved;
+            self.starved.push_back(name);
+        } else {
+            // It is not wanted now, or is about to be armed for another reason: after what is kept, after a pause.
+            self.queue(name);
+        }
+    }
+
+    /// Arms the connections that have waited longest for a buffer, one for each buffer. No buffer is held from one turn to
+    /// the next, so all of them are back between turns.
+    pub(super) fn rearm_starved(&mut self, buffers: usize) {
+        let mut left = buffers;
+        while left > 0 {
+            let Some(name) = self.starved.pop_front() else { return };
+            let starved = self.connections.get(name).is_some_and(|connection| connection.arm == Arm::Starved);
+            if starved {
+                self.arm_receive(name);
+                left -= 1;
+            }
+        }
+    }
+
+    /// Keeps bytes that came behind everything that is kept already.
+    pub(super) fn keep(&mut self, name: Name, bytes: &[u8]) {
+        self.keep_with(name, bytes, |connection| connection.kept.append(bytes));
+    }
+
+    /// Keeps bytes that were lent and not consumed. Nothing more is lent in this turn.
+    pub(super) fn keep_unconsumed(&mut self, name: Name, bytes: &[u8]) {
+        let turn = self.turn;
+        self.keep_with(name, bytes, |connection| {
+            connection.kept.put_back(bytes);
+            connection.charge_all(turn);
+        });
+    }
+
+    fn keep_with(&mut self, name: Name, bytes: &[u8], put: impl FnOnce(&mut Connection)) {
+        let Some(connection) = self.connections.get_mut(name).filter(|connection| connection.keeps()) else { return };
+        if bytes.is_empty() {
+            return;
+        }
+        put(connection);
+        self.counters.kept_bytes += bytes.len() as u64;
+        if connection.kept.len() > self.receive_bytes_per_turn_max as usize {
+            self.cancel_receive(name);
+        }
+        self.queue(name);
+    }
+}
+
+fn destination(connection: &mut Connection, turn: u32, most: u32) -> Destination {
+    if !connection.keeps() {
+        return Destination::Nowhere;
+    }
+    let at_most = connection.budget(turn, most);
+    if !connection.delivers() || !connection.kept.is_empty() || at_most == 0 {
+        return Destination::Kept;
+    }
+    debug_assert_eq!(connection.receive, Receive::On);
+    Destination::Lent { owner: connection.owner, at_most }
+}
+
+/// The form of receive that the kernel knows.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Forms {
+    pub(super) multishot: bool,
+    /// Bytes that one round of a multishot receive may bring; 0: not capped.
+    pub(super) cap: u32,
+    pub(super) buffer_bytes: u32,
+}
+
+impl Forms {
+    /// `first`: nothing is known about the socket yet, so waiting is likelier to be right than trying.
+    pub(super) fn receive(&self, descriptor: i32, first: bool) -> squeue::Entry {
+        let length = if self.multishot { self.cap } else { self.buffer_bytes };
+        let mut how = if self.multishot { MULTISHOT } else { 0 };
+        if first {
+            how |= POLL_FIRST;
+        }
+        opcode::Recv::new(types::Fd(descriptor), std::ptr::null_mut(), length)
+            .ioprio(how)
+            .buf_group(GROUP)
+            .build()
+            .flags(squeue::Flags::BUFFER_SELECT)
+    }
+}

@@ -1,0 +1,183 @@
+//! The sending direction: one operation per connection, which owns its gather until its completion.
+//!
+//! ```text
+//!   Connection --owns--> SendOperation --owns--> Gather --owns--> the bytes          <- the kernel reads these
+//!                                      \-owns--> Message: header -> slices -^        <- and, for several slices, these
+//! ```
+//!
+//! The kernel may take less than it was offered; the operation then continues with the rest, under the same name, so that
+//! its owner sees one `Sent`.
+
+use std::os::fd::{AsRawFd, RawFd};
+
+use io_uring::{opcode, squeue, types};
+use rustix::io::Errno;
+use socket2::Socket;
+
+use super::connection::{Phase, Sending, Shut};
+use super::table::{Table, cancelled};
+use super::token::Token;
+use crate::error::{Operation, OsError};
+use crate::gather::Gather;
+use crate::identity::Name;
+
+/// Slices of one submission. More do not make it faster.
+const SLICES_MAX: usize = 64;
+
+/// Messages kept for the next sends, rather than freed: a turn seldom has more several-slice sends in flight.
+const SPARE_MESSAGES_MAX: usize = 64;
+
+/// No signal for a connection that has ended; the kernel retries by itself when the socket takes only a part.
+const FLAGS: i32 = libc::MSG_NOSIGNAL | libc::MSG_WAITALL;
+
+/// A send in flight, or one whose `Sent` is due.
+pub(super) struct SendOperation {
+    pub(super) gather: Gather,
+    pub(super) error: Option<OsError>,
+    /// Bytes of the submission that is in flight.
+    offered: usize,
+    message: Option<Box<Message>>,
+}
+
+/// What sendmsg(2) is given for several slices.
+pub(super) struct Message {
+    header: libc::msghdr,
+    slices: [libc::iovec; SLICES_MAX],
+}
+
+impl Message {
+    fn new() -> Box<Message> {
+        let slice = libc::iovec { iov_base: std::ptr::null_mut(), iov_len: 0 };
+        // SAFETY: all-zero is a valid msghdr: null pointers and zero lengths (its padding forbids a literal).
+        let header = unsafe { std::mem::zeroed() };
+        Box::new(Message { header, slices: [slice; SLICES_MAX] })
+    }
+
+    /// Points to the first slices of `gather`; tells how many bytes they have.
+    fn point_to(&mut self, gather: &Gather) -> usize {
+        let mut used = 0;
+        let mut bytes = 0;
+        for (place, slice) in self.slices.iter_mut().zip(gather.slices()) {
+            *place = libc::iovec { iov_base: slice.as_ptr().cast_mut().cast(), iov_len: slice.len() };
+            used += 1;
+            bytes += slice.len();
+        }
+        self.header.msg_iov = self.slices.as_mut_ptr();
+        self.header.msg_iovlen = used;
+        bytes
+    }
+}
+
+impl SendOperation {
+    pub(super) fn new(gather: Gather) -> Box<SendOperation> {
+        Box::new(SendOperation { gather, error: None, offered: 0, message: None })
+    }
+
+    /// The entry for what is unsent. Points into this operation.
+    fn entry(&mut self, descriptor: RawFd, spare_messages: &mut Vec<Box<Message>>) -> squeue::Entry {
+        let descriptor = types::Fd(descriptor);
+        let mut slices = self.gather.slices();
+        let first = slices.next().unwrap_or_default();
+        if slices.next().is_none() {
+            let length = i32::try_from(first.len()).unwrap_or(i32::MAX).unsigned_abs();
+            self.offered = length as usize;
+            return opcode::Send::new(descriptor, first.as_ptr(), length).flags(FLAGS).build();
+        }
+        drop(slices);
+        let message = self.message.get_or_insert_with(|| spare_messages.pop().unwrap_or_else(Message::new));
+        self.offered = message.point_to(&self.gather);
+        opcode::SendMsg::new(descriptor, &raw const message.header).flags(FLAGS.unsigned_abs()).build()
+    }
+
+    /// Counts what the kernel took. Tells whether the rest may be submitted again.
+    fn took(&mut self, result: i32) -> bool {
+        let refused = |code| Some(OsError::from_code(Operation::Send, code));
+        match usize::try_from(result) {
+            // A stream socket takes something or fails; trying for ever would spin.
+            Ok(0) => self.error = refused(Errno::PIPE.raw_os_error()),
+            Ok(count) => self.gather.advance(count),
+            Err(_) if [Errno::INTR, Errno::AGAIN].iter().any(|errno| errno.raw_os_error() == -result) => {}
+            Err(_) => self.error = refused(-result),
+        }
+        self.error.is_none()
+    }
+}
+
+impl Table {
+    /// Starts a send on a connection that has none.
+    pub(super) fn start_send(&mut self, name: Name, gather: Gather) {
+        let Some(connection) = self.connections.get_mut(name) else { return };
+        let operation = SendOperation::new(gather);
+        if operation.gather.is_empty() {
+            connection.sending = Sending::Left(operation);
+            self.queue(name);
+        } else {
+            connection.sending = Sending::Leaving(operation);
+            self.push_send(name);
+        }
+    }
+
+    fn push_send(&mut self, name: Name) {
+        let Table { connections, ring, spare_messages, .. } = self;
+        let Some(connection) = connections.get_mut(name) else { return };
+        let Sending::Leaving(operation) = &mut connection.sending else { return };
+        let entry = operation.entry(connection.socket.as_raw_fd(), spare_messages);
+        // SAFETY: the entry points into the boxed operation and the memory of its gather, which are neither moved nor changed
+        // before `send_completed` (contract c); draining or leaking covers the end of the port (contract g).
+        unsafe { ring.push(entry.user_data(Token::send(name).encode())) };
+        self.in_flight += 1;
+    }
+
+    /// The kernel answered a send.
+    pub(super) fn send_completed(&mut self, name: Name, result: i32) {
+        let Some(connection) = self.connections.get_mut(name) else { return self.late() };
+        let Sending::Leaving(operation) = &mut connection.sending else { return self.late() };
+        self.in_flight -= 1;
+        let may_continue = operation.took(result);
+        if let Ok(taken) = usize::try_from(result) {
+            self.counters.sent_bytes += taken as u64;
+            self.counters.short_sends += u64::from(taken < operation.offered);
+        }
+        let stops = matches!(connection.phase, Phase::Aborting | Phase::Detaching);
+        if may_continue && !stops && !operation.gather.is_empty() {
+            return self.push_send(name);
+        }
+        if may_continue && !operation.gather.is_empty() {
+            operation.error = Some(cancelled(Operation::Send));
+        }
+        self.send_left(name);
+    }
+
+    fn send_left(&mut self, name: Name) {
+        let Some(connection) = self.connections.get_mut(name) else { return };
+        connection.sending = match std::mem::replace(&mut connection.sending, Sending::Idle) {
+            Sending::Leaving(mut operation) => {
+                if let Some(message) = operation.message.take()
+                    && self.spare_messages.len() < SPARE_MESSAGES_MAX
+                {
+                    self.spare_messages.push(message);
+                }
+                Sending::Left(operation)
+            }
+            other => other,
+        };
+        self.queue(name);
+    }
+
+    /// Asks the kernel to give a send in flight back.
+    pub(super) fn cancel_send(&mut self, name: Name) {
+        let sending = self.connections.get(name).map(|connection| &connection.sending);
+        if matches!(sending, Some(Sending::Leaving(_))) {
+            self.push_cancel(Token::send(name));
+        }
+    }
+}
+
+/// Shuts the write side if that is asked for; no send may be in flight. A failure means that the connection has ended,
+/// which its own operations will report.
+pub(super) fn shut_if_requested(shut: &mut Shut, socket: &Socket) {
+    if *shut == Shut::Requested {
+        let _ = rustix::net::shutdown(socket, rustix::net::Shutdown::Write);
+        *shut = Shut::Done;
+    }
+}

@@ -1,0 +1,282 @@
+//! What is specific to this driver: tiny rings, few buffers, masked features, draining. What every driver must do is in
+//! `tests/contract.rs`.
+
+use std::collections::HashMap;
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use super::Features;
+use crate::*;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn selection(mask: impl FnOnce(Features) -> Features) -> Option<Selection> {
+    let mut selection = match Selection::choose(DriverChoice::Uring) {
+        Ok(selection) => selection,
+        Err(unavailable) => {
+            eprintln!("skipped: {unavailable}");
+            return None;
+        }
+    };
+    selection.features = selection.features.map(mask);
+    Some(selection)
+}
+
+/// Echoes everything, closes when the peer has finished.
+struct Echo {
+    port: Port<()>,
+    address: SocketAddr,
+    unsent: HashMap<ConnectionId, (Gather, bool)>,
+    closed: usize,
+    finished: Vec<ConnectionId>,
+}
+
+impl Echo {
+    fn start(selection: &Selection, config: &PortConfig) -> Echo {
+        let seed = PortSeed::<()>::open(selection, config).expect("opens");
+        let mut port = seed.start().expect("starts");
+        let listener = BoundListener::bind("127.0.0.1:0".parse().expect("address"), &ListenOptions::default());
+        let listener = listener.expect("binds");
+        let address = listener.local_address();
+        port.operations().listen(Owner(0), listener).map_err(|refused| refused.error).expect("listens");
+        Echo { port, address, unsent: HashMap::new(), closed: 0, finished: Vec::new() }
+    }
+
+    fn turn(&mut self) {
+        let Echo { port, unsent, closed, finished, .. } = self;
+        let until = port.now() + Duration::from_secs(3600);
+        let until = until.min(Time::from_nanos(u64::MAX));
+        let soon = port.now() + Duration::from_millis(20);
+        port.dispatch(Some(soon.min(until)), |operations, completion| match completion {
+            Completion::Accepted { stream, .. } => {
+                let adopted = operations.adopt(Owner(1), stream, &StreamOptions::default());
+                let id = adopted.map_err(|refused| refused.error).expect("adopts");
+                operations.receive(id).expect("receives");
+                unsent.insert(id, (Gather::new(), false));
+            }
+            Completion::Received { connection, bytes, .. } => {
+                let (waiting, busy) = unsent.get_mut(&connection).expect("known");
+                waiting.push(&bytes);
+                if !*busy {
+                    *busy = true;
+                    operations.send(connection, std::mem::take(waiting)).map_err(|refused| refused.error).expect("sends");
+                }
+            }
+            Completion::Sent { connection, error, gather, .. } => {
+                assert_eq!(error, None);
+                assert!(gather.is_empty());
+                let (waiting, busy) = unsent.get_mut(&connection).expect("known");
+                *busy = !waiting.is_empty();
+                if *busy {
+                    operations.send(connection, std::mem::take(waiting)).map_err(|refused| refused.error).expect("sends");
+                } else if finished.contains(&connection) {
+                    operations.close(connection).expect("closes");
+                }
+            }
+            Completion::PeerFinished { connection, .. } => {
+                let (_, busy) = unsent.get(&connection).expect("known");
+                if *busy {
+                    finished.push(connection);
+                } else {
+                    operations.close(connection).expect("closes");
+                }
+            }
+            Completion::Closed { connection, .. } => {
+                unsent.remove(&connection).expect("closed once");
+                *closed += 1;
+            }
+            other => panic!("unexpected: {other:?}"),
+        })
+        .expect("dispatches");
+    }
+
+    fn run_until(&mut self, mut done: impl FnMut(&Echo) -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        while !done(self) {
+            assert!(Instant::now() < deadline, "stuck: {:?}", self.port.counters());
+            self.turn();
+        }
+    }
+}
+
+/// `count` clients on one thread, each of which sends `bytes` numbered bytes in pieces, all at the same time, and checks
+/// that they come back.
+fn clients(address: SocketAddr, count: usize, bytes: usize) -> JoinHandle<()> {
+    std::thread::spawn(move || {
+        let connect = |_| TcpStream::connect(address).expect("connects");
+        let mut streams: Vec<TcpStream> = (0..count).map(connect).collect();
+        let expected = |client: usize| (0..bytes).map(move |index| (index * 7 + client) as u8).collect::<Vec<u8>>();
+        for (client, stream) in streams.iter_mut().enumerate() {
+            stream.write_all(&expected(client)).expect("sends");
+        }
+        for (client, stream) in streams.iter_mut().enumerate() {
+            stream.set_read_timeout(Some(PATIENCE)).expect("is set");
+            stream.shutdown(Shutdown::Write).expect("finishes");
+            let mut echoed = Vec::new();
+            stream.read_to_end(&mut echoed).expect("is echoed");
+            assert!(echoed == expected(client), "client {client}: {} of {bytes} bytes", echoed.len());
+        }
+    })
+}
+
+fn echo_all(selection: &Selection, config: &PortConfig, count: usize, bytes: usize) -> Counters {
+    let mut echo = Echo::start(selection, config);
+    let clients = clients(echo.address, count, bytes);
+    echo.run_until(|echo| echo.closed == count);
+    clients.join().expect("clients are content");
+    let counters = echo.port.counters();
+    assert_eq!(counters.received_bytes, (count * bytes) as u64);
+    assert_eq!(counters.sent_bytes, (count * bytes) as u64);
+    assert_eq!(counters.accepted, count as u64);
+    assert_eq!(counters.late_completions, 0);
+    assert_eq!(echo.port.operations().open(), 1, "the listener");
+    counters
+}
+
+#[test]
+fn fifty_senders_share_two_buffers() {
+    let Some(selection) = selection(|features| features) else { return };
+    let config = PortConfig { receive_buffers: 2, receive_buffer_bytes: 64, ..PortConfig::default() };
+    let counters = echo_all(&selection, &config, 50, 3000);
+    assert!(counters.buffer_starvations > 0, "{counters:?}");
+}
+
+#[test]
+fn one_buffer_is_enough() {
+    let Some(selection) = selection(|features| features) else { return };
+    let config = PortConfig { receive_buffers: 1, receive_buffer_bytes: 64, ..PortConfig::default() };
+    echo_all(&selection, &config, 10, 1000);
+}
+
+#[test]
+fn a_submission_queue_of_four_loses_nothing() {
+    let Some(selection) = selection(|features| features) else { return };
+    let config = PortConfig { submission_entries: 4, ..PortConfig::default() };
+    echo_all(&selection, &config, 200, 500);
+}
+
+#[test]
+fn a_completion_queue_of_eight_loses_nothing() {
+    let Some(selection) = selection(|features| features) else { return };
+    let config = PortConfig { submission_entries: 4, completion_entries: 8, ..PortConfig::default() };
+    let counters = echo_all(&selection, &config, 100, 5000);
+    assert!(counters.receive_rearms > 0, "overflow ends multishots: {counters:?}");
+}
+
+#[test]
+fn every_older_form_echoes() {
+    let masks: [(&str, fn(Features) -> Features); 7] = [
+        ("all", |features| features),
+        ("no multishot", Features::without_multishot),
+        ("no length cap", Features::without_length_cap),
+        ("no deferred task work", Features::without_defer_taskrun),
+        ("no task flags", Features::without_task_flags),
+        ("index array, iowait", |features| features.without_no_sqarray().without_no_iowait()),
+        ("nothing new", |features| features.without_task_flags().without_multishot().without_no_iowait()),
+    ];
+    for (name, mask) in masks {
+        let Some(selection) = selection(mask) else { return };
+        eprintln!("{name}");
+        let few = PortConfig { receive_buffers: 4, receive_buffer_bytes: 256, ..PortConfig::default() };
+        echo_all(&selection, &PortConfig::default(), 20, 100_000);
+        echo_all(&selection, &few, 20, 5_000);
+    }
+}
+
+#[test]
+fn dropping_drains_five_hundred_connections() {
+    for mask in [|features| features, Features::without_defer_taskrun] as [fn(Features) -> Features; 2] {
+        let Some(selection) = selection(mask) else { return };
+        let mut echo = Echo::start(&selection, &PortConfig::default());
+        let address = echo.address;
+        let connecting = std::thread::spawn(move || {
+            (0..500).map(|_| TcpStream::connect(address).expect("connects")).collect::<Vec<TcpStream>>()
+        });
+        echo.run_until(|echo| echo.unsent.len() == 500);
+        let streams = connecting.join().expect("connected");
+        let ids: Vec<ConnectionId> = echo.unsent.keys().copied().collect();
+        // More than a socket takes, so that the sends are in flight.
+        for id in ids.iter().take(50) {
+            let mut gather = Gather::new();
+            gather.push_vec(vec![1; 8 << 20]);
+            gather.push_shared(bytes::Bytes::from(vec![2; 1 << 20]));
+            echo.port.operations().send(*id, gather).map_err(|refused| refused.error).expect("sends");
+        }
+        echo.turn();
+        assert!(echo.port.operations().in_flight() >= 500 + 50);
+        let began = Instant::now();
+        drop(echo);
+        assert!(began.elapsed() < Duration::from_secs(4), "drained, not given up: {:?}", began.elapsed());
+        for mut stream in streams {
+            stream.set_read_timeout(Some(PATIENCE)).expect("is set");
+            let mut rest = Vec::new();
+            let _ = stream.read_to_end(&mut rest);
+        }
+    }
+}
+
+#[test]
+fn a_seed_that_never_started_is_dropped() {
+    let Some(selection) = selection(|features| features) else { return };
+    let seed = PortSeed::<()>::open(&selection, &PortConfig::default()).expect("opens");
+    let poster = seed.poster();
+    std::thread::spawn(move || drop(seed)).join().expect("is Send");
+    poster.post(Owner(1), ()).expect("waits for nobody");
+}
+
+#[test]
+fn a_callback_that_unwinds_loses_no_buffer_and_no_completion() {
+    let Some(selection) = selection(|features| features) else { return };
+    let config = PortConfig { receive_buffers: 2, receive_buffer_bytes: 64, ..PortConfig::default() };
+    let mut echo = Echo::start(&selection, &config);
+    let mut stream = TcpStream::connect(echo.address).expect("connects");
+    echo.run_until(|echo| echo.unsent.len() == 1);
+    for _ in 0..20 {
+        stream.write_all(&[7; 64]).expect("sends");
+        let dispatched = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            let until = Some(Time::from_nanos(u64::MAX));
+            echo.port.dispatch(until, |_, completion| {
+                if let Completion::Received { bytes, .. } = completion {
+                    assert_eq!(bytes.len(), 64);
+                    std::panic::resume_unwind(Box::new("as planned"));
+                }
+            })
+        }));
+        drop(dispatched);
+    }
+    let other = clients(echo.address, 10, 1000);
+    echo.run_until(|echo| echo.closed == 10);
+    other.join().expect("content");
+    drop(stream);
+    echo.run_until(|echo| echo.closed == 11);
+}
+
+#[test]
+fn what_is_over_budget_comes_in_later_turns_in_order() {
+    let Some(selection) = selection(|features| features) else { return };
+    let config = PortConfig { receive_bytes_per_turn_max: 100, receive_buffer_bytes: 64, ..PortConfig::default() };
+    let mut echo = Echo::start(&selection, &config);
+    let mut stream = TcpStream::connect(echo.address).expect("connects");
+    echo.run_until(|echo| echo.unsent.len() == 1);
+    let sent: Vec<u8> = (0..20_000u32).map(|index| (index % 251) as u8).collect();
+    stream.write_all(&sent).expect("sends");
+    let mut received = Vec::new();
+    let deadline = Instant::now() + PATIENCE;
+    while received.len() < sent.len() {
+        assert!(Instant::now() < deadline, "{} bytes", received.len());
+        let before = received.len();
+        let until = Some(echo.port.now() + Duration::from_millis(50));
+        let dispatched = echo.port.dispatch(until, |_, completion| {
+            let Completion::Received { mut bytes, .. } = completion else { panic!("{completion:?}") };
+            // Every piece is consumed only in part.
+            let consumed = bytes.len().div_ceil(2);
+            received.extend_from_slice(bytes.get(..consumed).unwrap_or_default());
+            bytes.keep_from(consumed);
+        });
+        dispatched.expect("dispatches");
+        assert!(received.len() - before <= 100);
+    }
+    assert!(received == sent);
+}

@@ -1,0 +1,190 @@
+//! A turn: submit and wait once, then hand out what has completed.
+//!
+//! ```text
+//!   starved receives -> backlog -> enter(wait) -> clock -> copy completions out
+//!                    -> what was left from earlier turns -> the completions -> what they made due
+//! ```
+//!
+//! **Before every callback the state is as it should be after it**: a callback may submit anything, even unwind. What was
+//! copied out and not handled stays in `events`, and what is due stays in its list, for the next turn.
+
+use std::collections::VecDeque;
+use std::mem::ManuallyDrop;
+use std::time::Duration;
+
+use super::buffers::Buffers;
+use super::due::Due;
+use super::receive::Destination;
+use super::ring::{Event, Wait};
+use super::table::{Subject, Table};
+use super::token::{Kind, Token};
+use crate::clock::{Clock, Time};
+use crate::completion::{Completion, Lent};
+use crate::driver::{Operations, Sink};
+use crate::error::OsError;
+use crate::identity::{ConnectionId, Name, Owner};
+
+/// Completions of one connection in one turn, besides its received bytes; the rest waits for the next turn.
+const STEPS_MAX: usize = 8;
+
+/// The driver: see the [parent module](super).
+pub(crate) struct Uring {
+    /// Dropped by hand: only when the kernel has given everything back.
+    pub(super) table: ManuallyDrop<Table>,
+    pub(super) buffers: ManuallyDrop<Buffers>,
+    /// Completions copied out of the ring and not handled yet.
+    pub(super) events: VecDeque<Event>,
+    pub(super) clock: Clock,
+    pub(super) drain_timeout: Duration,
+    pub(super) delivered: usize,
+}
+
+impl Uring {
+    pub(super) fn take_turn<M>(
+        &mut self,
+        until: Option<Time>,
+        park: &dyn Fn() -> bool,
+        sink: &mut Sink<'_, M>,
+    ) -> Result<usize, OsError> {
+        self.delivered = 0;
+        self.submit_and_wait(until, park)?;
+        self.table.resume_accepts();
+        self.settle(sink);
+        for _ in 0..self.events.len() {
+            let Some(event) = self.events.pop_front() else { break };
+            self.handle(event, sink);
+        }
+        self.settle(sink);
+        Ok(self.delivered)
+    }
+
+    fn submit_and_wait(&mut self, until: Option<Time>, park: &dyn Fn() -> bool) -> Result<(), OsError> {
+        let table = &mut *self.table;
+        table.counters.turns += 1;
+        table.turn = table.turn.wrapping_add(1);
+        table.ready.extend(table.later.drain(..).map(Subject::Connection));
+        table.rearm_starved(self.buffers.entries());
+        table.ring.flush_backlog()?;
+        let wait = self.how_long(until, park);
+        let entered = self.table.ring.enter(wait);
+        self.table.now = self.clock.now();
+        self.table.ring.take_completions(&mut self.events);
+        entered
+    }
+
+    fn how_long(&self, until: Option<Time>, park: &dyn Fn() -> bool) -> Wait {
+        if self.table.has_work() || !self.events.is_empty() {
+            return Wait::No;
+        }
+        let earliest = [until, self.table.pause_ends()].into_iter().flatten().min();
+        let wait = match earliest {
+            None => Wait::Forever,
+            Some(time) => match time.since(self.clock.now()) {
+                Duration::ZERO => return Wait::No,
+                duration => Wait::AtMost(duration),
+            },
+        };
+        if park() { wait } else { Wait::No }
+    }
+
+    fn hand_out<M>(&mut self, sink: &mut Sink<'_, M>, completion: Completion<'_, M>) {
+        self.delivered += 1;
+        sink(&mut Operations::new(&mut *self.table), completion);
+    }
+
+    fn handle<M>(&mut self, event: Event, sink: &mut Sink<'_, M>) {
+        let Some(token) = Token::decode(event.user_data) else { return self.table.late() };
+        let completion = match token.kind {
+            Kind::Cancel => None,
+            Kind::Wake => {
+                self.table.arm_wake();
+                None
+            }
+            Kind::Receive => return self.received(token.name, event, sink),
+            Kind::Send => {
+                self.table.send_completed(token.name, event.result);
+                None
+            }
+            Kind::Connect => self.table.connect_completed(token.name, event.result),
+            Kind::Accept(number) => self.table.accept_completed(token.name, number, event.result),
+        };
+        if let Some(completion) = completion {
+            self.hand_out(sink, completion);
+        }
+    }
+
+    /// Lends what was received to its owner. The loan returns the buffer at the end, however that is reached.
+    fn received<M>(&mut self, name: Name, event: Event, sink: &mut Sink<'_, M>) {
+        let Uring { table, buffers, delivered, .. } = self;
+        let count = usize::try_from(event.result).unwrap_or(0);
+        let loan = event.buffer().and_then(|id| buffers.lend(id, count));
+        let Some(destination) = table.receive_completed(name, &event) else { return table.late() };
+        let Some(mut loan) = loan else { return };
+        let bytes = loan.bytes();
+        let (owner, at_most) = match destination {
+            Destination::Nowhere => return,
+            Destination::Kept => return table.keep(name, bytes),
+            Destination::Lent { owner, at_most } => (owner, at_most.min(bytes.len())),
+        };
+        let Some((now, later)) = bytes.split_at_mut_checked(at_most).filter(|(now, _)| !now.is_empty()) else { return };
+        table.keep(name, later);
+        let turn = table.turn;
+        if let Some(connection) = table.connections.get_mut(name) {
+            connection.charge(turn, now.len());
+        }
+        *delivered += 1;
+        let mut kept_from = 0;
+        let lent = Lent::new(now, &mut kept_from);
+        let completion = Completion::Received { connection: ConnectionId(name), owner, bytes: lent };
+        sink(&mut Operations::new(&mut **table), completion);
+        table.keep_unconsumed(name, now.get(kept_from..).unwrap_or_default());
+    }
+
+    /// Delivers what was due when it began; what becomes due meanwhile waits, and keeps the next turn from sleeping.
+    fn settle<M>(&mut self, sink: &mut Sink<'_, M>) {
+        for _ in 0..self.table.ready.len() {
+            let Some(&subject) = self.table.ready.front() else { return };
+            match subject {
+                Subject::Listener(name) => {
+                    self.table.ready.pop_front();
+                    if let Some(completion) = self.table.listener_due(name) {
+                        self.hand_out(sink, completion);
+                    }
+                }
+                Subject::Connection(name) => {
+                    let again = self.settle_connection(name, sink);
+                    self.table.ready.pop_front();
+                    self.settled(name, again);
+                }
+            }
+        }
+    }
+
+    /// Tells whether more is due in the next turn. Until it returns, the name stays in front of the list.
+    fn settle_connection<M>(&mut self, name: Name, sink: &mut Sink<'_, M>) -> bool {
+        for _ in 0..STEPS_MAX {
+            match self.table.connection_due(name) {
+                Due::Completion(completion) => self.hand_out(sink, completion),
+                Due::Kept { owner, bytes } => self.lend_kept(name, owner, bytes, sink),
+                Due::NextTurn => return true,
+                Due::Nothing => return false,
+            }
+        }
+        true
+    }
+
+    fn settled(&mut self, name: Name, again: bool) {
+        let Some(connection) = self.table.connections.get_mut(name) else { return };
+        connection.queued = again;
+        if again {
+            self.table.later.push_back(name);
+        }
+    }
+
+    fn lend_kept<M>(&mut self, name: Name, owner: Owner, mut bytes: Vec<u8>, sink: &mut Sink<'_, M>) {
+        let mut kept_from = 0;
+        let lent = Lent::new(&mut bytes, &mut kept_from);
+        self.hand_out(sink, Completion::Received { connection: ConnectionId(name), owner, bytes: lent });
+        self.table.keep_unconsumed(name, bytes.get(kept_from..).unwrap_or_default());
+    }
+}
