@@ -16,6 +16,8 @@ pub fn two_ports_connect_and_echo(world: &World) {
         desk.receive(link).expect("it is connected");
         desk.send(link, b"ping");
     });
+    // A driver may submit only when it turns, and this thread turns both ports.
+    client.wait_seen(&Seen::Sent(link, 0, None));
     server.wait("an accept", |server| !server.streams.is_empty());
     let stream = server.streams.pop().expect("it was waited for");
     let connection = server.submit(|desk| desk.adopt(stream));
