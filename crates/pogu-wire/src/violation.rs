@@ -73,13 +73,15 @@ impl fmt::Display for Violation {
             Self::SizeOverlong { value, bytes, bytes_allowed } => {
                 write!(
                     f,
-                    "the peer spelled the frame size {value} in {bytes} varint bytes; allowed are exactly {bytes_allowed}"
+                    "the peer spelled the frame size {value} in {bytes} varint bytes; \
+                     allowed are exactly {bytes_allowed}"
                 )
             }
             Self::SizeTooWide { fifth_byte, max } => {
                 write!(
                     f,
-                    "the peer sent a varint frame size beyond 32 bits: its fifth byte is {fifth_byte:#04x}; allowed is at most {max:#04x}"
+                    "the peer sent a varint frame size beyond 32 bits: its fifth byte is {fifth_byte:#04x}; \
+                     allowed is at most {max:#04x}"
                 )
             }
         }
