@@ -5,7 +5,6 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 use crate::clock::Time;
 use crate::completion::Completion;
@@ -14,7 +13,6 @@ use crate::error::{OsError, Refused, SubmitError};
 use crate::gather::Gather;
 use crate::identity::{ConnectionId, ListenerId, Owner};
 use crate::options::StreamOptions;
-use crate::post::Wake;
 use crate::stream::{BoundListener, Detached};
 
 /// Receives the completions of a turn, one call each.
@@ -30,9 +28,6 @@ pub(crate) trait Driver<M> {
 
     /// The submitting half, outside of a turn.
     fn submit(&mut self) -> &mut dyn Submit;
-
-    /// Ends the wait of this driver from any thread.
-    fn waker(&self) -> Arc<dyn Wake>;
 }
 
 /// Submitting. No call here delivers a completion or waits.

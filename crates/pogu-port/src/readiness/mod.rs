@@ -119,8 +119,4 @@ impl<M> Driver<M> for Readiness {
     fn submit(&mut self) -> &mut dyn Submit {
         &mut self.delivery.table
     }
-
-    fn waker(&self) -> Arc<dyn Wake> {
-        self.delivery.table.poll.waker()
-    }
 }

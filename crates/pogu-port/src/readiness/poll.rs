@@ -41,10 +41,6 @@ impl Poll {
         Poll { poller }
     }
 
-    pub(super) fn waker(&self) -> Arc<dyn Wake> {
-        Arc::new(Waker(Arc::clone(&self.poller)))
-    }
-
     /// Makes the poller report exactly `wanted` of `socket`. `armed` is what it reports so far.
     pub(super) fn arm(
         &self,

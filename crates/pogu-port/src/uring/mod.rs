@@ -107,10 +107,6 @@ impl<M> Driver<M> for Uring {
     fn submit(&mut self) -> &mut dyn Submit {
         &mut *self.table
     }
-
-    fn waker(&self) -> Arc<dyn Wake> {
-        Arc::clone(self.table.wake()) as Arc<dyn Wake>
-    }
 }
 
 /// How long draining waits before it asks the kernel again to give everything back.

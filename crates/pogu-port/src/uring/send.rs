@@ -40,7 +40,7 @@ pub(super) struct SendOperation {
 }
 
 /// What sendmsg(2) is given for several slices.
-pub(super) struct Message {
+struct Message {
     header: libc::msghdr,
     slices: [libc::iovec; SLICES_MAX],
 }
@@ -68,13 +68,30 @@ impl Message {
     }
 }
 
+/// Messages that no operation uses now.
+#[derive(Default)]
+#[expect(clippy::vec_box, reason = "the kernel is given the address of a message: it must not move")]
+pub(super) struct SpareMessages(Vec<Box<Message>>);
+
+impl SpareMessages {
+    fn take(&mut self) -> Box<Message> {
+        self.0.pop().unwrap_or_else(Message::new)
+    }
+
+    fn put(&mut self, message: Box<Message>) {
+        if self.0.len() < SPARE_MESSAGES_MAX {
+            self.0.push(message);
+        }
+    }
+}
+
 impl SendOperation {
     pub(super) fn new(gather: Gather) -> Box<SendOperation> {
         Box::new(SendOperation { gather, error: None, offered: 0, message: None })
     }
 
     /// The entry for what is unsent. Points into this operation.
-    fn entry(&mut self, descriptor: RawFd, spare_messages: &mut Vec<Box<Message>>) -> squeue::Entry {
+    fn entry(&mut self, descriptor: RawFd, spare_messages: &mut SpareMessages) -> squeue::Entry {
         let descriptor = types::Fd(descriptor);
         let mut slices = self.gather.slices();
         let first = slices.next().unwrap_or_default();
@@ -84,7 +101,7 @@ impl SendOperation {
             return opcode::Send::new(descriptor, first.as_ptr(), length).flags(FLAGS).build();
         }
         drop(slices);
-        let message = self.message.get_or_insert_with(|| spare_messages.pop().unwrap_or_else(Message::new));
+        let message = self.message.get_or_insert_with(|| spare_messages.take());
         self.offered = message.point_to(&self.gather);
         opcode::SendMsg::new(descriptor, &raw const message.header).flags(FLAGS.unsigned_abs()).build()
     }
@@ -152,10 +169,8 @@ impl Table {
         let Some(connection) = self.connections.get_mut(name) else { return };
         connection.sending = match std::mem::replace(&mut connection.sending, Sending::Idle) {
             Sending::Leaving(mut operation) => {
-                if let Some(message) = operation.message.take()
-                    && self.spare_messages.len() < SPARE_MESSAGES_MAX
-                {
-                    self.spare_messages.push(message);
+                if let Some(message) = operation.message.take() {
+                    self.spare_messages.put(message);
                 }
                 Sending::Left(operation)
             }

@@ -15,7 +15,7 @@ use super::features::Features;
 use super::listener::Listener;
 use super::receive::Forms;
 use super::ring::Ring;
-use super::send::Message;
+use super::send::SpareMessages;
 use super::token::{ACCEPTS_MAX, Token};
 use super::wake::WakeEvent;
 use crate::clock::Time;
@@ -50,7 +50,7 @@ pub(super) struct Table {
     /// A descriptor to give up for a moment.
     pub(super) spare: Spare,
     /// Memory for sends of several slices.
-    pub(super) spare_messages: Vec<Box<Message>>,
+    pub(super) spare_messages: SpareMessages,
     pub(super) forms: Forms,
     pub(super) counters: Counters,
     pub(super) now: Time,
@@ -82,7 +82,7 @@ impl Table {
             starved: VecDeque::new(),
             paused: Vec::new(),
             spare: Spare::reserve(),
-            spare_messages: Vec::new(),
+            spare_messages: SpareMessages::default(),
             forms: Forms { multishot: features.multishot, cap, buffer_bytes },
             counters: Counters::default(),
             now: config.clock.now(),
@@ -150,10 +150,6 @@ impl Table {
         let entry = opcode::Read::new(types::Fd(self.wake.raw()), count.cast(), 8).build();
         // SAFETY: the boxed count lives as long as the table, which outlives what is in flight (contract g), and nobody reads it.
         unsafe { self.ring.push(entry.user_data(Token::WAKE.encode())) };
-    }
-
-    pub(super) fn wake(&self) -> &Arc<WakeEvent> {
-        &self.wake
     }
 }
 

@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 use super::Features;
 use crate::*;
 
+type Mask = fn(Features) -> Features;
+
 const PATIENCE: Duration = Duration::from_secs(20);
 
 fn selection(mask: impl FnOnce(Features) -> Features) -> Option<Selection> {
@@ -46,10 +48,8 @@ impl Echo {
 
     fn turn(&mut self) {
         let Echo { port, unsent, closed, finished, .. } = self;
-        let until = port.now() + Duration::from_secs(3600);
-        let until = until.min(Time::from_nanos(u64::MAX));
-        let soon = port.now() + Duration::from_millis(20);
-        port.dispatch(Some(soon.min(until)), |operations, completion| match completion {
+        let until = Some(port.now() + Duration::from_millis(20));
+        port.dispatch(until, |operations, completion| match completion {
             Completion::Accepted { stream, .. } => {
                 let adopted = operations.adopt(Owner(1), stream, &StreamOptions::default());
                 let id = adopted.map_err(|refused| refused.error).expect("adopts");
@@ -61,7 +61,10 @@ impl Echo {
                 waiting.push(&bytes);
                 if !*busy {
                     *busy = true;
-                    operations.send(connection, std::mem::take(waiting)).map_err(|refused| refused.error).expect("sends");
+                    operations
+                        .send(connection, std::mem::take(waiting))
+                        .map_err(|refused| refused.error)
+                        .expect("sends");
                 }
             }
             Completion::Sent { connection, error, gather, .. } => {
@@ -70,7 +73,10 @@ impl Echo {
                 let (waiting, busy) = unsent.get_mut(&connection).expect("known");
                 *busy = !waiting.is_empty();
                 if *busy {
-                    operations.send(connection, std::mem::take(waiting)).map_err(|refused| refused.error).expect("sends");
+                    operations
+                        .send(connection, std::mem::take(waiting))
+                        .map_err(|refused| refused.error)
+                        .expect("sends");
                 } else if finished.contains(&connection) {
                     operations.close(connection).expect("closes");
                 }
@@ -167,7 +173,7 @@ fn a_completion_queue_of_eight_loses_nothing() {
 
 #[test]
 fn every_older_form_echoes() {
-    let masks: [(&str, fn(Features) -> Features); 7] = [
+    let masks: [(&str, Mask); 7] = [
         ("all", |features| features),
         ("no multishot", Features::without_multishot),
         ("no length cap", Features::without_length_cap),
@@ -187,7 +193,7 @@ fn every_older_form_echoes() {
 
 #[test]
 fn dropping_drains_five_hundred_connections() {
-    for mask in [|features| features, Features::without_defer_taskrun] as [fn(Features) -> Features; 2] {
+    for mask in [|features| features, Features::without_defer_taskrun] as [Mask; 2] {
         let Some(selection) = selection(mask) else { return };
         let mut echo = Echo::start(&selection, &PortConfig::default());
         let address = echo.address;
