@@ -65,3 +65,32 @@ pub(crate) const fn bytes(value: u32) -> usize {
         _ => BYTES_MAX,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(value: u32) -> Vec<u8> {
+        let mut out = Vec::new();
+        write(value, &mut out);
+        out
+    }
+
+    #[test]
+    fn a_number_reads_back_from_the_bytes_that_its_length_announces() {
+        for value in [0, 1, 0x7f, 0x80, 0x3fff, 0x4000, 0x1f_ffff, 0x20_0000, 0xfff_ffff, 0x1000_0000, u32::MAX] {
+            let spelled = written(value);
+            assert_eq!(spelled.len(), bytes(value), "{value}");
+            assert!(
+                matches!(read(&spelled), VarintRead::Value { value: came, bytes } if came == value && bytes == spelled.len())
+            );
+        }
+    }
+
+    #[test]
+    fn one_number_has_one_spelling() {
+        assert!(matches!(read(&[0x80, 0x00]), VarintRead::Overlong { value: 0, bytes: 2 }));
+        assert!(matches!(read(&[0x80; 4]), VarintRead::NeedMore));
+        assert!(matches!(read(&[0xff, 0xff, 0xff, 0xff, 0x10]), VarintRead::TooWide { fifth_byte: 0x10 }));
+    }
+}

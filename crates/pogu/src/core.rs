@@ -14,6 +14,7 @@ use pogu_port::{
 use crate::counters::{Counters, Ledger};
 use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
+use crate::listener::Listener;
 use crate::message::Message;
 use crate::service::{Role, Running, Service, ServiceHandle};
 use crate::session::{Admission, Factory, Incoming};
@@ -49,6 +50,11 @@ impl Shared {
 
     pub(crate) fn workers(&self) -> usize {
         self.posters.len()
+    }
+
+    /// The worker that a service's listener lives on: any would do, services are spread.
+    pub(crate) fn listener_worker(&self, running: &Running) -> usize {
+        running.index % self.workers().max(1)
     }
 
     /// Messages that may wait for room in the inbox of another worker.
@@ -250,7 +256,7 @@ impl Core {
         let (listener, address) = bind(&service)?;
         let running = self.register(service, address, Box::new(factory));
         // A listener lives on one worker, any; the connections that it accepts are spread over all.
-        let worker = running.index % self.shared.workers();
+        let worker = self.shared.listener_worker(&running);
         let message = Message::Listen { running: Arc::clone(&running), listener: Box::new(listener) };
         self.post(worker, message)?;
         Ok(ServiceHandle { running, core: Arc::clone(&self.shared) })
@@ -485,11 +491,9 @@ impl ServiceHandle {
         self.core.sum(|ledger| ledger.get(index))
     }
 
-    /// Closes the listener; the service's sessions live on.
-    pub fn close_listener(&self) {
-        self.running.closed.store(true, Ordering::Release);
-        let worker = self.running.index % self.core.workers();
-        // If the inbox is full, the flag alone makes the listener turn every connection away.
-        let _ = self.core.post(worker, Message::CloseListener { service: self.running.index });
+    /// The listener of a server service; `None` for a client service.
+    pub fn listener(&self) -> Option<Listener> {
+        let listens = self.running.service.role == Role::Server;
+        listens.then(|| Listener::new(Arc::clone(&self.running), Arc::clone(&self.core)))
     }
 }

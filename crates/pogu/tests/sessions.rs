@@ -16,6 +16,7 @@ on_every_driver!(
     a_large_frame_is_echoed,
     the_cap_is_real_and_the_reason_arrives,
     the_cap_holds_when_many_connect_at_once,
+    lingering_refusals_are_bounded,
     a_factory_refusal_tells_its_reason_and_takes_no_place,
     new_sessions_go_to_the_worker_with_the_fewest,
     a_peer_that_closes_ends_the_session_once,
@@ -110,6 +111,31 @@ fn the_cap_holds_when_many_connect_at_once(driver: DriverChoice) {
         }
     }
     assert_eq!(answered, 10);
+}
+
+fn lingering_refusals_are_bounded(driver: DriverChoice) {
+    let full = Refusal::new("full").with_packet(99, *b"full");
+    let (_core, service, reports) = serve(driver, |service| {
+        let mut limits = pogu::Limits::default();
+        limits.sessions_max = 1;
+        limits.lingering_refusals_max = 2;
+        service.limits(limits).refuse_full_with(full)
+    });
+    let mut inside = Peer::connect(service.address());
+    assert!(matches!(next(&reports), Event::Connected { .. }));
+    let mut told: Vec<Peer> = (0..2).map(|_| Peer::connect(service.address())).collect();
+    told.iter_mut().for_each(|peer| assert_eq!(peer.receive(), (99, b"full".to_vec())));
+    // These two do not finish: they linger, and a third is not waited for.
+    let mut third = Peer::connect(service.address());
+    assert_eq!(third.ends_well(), (Vec::new(), false), "reset at once");
+    eventually("it is counted", || service.counters().refused_at_once == 1);
+    drop(told);
+    eventually("a later one is told again", || {
+        let mut later = Peer::connect(service.address());
+        later.ends_well() == (frame(99, b"full"), true)
+    });
+    inside.send(ECHO, b"unharmed");
+    assert_eq!(inside.receive(), (ECHO, b"unharmed".to_vec()));
 }
 
 trait ReadSome {
@@ -379,7 +405,10 @@ fn closing_the_listener_leaves_its_sessions_alive(driver: DriverChoice) {
     let (_core, service, reports) = serve(driver, |service| service.format(FrameFormat::course()));
     let mut peer = Peer::connect(service.address());
     assert!(matches!(next(&reports), Event::Connected { .. }));
-    service.close_listener();
+    let listener = service.listener().expect("a server service listens");
+    assert!(listener.is_open());
+    listener.close();
+    assert!(!listener.is_open());
     eventually("the address refuses", || std::net::TcpStream::connect(service.address()).is_err());
     peer.send(ECHO, b"alive");
     assert_eq!(peer.receive(), (ECHO, b"alive".to_vec()));

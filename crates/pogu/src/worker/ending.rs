@@ -179,7 +179,7 @@ impl State {
     }
 
     pub(super) fn has_stopped(&self) -> bool {
-        self.stopping.is_some() && self.carriers.len() == 0 && self.listeners.is_empty()
+        self.stopping.is_some() && self.carriers.is_empty() && self.listeners.is_empty()
     }
 
     /// The worker is dropped: gives every place back. No user's half is called any more.

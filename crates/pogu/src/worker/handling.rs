@@ -12,7 +12,7 @@ use pogu_wire::{Decoded, FrameFormat, Violation};
 use crate::cause::{Cause, Misbehaviour};
 use crate::context::Context;
 use crate::session::Session;
-use crate::worker::{SPARE_MAX, State, Unfinished};
+use crate::worker::{SPARE_BYTES_MAX, SPARE_MAX, State, Unfinished};
 
 /// What has become of received bytes.
 enum Parsed {
@@ -71,11 +71,10 @@ impl State {
     }
 
     pub(super) fn recycle_unfinished(&mut self, spare: Option<Box<Unfinished>>) {
-        if let Some(mut spare) = spare {
-            if self.spare_unfinished.len() < SPARE_MAX && spare.bytes.capacity() <= super::SPARE_BYTES_MAX {
-                spare.bytes.clear();
-                self.spare_unfinished.push(spare);
-            }
+        let Some(mut spare) = spare else { return };
+        if self.spare_unfinished.len() < SPARE_MAX && spare.bytes.capacity() <= SPARE_BYTES_MAX {
+            spare.bytes.clear();
+            self.spare_unfinished.push(spare);
         }
     }
 

@@ -157,7 +157,9 @@ pub(crate) struct State {
     /// Sessions with something to flush at the end of the turn.
     dirty: Vec<Name>,
     spare_gathers: Vec<Gather>,
+    #[expect(clippy::vec_box, reason = "a carrier holds the box: what is kept is the allocation")]
     spare_outgoing: Vec<Box<Outgoing>>,
+    #[expect(clippy::vec_box, reason = "as above")]
     spare_unfinished: Vec<Box<Unfinished>>,
     lingering_refusals: usize,
     stopping: Option<ending::Stopping>,

@@ -1,0 +1,53 @@
+//! The listening side of a server service.
+//!
+//! The socket is bound where `serve` is called, so that a taken address is an error there; it then lives on one worker,
+//! whose port accepts. The port keeps it alive through everything that accepting can answer (see its contract, i), and
+//! hands out connections that belong to nobody yet; they are counted, placed and moved to their workers.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use crate::core::Shared;
+use crate::message::Message;
+use crate::service::Running;
+
+/// The listener of a started server service. Its options (backlog, address reuse; no-delay and linger of the accepted
+/// connections) are given to the service before it starts.
+#[derive(Clone)]
+pub struct Listener {
+    running: Arc<Running>,
+    core: Arc<Shared>,
+}
+
+impl Listener {
+    pub(crate) fn new(running: Arc<Running>, core: Arc<Shared>) -> Listener {
+        Listener { running, core }
+    }
+
+    /// The address that it is bound to, with the port that the system chose.
+    pub fn address(&self) -> SocketAddr {
+        self.running.address
+    }
+
+    /// True until it has been asked to close, or its core to stop.
+    pub fn is_open(&self) -> bool {
+        !self.running.closed.load(Ordering::Acquire)
+    }
+
+    /// Stops accepting and closes the socket. The sessions that came through it live on.
+    pub fn close(&self) {
+        self.running.closed.store(true, Ordering::Release);
+        // If the inbox is full, the flag alone makes the worker turn every connection away.
+        let _ = self
+            .core
+            .post(self.core.listener_worker(&self.running), Message::CloseListener { service: self.running.index });
+    }
+}
+
+impl fmt::Debug for Listener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Listener").field("address", &self.address()).field("open", &self.is_open()).finish()
+    }
+}
