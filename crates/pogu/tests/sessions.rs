@@ -2,7 +2,7 @@
 
 mod support;
 
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::time::{Duration, Instant};
 
 use pogu::{CauseKind, DriverChoice, FrameFormat, Refusal, SendOverflow, Service};
@@ -269,7 +269,8 @@ fn a_trickling_frame_ends_at_the_frame_timeout(driver: DriverChoice) {
         // The peer's failing write tells as well as its read that the server gave up.
         let sent = peer.stream.write_all(&[trickle.next().expect("a long frame")]);
         match std::io::Read::read(&mut peer.stream, &mut [0; 16]) {
-            Err(error) if matches!(error.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut) => {}
+            Err(error)
+                if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted) => {}
             _ => break,
         }
         assert!(sent.is_ok() && begun.elapsed() < PATIENCE, "the trickle is never cut off");
