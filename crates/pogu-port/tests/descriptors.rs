@@ -6,6 +6,9 @@
 
 #[path = "contract/checker.rs"]
 mod checker;
+#[path = "contract/desk.rs"]
+#[allow(dead_code)]
+mod desk;
 #[path = "contract/harness.rs"]
 #[allow(dead_code)]
 mod harness;

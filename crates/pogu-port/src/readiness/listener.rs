@@ -84,7 +84,7 @@ fn accept(listener: &Socket) -> std::io::Result<Option<(Socket, Option<SocketAdd
         return match listener.accept() {
             Ok((socket, peer)) => {
                 #[cfg(target_vendor = "apple")]
-                socket.set_nosigpipe(true)?;
+                rustix::net::sockopt::set_socket_nosigpipe(&socket, true)?;
                 Ok(Some((socket, peer.as_socket())))
             }
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,

@@ -20,6 +20,7 @@
 mod connection;
 mod delivery;
 mod listener;
+mod pending;
 mod poll;
 mod submit;
 mod table;

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use super::connection::{Connection, Kept, Phase, Receive, Sending, Shut};
 use super::listener::{Accepting, Listener};
-use super::table::{Pending, Table, Thing, cancelled, shut_now};
+use super::pending::{Pending, cancelled};
+use super::table::{Table, Thing, shut_now};
 use crate::clock::Time;
 use crate::counters::Counters;
 use crate::driver::Submit;

@@ -13,37 +13,21 @@ use std::time::Duration;
 
 use super::connection::{Connection, Phase, Progress, Receive, Sending, Shut, send_now};
 use super::listener::{Accepting, Listener};
+use super::pending::{Pending, cancelled};
 use super::poll::Poll;
 use crate::clock::{Clock, Time};
-use crate::completion::Completion;
 use crate::counters::Counters;
 use crate::error::{Operation, OsError, SubmitError};
 use crate::exhaustion::Spare;
-use crate::gather::Gather;
-use crate::identity::{ConnectionId, ListenerId, Name, Owner};
+use crate::identity::{ConnectionId, Name};
 use crate::options::PortConfig;
 use crate::slots::Slots;
-use crate::stream::Detached;
 
 /// What a slot holds. Listeners are few and live elsewhere, so that a slot is as small as a connection.
 #[derive(Debug)]
 pub(super) enum Thing {
     Connection(Connection),
     Listener(Box<Listener>),
-}
-
-/// A completion that waits for its delivery. It takes effect on the connection's state only then.
-#[derive(Debug)]
-pub(super) enum Pending {
-    Connected(Name),
-    ConnectFailed(Name, OsError),
-    /// A pause is confirmed.
-    Paused(Name),
-    ReceiveEnded(Name, OsError),
-    Sent(Name, Gather, Option<OsError>),
-    Closed(Name),
-    Detached(Name),
-    ListenerClosed(Name),
 }
 
 /// See the [module](self).
@@ -277,79 +261,6 @@ impl Table {
         Some(thing)
     }
 
-    fn remove_connection(&mut self, name: Name) -> Option<Connection> {
-        match self.remove(name)? {
-            Thing::Connection(connection) => Some(connection),
-            Thing::Listener(_) => None,
-        }
-    }
-
-    /// Lets a queued completion take effect, and words it for the owner.
-    pub(super) fn settle<M>(&mut self, pending: Pending) -> Option<Completion<'static, M>> {
-        Some(match pending {
-            Pending::Connected(name) => {
-                let connection = self.connection(name)?;
-                if connection.phase == (Phase::Connecting { settled: true }) {
-                    connection.phase = Phase::Open;
-                }
-                Completion::Connected { connection: ConnectionId(name), owner: connection.owner }
-            }
-            Pending::ConnectFailed(name, error) => {
-                let owner = self.connection(name)?.owner;
-                Completion::ConnectFailed { connection: ConnectionId(name), owner, error }
-            }
-            Pending::Paused(name) => {
-                let owner = self.connection(name)?.owner;
-                self.pause_confirmed(name);
-                Completion::ReceiveEnded { connection: ConnectionId(name), owner, error: None }
-            }
-            Pending::ReceiveEnded(name, error) => {
-                let owner = self.connection(name)?.owner;
-                Completion::ReceiveEnded { connection: ConnectionId(name), owner, error: Some(error) }
-            }
-            Pending::Sent(name, gather, error) => {
-                let connection = self.connection(name)?;
-                connection.sending = Sending::Idle;
-                Completion::Sent { connection: ConnectionId(name), owner: connection.owner, gather, error }
-            }
-            Pending::Closed(name) => {
-                let Connection { owner, .. } = self.remove_connection(name)?;
-                Completion::Closed { connection: ConnectionId(name), owner }
-            }
-            Pending::Detached(name) => {
-                let (owner, stream) = self.take_stream(name)?;
-                Completion::Detached { connection: ConnectionId(name), owner, stream }
-            }
-            Pending::ListenerClosed(name) => {
-                let Thing::Listener(listener) = self.remove(name)? else { return None };
-                Completion::ListenerClosed { listener: ListenerId(name), owner: listener.owner }
-            }
-        })
-    }
-
-    fn pause_confirmed(&mut self, name: Name) {
-        let Some(connection) = self.connection(name) else { return };
-        if let Receive::Pausing { owed, resume } = connection.receive {
-            connection.receive = match (owed, resume) {
-                (2.., _) => Receive::Pausing { owed: owed - 1, resume },
-                (_, true) => Receive::On,
-                (_, false) => Receive::Off,
-            };
-            self.deliver_kept_later(name);
-        }
-    }
-
-    fn take_stream(&mut self, name: Name) -> Option<(Owner, Detached)> {
-        let mut connection = self.remove_connection(name)?;
-        let received = connection.kept.take().into_vec();
-        let unsent = match connection.sending {
-            Sending::Leaving(gather) => gather,
-            Sending::Idle | Sending::Left => Gather::new(),
-        };
-        let stream = Detached { received, unsent, ..Detached::new(connection.socket, None) };
-        Some((connection.owner, stream))
-    }
-
     /// When the next listener's pause ends.
     pub(super) fn next_retry(&mut self) -> Option<Time> {
         let things = &self.things;
@@ -394,10 +305,6 @@ pub(super) fn shut_now(connection: &mut Connection) {
     connection.shut = Shut::Done;
     // It fails only if the connection is gone already, which the receiving side tells.
     let _ = connection.socket.shutdown(Shutdown::Write);
-}
-
-pub(super) fn cancelled(operation: Operation) -> OsError {
-    OsError::from_code(operation, rustix::io::Errno::CANCELED.raw_os_error())
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ mod accepting;
 mod bytes;
 mod checker;
 mod connecting;
+mod desk;
 mod ending;
 mod harness;
 mod keeping;
@@ -90,6 +91,7 @@ scenarios! {
         a_stream_moves_to_a_port_on_another_thread
         a_detached_connection_takes_its_bytes_along
         a_connection_may_be_detached_amid_received_bytes
+        a_stream_moves_between_drivers_and_back
         a_full_port_gives_the_stream_back;
     turning:
         posts_of_four_threads_arrive_each_in_order

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use pogu_port::{Completion, Owner, PortConfig, PortSeed, StreamOptions, SubmitError};
+use pogu_port::{Completion, DriverChoice, Owner, PortConfig, PortSeed, Selection, StreamOptions, SubmitError};
 
 use crate::harness::{Desk, Post, Seen, Station, World, assert_same, narrow, pattern, peer, read_exactly, read_to_end};
 
@@ -93,6 +93,29 @@ pub fn a_connection_may_be_detached_amid_received_bytes(world: &World) {
     let connection = second.submit(|desk| desk.adopt(stream));
     second.submit(|desk| desk.receive(connection)).expect("it is open");
     second.wait("the bytes", |second| second.bytes_of(connection) == b"twothree");
+}
+
+pub fn a_stream_moves_between_drivers_and_back(world: &World) {
+    let readiness = Selection::choose(DriverChoice::Readiness).expect("it runs on every supported system");
+    let mut here = world.station();
+    let mut there = World { selection: readiness }.station();
+    let (mut stream, mut client) = here.accepted();
+    for round in 0..2u8 {
+        for station in [&mut here, &mut there] {
+            let connection = station.submit(|desk| desk.adopt(stream));
+            station.submit(|desk| {
+                desk.receive(connection).expect("it is open");
+                desk.send(connection, &[round; 10]);
+            });
+            client.write_all(&[round; 20]).expect("the kernel has room");
+            station.wait("the bytes", |station| station.bytes_of(connection) == [round; 20]);
+            station.wait_seen(&Seen::Sent(connection, 0, None));
+            assert_eq!(read_exactly(&client, 10), [round; 10]);
+            station.submit(|desk| desk.detach(connection)).expect("it is open");
+            station.wait_seen(&Seen::Detached(connection));
+            stream = station.streams.pop().expect("it was waited for");
+        }
+    }
 }
 
 pub fn a_full_port_gives_the_stream_back(world: &World) {
