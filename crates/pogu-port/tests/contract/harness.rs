@@ -6,9 +6,8 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use pogu_port::{
-    BoundListener, Clock, Completion, ConnectionId, Detached, DriverChoice, Gather, ListenOptions, ListenerId,
-    Operations, OsError, Owner, Port, PortConfig, PortSeed, Poster, Refused, Selection, StreamOptions, SubmitError,
-    Turn,
+    BoundListener, Clock, Completion, ConnectionId, Detached, DriverChoice, Gather, ListenOptions, ListenerId, OsError,
+    Owner, Port, PortConfig, PortSeed, Poster, Selection, StreamOptions, Turn,
 };
 
 use crate::checker::Checker;
