@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 
 use io_uring::IoUring;
 use io_uring::types::BufRingEntry;
-use rustix::mm::{MapFlags, ProtFlags};
+use rustix::mm::{Advice, MapFlags, ProtFlags};
 
 /// The only buffer group of a ring.
 pub(super) const GROUP: u16 = 0;
@@ -117,6 +117,9 @@ fn map(bytes: usize) -> io::Result<NonNull<u8>> {
     let protection = ProtFlags::READ | ProtFlags::WRITE;
     // SAFETY: a new private mapping at an address that the kernel chooses touches no other memory (mmap(2)).
     let mapping = unsafe { rustix::mm::mmap_anonymous(std::ptr::null_mut(), bytes, protection, MapFlags::PRIVATE)? };
+    // A child process has no use for it; where this is not known, it is copied like everything else.
+    // SAFETY: the mapping is new and ours; the advice concerns children only (madvise(2), MADV_DONTFORK).
+    let _ = unsafe { rustix::mm::madvise(mapping, bytes, Advice::LinuxDontFork) };
     NonNull::new(mapping.cast()).ok_or_else(|| io::Error::from(io::ErrorKind::OutOfMemory))
 }
 

@@ -93,6 +93,8 @@ pub(super) enum Sending {
     Leaving(Box<SendOperation>),
     /// `Sent` is due; until then the send counts as in flight.
     Left(Box<SendOperation>),
+    /// Was in flight when the connection was detached: what has not left goes along with the stream.
+    GoesAlong(Box<SendOperation>),
 }
 
 /// Whether the write side is shut.

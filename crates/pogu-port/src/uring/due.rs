@@ -81,7 +81,9 @@ impl Table {
         if matches!(connection.sending, Sending::Leaving(_)) {
             return Due::Nothing;
         }
-        shut_if_requested(&mut connection.shut, &connection.socket);
+        if matches!(connection.sending, Sending::Idle) {
+            shut_if_requested(&mut connection.shut, &connection.socket);
+        }
         match self.connections.remove(name) {
             Some(connection) => Due::Completion(last_word(name, connection)),
             None => Due::Nothing,
@@ -89,12 +91,10 @@ impl Table {
     }
 }
 
-/// The end of a send. A detached stream takes along what was not sent, instead of a `Sent`.
+/// The end of a send.
 fn sent<M>(name: Name, connection: &mut Connection) -> Option<Completion<'static, M>> {
-    let detaching = matches!(connection.phase, Phase::Detaching);
-    match &connection.sending {
-        Sending::Left(operation) if !detaching || operation.gather.is_empty() => {}
-        _ => return None,
+    if !matches!(connection.sending, Sending::Left(_)) {
+        return None;
     }
     let Sending::Left(operation) = std::mem::replace(&mut connection.sending, Sending::Idle) else { return None };
     let (owner, gather, error) = (connection.owner, operation.gather, operation.error);
@@ -139,7 +139,7 @@ fn last_word<M>(name: Name, connection: Connection) -> Completion<'static, M> {
     }
     let mut stream = Detached::new(socket, None);
     stream.received = kept.take(usize::MAX);
-    if let Sending::Left(operation) = sending {
+    if let Sending::GoesAlong(operation) = sending {
         stream.unsent = operation.gather;
     }
     Completion::Detached { connection: ConnectionId(name), owner, stream }

@@ -56,15 +56,15 @@ struct Place {
 }
 
 impl Place {
-    fn new() -> Box<Place> {
+    fn new() -> Place {
         let address = SockAddrStorage::zeroed();
         let length = address.size_of();
-        Box::new(Place { address, length })
+        Place { address, length }
     }
 
     /// The address that the kernel wrote, leaving the place ready for the next.
     fn take(&mut self) -> Option<SocketAddr> {
-        let Place { address, length } = std::mem::replace(self, *Place::new());
+        let Place { address, length } = std::mem::replace(self, Place::new());
         let length = length.min(address.size_of());
         // SAFETY: accept(2) wrote an address of `length` bytes, cut to what there is; the rest is zero.
         let address = unsafe { SockAddr::new(address, length) };
@@ -74,7 +74,7 @@ impl Place {
 
 impl Listener {
     pub(super) fn new(owner: Owner, bound: BoundListener, accepts: u8) -> Listener {
-        let places = (0..accepts).map(|_| Place::new()).collect();
+        let places = (0..accepts).map(|_| Box::new(Place::new())).collect();
         Listener { owner, bound, state: Accepting::Open, shortage: Shortage::default(), armed: 0, places }
     }
 

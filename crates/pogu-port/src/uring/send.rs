@@ -167,12 +167,13 @@ impl Table {
 
     fn send_left(&mut self, name: Name) {
         let Some(connection) = self.connections.get_mut(name) else { return };
+        let detaching = matches!(connection.phase, Phase::Detaching);
         connection.sending = match std::mem::replace(&mut connection.sending, Sending::Idle) {
             Sending::Leaving(mut operation) => {
                 if let Some(message) = operation.message.take() {
                     self.spare_messages.put(message);
                 }
-                Sending::Left(operation)
+                if detaching { Sending::GoesAlong(operation) } else { Sending::Left(operation) }
             }
             other => other,
         };

@@ -224,6 +224,75 @@ fn dropping_drains_five_hundred_connections() {
 }
 
 #[test]
+fn no_cancel_is_lost_for_want_of_space() {
+    let Some(selection) = selection(|features| features) else { return };
+    let config = PortConfig { submission_entries: 4, completion_entries: 8, ..PortConfig::default() };
+    let mut echo = Echo::start(&selection, &config);
+    let address = echo.address;
+    let connecting = std::thread::spawn(move || {
+        (0..300).map(|_| TcpStream::connect(address).expect("connects")).collect::<Vec<TcpStream>>()
+    });
+    echo.run_until(|echo| echo.unsent.len() == 300);
+    let streams = connecting.join().expect("connected");
+    let ids: Vec<ConnectionId> = echo.unsent.keys().copied().collect();
+    let mut operations = echo.port.operations();
+    for id in &ids {
+        operations.pause(*id).expect("pauses");
+        operations.receive(*id).expect("resumes");
+        operations.pause(*id).expect("pauses again");
+    }
+    let mut confirmed = 0;
+    let mut ended = 0;
+    let deadline = Instant::now() + PATIENCE;
+    while ended < ids.len() {
+        assert!(Instant::now() < deadline, "{confirmed} confirmed, {ended} ended");
+        let until = Some(echo.port.now() + Duration::from_millis(20));
+        let dispatched = echo.port.dispatch(until, |_, completion| match completion {
+            Completion::ReceiveEnded { error: None, .. } => confirmed += 1,
+            Completion::Closed { .. } => ended += 1,
+            other => panic!("unexpected: {other:?}"),
+        });
+        dispatched.expect("dispatches");
+        if confirmed == 2 * ids.len() {
+            confirmed = 0;
+            for id in &ids {
+                echo.port.operations().abort(*id).expect("aborts");
+            }
+        }
+    }
+    assert_eq!(echo.port.operations().open(), 1);
+    for mut stream in streams {
+        assert!(stream.read(&mut [0]).is_err(), "is reset");
+    }
+}
+
+#[test]
+fn what_cannot_be_drained_in_time_is_leaked() {
+    let Some(selection) = selection(|features| features) else { return };
+    let config = PortConfig { drain_timeout: Duration::ZERO, ..PortConfig::default() };
+    let mut echo = Echo::start(&selection, &config);
+    let mut stream = TcpStream::connect(echo.address).expect("connects");
+    echo.run_until(|echo| echo.unsent.len() == 1);
+    drop(echo);
+    // The kernel may still write this to a buffer of the port that has gone.
+    let _ = stream.write_all(&[1; 100]);
+    std::thread::sleep(Duration::from_millis(20));
+}
+
+#[test]
+fn waits_take_no_thread() {
+    let Some(selection) = selection(|features| features) else { return };
+    let mut echo = Echo::start(&selection, &PortConfig::default());
+    let stream = TcpStream::connect(echo.address).expect("connects");
+    echo.run_until(|echo| echo.unsent.len() == 1);
+    echo.turn();
+    let tasks = std::fs::read_dir("/proc/self/task").expect("is there");
+    let mut names = tasks.filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("comm")).ok());
+    assert!(!names.any(|name| name.starts_with("iou-wrk")), "an operation waits on a thread of the kernel");
+    drop(stream);
+}
+
+#[test]
 fn a_seed_that_never_started_is_dropped() {
     let Some(selection) = selection(|features| features) else { return };
     let seed = PortSeed::<()>::open(&selection, &PortConfig::default()).expect("opens");
