@@ -10,6 +10,9 @@ use std::time::Duration;
 use pogu_port::{ListenOptions, StreamOptions};
 use pogu_wire::FrameFormat;
 
+use crate::core::Shared;
+use crate::counters::{Counters, Ledger};
+use crate::listener::Listener;
 use crate::session::{Factory, Refusal};
 
 /// What happens to a frame for which the send queue has no room.
@@ -227,5 +230,29 @@ impl fmt::Debug for Running {
 #[derive(Clone, Debug)]
 pub struct ServiceHandle {
     pub(crate) running: Arc<Running>,
-    pub(crate) core: Arc<crate::core::Shared>,
+    pub(crate) core: Arc<Shared>,
+}
+
+impl ServiceHandle {
+    /// The address that a server service is bound to, or that a client service connects to.
+    pub fn address(&self) -> SocketAddr {
+        self.running.address
+    }
+
+    /// Sessions at this moment, connecting and ending ones included.
+    pub fn sessions(&self) -> usize {
+        self.running.sessions.load(Ordering::Relaxed)
+    }
+
+    /// Totals of this service. They may lag behind by the turn that a worker is in.
+    pub fn counters(&self) -> Counters {
+        let index = self.running.index;
+        self.core.sum(|ledger: &Ledger| ledger.get(index))
+    }
+
+    /// The listener of a server service; `None` for a client service.
+    pub fn listener(&self) -> Option<Listener> {
+        let listens = self.running.service.role == Role::Server;
+        listens.then(|| Listener::new(Arc::clone(&self.running), Arc::clone(&self.core)))
+    }
 }

@@ -1,0 +1,58 @@
+//! From a service's words to addresses and sockets, with errors that name what is wrong.
+
+use std::net::SocketAddr;
+
+use pogu_port::BoundListener;
+
+use crate::error::{Error, Result};
+use crate::service::{Role, Service};
+
+pub(super) fn check(service: &Service) -> Result<()> {
+    service.format.validate()?;
+    let limits = &service.limits;
+    let smallest = [("sessions_max", limits.sessions_max), ("send_bytes_max", limits.send_bytes_max)];
+    for (field, value) in smallest {
+        if value == 0 {
+            return Err(Error::Configuration { field, value: value.to_string(), allowed: "1 or more" });
+        }
+    }
+    let timeouts = [
+        ("send_age_max", limits.send_age_max),
+        ("frame_timeout", limits.frame_timeout),
+        ("idle_timeout", limits.idle_timeout),
+        ("connect_timeout", limits.connect_timeout),
+    ];
+    for (field, value) in timeouts {
+        if value.is_zero() {
+            return Err(Error::Configuration { field, value: "0".to_owned(), allowed: "more than 0" });
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn bind(service: &Service) -> Result<(BoundListener, SocketAddr)> {
+    if service.role != Role::Server {
+        let reason = "a client service connects: start it with `connect`".to_owned();
+        return Err(Error::Address { address: service.address.clone(), reason });
+    }
+    let mut refused = None;
+    for address in resolve(&service.address)? {
+        match BoundListener::bind(address, &service.listen) {
+            Ok(listener) => {
+                let bound = listener.local_address();
+                return Ok((listener, bound));
+            }
+            Err(error) => refused = Some(Error::Listen { address, error }),
+        }
+    }
+    Err(refused.unwrap_or_else(|| nothing_there(&service.address)))
+}
+
+pub(super) fn resolve(address: &str) -> Result<Vec<SocketAddr>> {
+    pogu_port::resolve(address)
+        .map_err(|error| Error::Address { address: address.to_owned(), reason: error.to_string() })
+}
+
+pub(super) fn nothing_there(address: &str) -> Error {
+    Error::Address { address: address.to_owned(), reason: "the name has no address".to_owned() }
+}

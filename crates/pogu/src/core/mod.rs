@@ -1,0 +1,267 @@
+//! A core: workers, on threads of its own or handed out, and the services that run on them.
+
+mod address;
+mod builder;
+mod shared;
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::sync_channel;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use pogu_port::{DriverKind, PostError, Selection, Time};
+
+use crate::counters::{Counters, Ledger};
+use crate::error::{Error, Result};
+use crate::interrupt::Interrupt;
+use crate::message::Message;
+use crate::service::{Role, Running, Service, ServiceHandle};
+use crate::session::{Admission, Factory, Incoming};
+use crate::worker::{ABORT_GRACE, Worker, WorkerSeed, WorkerStatus};
+
+use address::{bind, check, nothing_there, resolve};
+pub use builder::CoreBuilder;
+pub(crate) use shared::Shared;
+
+/// How long [`Core::run_until_interrupted`] lets sessions end in good order: twice the default linger time.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Starts a worker on a thread of its own and waits until it runs there.
+fn spawn(seed: WorkerSeed) -> Result<JoinHandle<Result<()>>> {
+    let name = format!("pogu-{}", seed.index);
+    let (told, started) = sync_channel(1);
+    let body = move || match seed.start() {
+        Ok(worker) => {
+            // The one who waits cannot have gone.
+            let _ = told.send(Ok(()));
+            run(worker)
+        }
+        Err(error) => {
+            let _ = told.send(Err(error));
+            Ok(())
+        }
+    };
+    let thread = std::thread::Builder::new().name(name).spawn(body).map_err(Error::Thread)?;
+    started.recv().unwrap_or(Err(Error::Workers("a worker thread panicked")))?;
+    Ok(thread)
+}
+
+fn run(mut worker: Worker) -> Result<()> {
+    loop {
+        match worker.dispatch(None) {
+            Ok(WorkerStatus::Running) => {}
+            Ok(WorkerStatus::Stopped) => return Ok(()),
+            Err(error) => {
+                tracing::error!(worker = worker.index(), %error, "a worker failed");
+                return Err(error);
+            }
+        }
+    }
+}
+
+/// Workers and the services on them. Several cores in one process do not know of each other.
+///
+/// Dropping a core stops it at once: sessions are aborted. [`Core::stop`] ends them in good order.
+pub struct Core {
+    shared: Arc<Shared>,
+    selection: Selection,
+    threads: Vec<JoinHandle<Result<()>>>,
+}
+
+impl Core {
+    /// A core with a worker per processor.
+    ///
+    /// # Errors
+    /// As [`CoreBuilder::start`].
+    pub fn start() -> Result<Core> {
+        Core::builder().start()
+    }
+
+    /// To configure a core before it starts.
+    pub fn builder() -> CoreBuilder {
+        CoreBuilder::new()
+    }
+
+    /// Starts a server service: its address is bound when this returns. `factory` makes the session of each connection, on
+    /// the worker that the session will live in.
+    ///
+    /// # Errors
+    /// The address cannot be used, or the system refused it.
+    pub fn serve<F, A>(&self, service: Service, factory: F) -> Result<ServiceHandle>
+    where
+        F: Fn(Incoming) -> A + Send + Sync + 'static,
+        A: Admission + 'static,
+    {
+        check(&service)?;
+        let (listener, address) = bind(&service)?;
+        let running = self.register(service, address, Box::new(factory));
+        // A listener lives on one worker, any; the connections that it accepts are spread over all.
+        let worker = self.shared.listener_worker(&running);
+        let message = Message::Listen { running: Arc::clone(&running), listener: Box::new(listener) };
+        self.post(worker, message)?;
+        Ok(ServiceHandle { running, core: Arc::clone(&self.shared) })
+    }
+
+    /// Starts a client service: opens its sessions. `factory` makes the session of each connection once it is made; a
+    /// connection that cannot be made is counted in [`ServiceHandle::counters`].
+    ///
+    /// # Errors
+    /// The address cannot be used, or the workers take no messages.
+    pub fn connect<F, A>(&self, service: Service, factory: F) -> Result<ServiceHandle>
+    where
+        F: Fn(Incoming) -> A + Send + Sync + 'static,
+        A: Admission + 'static,
+    {
+        check(&service)?;
+        let Role::Client { sessions } = service.role else {
+            let reason = "a server service listens: start it with `serve`".to_owned();
+            return Err(Error::Address { address: service.address, reason });
+        };
+        let address = *resolve(&service.address)?.first().ok_or_else(|| nothing_there(&service.address))?;
+        let running = self.register(service, address, Box::new(factory));
+        let mut counts = vec![0; self.shared.workers()];
+        for _ in 0..sessions {
+            if !running.reserve() {
+                break;
+            }
+            if let Some(count) = counts.get_mut(self.shared.place()) {
+                *count += 1;
+            }
+        }
+        for (worker, count) in counts.into_iter().enumerate().filter(|(_, count)| *count > 0) {
+            self.post(worker, Message::Connect { running: Arc::clone(&running), count })?;
+        }
+        Ok(ServiceHandle { running, core: Arc::clone(&self.shared) })
+    }
+
+    fn register(&self, service: Service, address: SocketAddr, factory: Box<dyn Factory>) -> Arc<Running> {
+        let mut services = self.shared.services();
+        let running = Arc::new(Running {
+            index: services.len(),
+            service,
+            address,
+            factory,
+            sessions: AtomicUsize::new(0),
+            closed: AtomicBool::new(false),
+        });
+        services.push(Arc::clone(&running));
+        running
+    }
+
+    fn post(&self, worker: usize, message: Message) -> Result<()> {
+        self.shared.post(worker, message).map_err(|error| match error {
+            PostError::Full(_) => Error::Workers("an inbox is full"),
+            PostError::Closed(_) => Error::Workers("the core has stopped"),
+        })
+    }
+
+    /// The driver of all workers.
+    pub fn driver(&self) -> DriverKind {
+        self.selection.kind()
+    }
+
+    /// Why it is that driver: one line for people.
+    pub fn driver_reason(&self) -> &str {
+        self.selection.reason()
+    }
+
+    /// How many workers.
+    pub fn workers(&self) -> usize {
+        self.shared.workers()
+    }
+
+    /// Totals of all services.
+    pub fn counters(&self) -> Counters {
+        self.shared.sum(Ledger::total)
+    }
+
+    /// Waits for Ctrl-C or SIGTERM, then stops; a second one cuts the drain short.
+    ///
+    /// # Errors
+    /// The handler could not be installed, or a worker failed.
+    pub fn run_until_interrupted(self) -> Result<()> {
+        let interrupt = Interrupt::install()?;
+        interrupt.wait();
+        self.stop_unless_interrupted(DRAIN_TIMEOUT, Some(&interrupt)).map(drop)
+    }
+
+    /// Ends everything: listeners close, sessions are told, what was sent leaves, connections end in good order; what has
+    /// not ended after `drain_timeout` is aborted. Returns the final totals once the core's own threads have ended. Workers
+    /// that were handed out end when their threads dispatch them.
+    ///
+    /// # Errors
+    /// A worker failed.
+    pub fn stop(self, drain_timeout: Duration) -> Result<Counters> {
+        self.stop_unless_interrupted(drain_timeout, None)
+    }
+
+    /// As [`Core::stop`]; a further interrupt cuts the drain short.
+    ///
+    /// # Errors
+    /// A worker failed.
+    pub fn stop_unless_interrupted(
+        mut self,
+        drain_timeout: Duration,
+        interrupt: Option<&Interrupt>,
+    ) -> Result<Counters> {
+        let now = self.shared.clock.now();
+        self.announce_stop(now + drain_timeout);
+        if let Some(interrupt) = interrupt {
+            while !self.threads.iter().all(JoinHandle::is_finished) {
+                if interrupt.wait_timeout(Duration::from_millis(20)) {
+                    self.announce_stop(now);
+                }
+            }
+        }
+        let result = self.join();
+        result.map(|()| self.counters())
+    }
+
+    /// Tells every worker. An inbox that stays full belongs to a worker that does not dispatch.
+    fn announce_stop(&self, deadline: Time) {
+        for running in self.shared.services().iter() {
+            running.closed.store(true, Ordering::Release);
+        }
+        let give_up = self.shared.clock.now() + ABORT_GRACE;
+        for worker in 0..self.shared.workers() {
+            let mut message = Message::Stop { deadline };
+            while let Err(PostError::Full(returned)) = self.shared.post(worker, message) {
+                if self.shared.clock.now() > give_up {
+                    tracing::error!(worker, "a worker does not dispatch: it cannot be stopped");
+                    break;
+                }
+                std::thread::yield_now();
+                message = returned;
+            }
+        }
+    }
+
+    fn join(&mut self) -> Result<()> {
+        let mut first = Ok(());
+        for thread in self.threads.drain(..) {
+            let ended = thread.join().unwrap_or(Err(Error::Workers("a worker thread panicked")));
+            first = first.and(ended);
+        }
+        first
+    }
+}
+
+impl Drop for Core {
+    fn drop(&mut self) {
+        if !self.threads.is_empty() {
+            self.announce_stop(self.shared.clock.now());
+            if let Err(error) = self.join() {
+                tracing::error!(%error, "a worker failed");
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Core {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Core").field("shared", &self.shared).field("driver", &self.driver()).finish_non_exhaustive()
+    }
+}
