@@ -1,0 +1,337 @@
+//! The command line: flags, their ranges, and errors in one sentence.
+
+use std::ffi::OsString;
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::error::ErrorKind;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use pogu::DriverChoice;
+
+use crate::failure::Failure;
+use crate::protocol::FRAME_BYTES_MAX;
+use crate::swarm::{FRAME_BYTES_MIN, Mode, Pace};
+use crate::{demo, serve, swarm};
+
+/// A small game server on the pogu engine, and a swarm of clients that checks every answer.
+#[derive(Debug, Parser)]
+#[command(name = "pogu", version, max_term_width = 110, disable_help_subcommand = true)]
+struct CommandLine {
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Serve rooms and echo until Ctrl-C or SIGTERM
+    #[command(after_help = SERVE_HELP)]
+    Serve(ServeArguments),
+    /// Open many sessions to a server, number every message and check every answer
+    #[command(after_help = SWARM_HELP)]
+    Swarm(SwarmArguments),
+    /// Run a server and a swarm in one process and show both sides
+    Demo(DemoArguments),
+}
+
+const SERVE_HELP: &str = "\
+Frames are the course's: u16 size (header included), u16 id, body; little-endian.
+  1 JOIN  body u32 room; answered by the same frame once no later SAY can be missed. A second JOIN moves.
+  2 SAY   goes verbatim to every member of the sender's room, the sender included.
+  3 ECHO  comes back verbatim.
+A SAY without a room (also between a JOIN and its answer), another id or a wrong body length is a violation:
+what was already answered is still sent, then that session ends.";
+
+const SWARM_HELP: &str = "\
+Without --rate and --depth, echo runs with --depth 1 and room with --rate 1; hello is once a second.
+Exit code 1 if anything was lost, duplicated, reordered, altered or cut off.";
+
+/// `pogu serve`
+#[derive(Debug, Args)]
+pub struct ServeArguments {
+    /// Address to listen on; port 0 lets the system choose
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7777")]
+    listen: String,
+    /// Worker threads, 1 to 1024 [default: one per processor]
+    #[arg(long, value_name = "N", value_parser = within(1..=1024))]
+    workers: Option<u64>,
+    /// How to talk to the system
+    #[arg(long, value_enum, default_value_t = Driver::Auto)]
+    driver: Driver,
+    /// Sessions at one time, 1 to 1,000,000; further clients are turned away
+    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = within(1..=1_000_000))]
+    max_sessions: u64,
+    /// Seconds that a session may be silent in both directions, up to 86,400
+    #[arg(long, value_name = "S", default_value_t = 60.0, value_parser = seconds)]
+    idle_timeout: f64,
+    /// Bytes that may wait to be sent to a session, 1,024 to 1,073,741,824; a session that needs more is ended
+    #[arg(long, value_name = "BYTES", default_value_t = 262_144, value_parser = within(1024..=1 << 30))]
+    send_queue: u64,
+}
+
+/// `pogu swarm`
+#[derive(Debug, Args)]
+pub struct SwarmArguments {
+    /// Address of the server
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7777")]
+    target: String,
+    /// Sessions to open, 1 to 19,000
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = within(1..=swarm::SESSIONS_MAX))]
+    sessions: u64,
+    /// What the sessions do
+    #[arg(long, value_enum, default_value_t = Mode::Echo)]
+    mode: Mode,
+    /// Messages that each session sends per second, however fast answers come; up to 1,000,000
+    #[arg(long, value_name = "MESSAGES_PER_SECOND", conflicts_with = "depth", value_parser = rate)]
+    rate: Option<f64>,
+    /// Messages that each session keeps in flight, 1 to 10,000: the next leaves when an answer comes
+    #[arg(long, value_name = "IN_FLIGHT", value_parser = within(1..=10_000))]
+    depth: Option<u64>,
+    /// Bytes of a whole frame, the header of 4 included: 28 to 65,535 (hello has its own size)
+    #[arg(long, value_name = "BYTES", default_value_t = 64, value_parser = frame_bytes())]
+    size: u64,
+    /// Members of a room, 1 to 1,000
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = within(1..=1000))]
+    room_size: u64,
+    /// How long to send, up to 86,400
+    #[arg(long, value_name = "S", default_value_t = 10.0, value_parser = seconds)]
+    seconds: f64,
+    /// Also write the results to this file, as JSON
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+    /// Worker threads, 1 to 1024
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = within(1..=1024))]
+    workers: u64,
+    /// How to talk to the system
+    #[arg(long, value_enum, default_value_t = Driver::Auto)]
+    driver: Driver,
+}
+
+/// `pogu demo`
+#[derive(Debug, Args)]
+pub struct DemoArguments {
+    /// Sessions to open, 1 to 9,500: each needs two of the process's open files
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = within(1..=demo::SESSIONS_MAX))]
+    sessions: u64,
+    /// How long to send in each of the two parts, up to 86,400
+    #[arg(long, value_name = "S", default_value_t = 5.0, value_parser = seconds)]
+    seconds: f64,
+    /// How to talk to the system
+    #[arg(long, value_enum, default_value_t = Driver::Auto)]
+    driver: Driver,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Driver {
+    /// The best that this system allows
+    Auto,
+    /// Linux io_uring
+    Uring,
+    /// epoll or kqueue
+    Readiness,
+}
+
+impl From<Driver> for DriverChoice {
+    fn from(driver: Driver) -> DriverChoice {
+        match driver {
+            Driver::Auto => DriverChoice::Auto,
+            Driver::Uring => DriverChoice::Uring,
+            Driver::Readiness => DriverChoice::Readiness,
+        }
+    }
+}
+
+impl ServeArguments {
+    /// What they mean.
+    pub fn options(&self) -> serve::Options {
+        serve::Options {
+            listen: self.listen.clone(),
+            workers: self.workers.map(size),
+            driver: self.driver.into(),
+            max_sessions: size(self.max_sessions),
+            idle_timeout: Duration::from_secs_f64(self.idle_timeout),
+            send_queue: size(self.send_queue),
+        }
+    }
+}
+
+impl SwarmArguments {
+    /// What they mean.
+    ///
+    /// # Errors
+    /// They contradict each other.
+    pub fn options(&self) -> Result<swarm::Options, Failure> {
+        let asked = self.rate.map(Pace::Rate).or(self.depth.map(|depth| Pace::Depth(size(depth))));
+        if self.mode == Mode::Hello && asked.is_some() {
+            return Err(Failure::Usage("hello speaks once a second: it takes neither --rate nor --depth".to_owned()));
+        }
+        Ok(swarm::Options {
+            target: self.target.clone(),
+            sessions: size(self.sessions),
+            mode: self.mode,
+            pace: asked.unwrap_or(self.mode.default_pace()),
+            size: size(self.size),
+            room_size: size(self.room_size),
+            duration: Duration::from_secs_f64(self.seconds),
+            workers: size(self.workers),
+            driver: self.driver.into(),
+        })
+    }
+}
+
+impl DemoArguments {
+    /// What they mean.
+    pub fn options(&self) -> demo::Options {
+        demo::Options {
+            sessions: size(self.sessions),
+            duration: Duration::from_secs_f64(self.seconds),
+            driver: self.driver.into(),
+        }
+    }
+}
+
+/// What the arguments ask for.
+#[derive(Debug)]
+pub enum Parsed {
+    /// A text for stdout: the help or the version.
+    Help(String),
+    /// A command.
+    Run(Command),
+}
+
+/// Reads the arguments, the program's name first.
+///
+/// # Errors
+/// One sentence that says what is wrong.
+pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Parsed, Failure> {
+    match CommandLine::try_parse_from(arguments) {
+        Ok(line) => Ok(Parsed::Run(line.command)),
+        Err(error) => match error.kind() {
+            ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Ok(Parsed::Help(error.to_string())),
+            ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand | ErrorKind::MissingSubcommand => {
+                Err(Failure::Usage("say what to do: serve, swarm or demo (pogu --help explains)".to_owned()))
+            }
+            _ => Err(Failure::Usage(one_sentence(&error.to_string()))),
+        },
+    }
+}
+
+/// Clap's error in one line: what is wrong, and its hints in brackets.
+fn one_sentence(error: &str) -> String {
+    let mut sentence = String::new();
+    for line in error.lines().map(str::trim).take_while(|line| !line.starts_with("Usage:")) {
+        if line.starts_with("For more information") {
+            break;
+        }
+        let line = line.strip_prefix("error: ").unwrap_or(line);
+        let (line, hint) = match line.strip_prefix("tip: ") {
+            Some(hint) => (hint, true),
+            None => (line, false),
+        };
+        match (line.is_empty(), sentence.is_empty(), hint) {
+            (true, _, _) => {}
+            (_, true, _) => sentence.push_str(line),
+            (_, _, true) => sentence = format!("{sentence} ({line})"),
+            (_, _, false) => sentence = format!("{sentence} {line}"),
+        }
+    }
+    sentence
+}
+
+fn within(range: RangeInclusive<u64>) -> clap::builder::RangedU64ValueParser<u64> {
+    clap::value_parser!(u64).range(range)
+}
+
+fn frame_bytes() -> clap::builder::RangedU64ValueParser<u64> {
+    within(FRAME_BYTES_MIN as u64..=FRAME_BYTES_MAX as u64)
+}
+
+fn seconds(text: &str) -> Result<f64, String> {
+    positive(text, 86_400.0)
+}
+
+fn rate(text: &str) -> Result<f64, String> {
+    positive(text, 1_000_000.0)
+}
+
+fn positive(text: &str, maximum: f64) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        // The smallest that is still a nanosecond.
+        Ok(value) if value >= 1e-9 && value <= maximum => Ok(value),
+        _ => Err(format!("expected a number above 0 and at most {maximum}")),
+    }
+}
+
+/// All ranges end below 2^32.
+fn size(value: u64) -> usize {
+    usize::try_from(value).unwrap_or(usize::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(line: &str) -> Result<Parsed, Failure> {
+        parse(line.split(' ').map(OsString::from))
+    }
+
+    fn sentence(line: &str) -> String {
+        let failure = parsed(line).and_then(|parsed| match parsed {
+            Parsed::Run(Command::Swarm(arguments)) => arguments.options().map(|_| ()),
+            _ => Ok(()),
+        });
+        failure.map_or_else(|failure| failure.to_string(), |()| "no failure".to_owned())
+    }
+
+    #[test]
+    fn the_definition_is_sound() {
+        use clap::CommandFactory;
+        CommandLine::command().debug_assert();
+    }
+
+    #[test]
+    fn errors_are_one_sentence_with_a_hint() {
+        assert_eq!(
+            sentence("pogu serve --lisen 1"),
+            "unexpected argument '--lisen' found (a similar argument exists: '--listen')"
+        );
+        assert_eq!(
+            sentence("pogu serve --driver epoll"),
+            "invalid value 'epoll' for '--driver <DRIVER>' [possible values: auto, uring, readiness]"
+        );
+        assert_eq!(sentence("pogu serve --workers 0"), "invalid value '0' for '--workers <N>': 0 is not in 1..=1024");
+        assert_eq!(
+            sentence("pogu swarm --seconds 0"),
+            "invalid value '0' for '--seconds <S>': expected a number above 0 and at most 86400"
+        );
+        assert_eq!(sentence("pogu"), "say what to do: serve, swarm or demo (pogu --help explains)");
+    }
+
+    #[test]
+    fn contradictions_are_refused() {
+        for line in [
+            "pogu swarm --rate 1 --depth 1",
+            "pogu swarm --mode hello --rate 2",
+            "pogu swarm --sessions 19001",
+            "pogu swarm --size 27",
+            "pogu swarm --size 65536",
+            "pogu swarm --rate 0",
+            "pogu swarm --rate nan",
+            "pogu swarm --seconds -1",
+        ] {
+            let sentence = sentence(line);
+            assert!(sentence != "no failure" && !sentence.contains('\n'), "{line}: {sentence}");
+        }
+    }
+
+    #[test]
+    fn defaults_are_the_documented_ones() {
+        let Ok(Parsed::Run(Command::Serve(arguments))) = parsed("pogu serve") else { panic!("serve needs no flag") };
+        let (options, expected) = (arguments.options(), serve::Options::default());
+        assert_eq!(format!("{options:?}"), format!("{expected:?}"));
+        let Ok(Parsed::Run(Command::Swarm(arguments))) = parsed("pogu swarm") else { panic!("swarm needs no flag") };
+        let (options, expected) = (arguments.options().unwrap(), swarm::Options::default());
+        assert_eq!(format!("{options:?}"), format!("{expected:?}"));
+    }
+}

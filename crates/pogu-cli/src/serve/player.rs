@@ -1,0 +1,104 @@
+//! One session of `pogu serve`.
+
+use pogu::{BroadcastOutcome, Context, JoinOutcome, Packet, Room, Session};
+
+use crate::protocol::{ECHO, JOIN, SAY};
+
+/// JOINs that may wait for their answer. An honest client waits for each; one more is a violation, so that a flood of
+/// JOINs costs nothing.
+const JOINS_UNANSWERED_MAX: usize = 64;
+
+/// The server's half of a connection; see [`crate::protocol`].
+#[derive(Debug, Default)]
+pub struct Player {
+    place: Place,
+    /// The rooms of the JOINs that have no answer yet, oldest first.
+    unanswered: Vec<u32>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+enum Place {
+    #[default]
+    Nowhere,
+    /// Asked for. The JOINs that wait for it are in `unanswered`.
+    Joining(u32),
+    In(u32),
+}
+
+impl Session for Player {
+    fn on_packet(&mut self, cx: &mut Context<'_>, packet: Packet<'_>) {
+        match packet.id() {
+            JOIN => self.join(cx, packet),
+            SAY => self.say(cx, packet),
+            ECHO => {
+                // A full send queue ends the session by itself.
+                cx.send(ECHO, packet.body());
+            }
+            id => cx.violation(id, "expected 1 (JOIN), 2 (SAY) or 3 (ECHO)"),
+        }
+    }
+
+    fn on_joined(&mut self, cx: &mut Context<'_>, joined: Room) {
+        if let Place::Joining(room) = self.place
+            && joined == room_name(room)
+        {
+            self.place = Place::In(room);
+            for answered in self.unanswered.drain(..) {
+                cx.send(JOIN, &answered.to_le_bytes());
+            }
+        }
+    }
+}
+
+impl Player {
+    fn join(&mut self, cx: &mut Context<'_>, packet: Packet<'_>) {
+        let Ok(body) = packet.body().try_into() else {
+            let length = packet.body().len();
+            return cx.violation(JOIN, format!("expected a body of 4 bytes, a u32 room; {length} bytes came"));
+        };
+        let room = u32::from_le_bytes(body);
+        if self.place == Place::In(room) {
+            cx.send(JOIN, packet.body());
+            return;
+        }
+        if self.unanswered.len() >= JOINS_UNANSWERED_MAX {
+            return cx.violation(JOIN, format!("{JOINS_UNANSWERED_MAX} earlier JOINs have no answer yet"));
+        }
+        if self.place != Place::Joining(room) && !self.move_to(cx, room) {
+            return;
+        }
+        self.unanswered.push(room);
+    }
+
+    /// Leaves the room, or the one that was asked for, and asks for another. False if the session is ending instead.
+    fn move_to(&mut self, cx: &mut Context<'_>, room: u32) -> bool {
+        if let Place::In(left) | Place::Joining(left) = self.place {
+            cx.leave(room_name(left));
+        }
+        self.place = Place::Joining(room);
+        match cx.join(room_name(room)) {
+            JoinOutcome::Asked => true,
+            JoinOutcome::Gone => false,
+            // `Already` and `TooMany` cannot be: it is in no other room.
+            _ => {
+                self.on_broadcast_refused(cx, room_name(room));
+                false
+            }
+        }
+    }
+
+    fn say(&mut self, cx: &mut Context<'_>, packet: Packet<'_>) {
+        let Place::In(room) = self.place else {
+            return cx.violation(SAY, "expected a JOIN, and its answer, before it");
+        };
+        match cx.broadcast(room_name(room), SAY, packet.body()) {
+            BroadcastOutcome::Posted | BroadcastOutcome::Gone => {}
+            // Nobody got it. A SAY that is silently missing would be worse than an end.
+            _ => self.on_broadcast_refused(cx, room_name(room)),
+        }
+    }
+}
+
+fn room_name(room: u32) -> Room {
+    Room(u64::from(room))
+}
