@@ -6,7 +6,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use pogu_port::slots::Name;
-use pogu_port::{Lent, Operations, OsError};
+use pogu_port::{Lent, Operations, OsError, OsErrorClass};
 use pogu_wire::{Decoded, FrameFormat, Violation};
 
 use crate::cause::{Cause, Misbehaviour};
@@ -118,7 +118,11 @@ impl State {
         self.advance(operations, name);
     }
 
+    /// A receive or a send failed. That it was cancelled is our own doing, and `Closed` will come.
     pub(super) fn failed(&mut self, operations: &mut Operations<'_>, name: Name, error: OsError) {
+        if error.class() == OsErrorClass::Cancelled {
+            return;
+        }
         self.abort(operations, name, Cause::from_os(error));
     }
 }

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use pogu_port::slots::Name;
-use pogu_port::{Gather, Operations, OsError, OsErrorClass};
+use pogu_port::{Gather, Operations, OsError};
 use pogu_wire::{Decoded, EncodeError, FrameFormat};
 
 use crate::cause::{Cause, Limit};
@@ -174,10 +174,7 @@ impl State {
             if let Some(carrier) = self.carriers.get_mut(name) {
                 carrier.outgoing = None;
             }
-            if error.class() != OsErrorClass::Cancelled {
-                self.failed(operations, name, error);
-            }
-            return;
+            return self.failed(operations, name, error);
         }
         self.recycle_gather(gather);
         self.settle(name);
