@@ -173,6 +173,11 @@ impl Core {
         self.shared.workers()
     }
 
+    /// The time that its sessions see, for whoever watches them from outside.
+    pub fn now(&self) -> Time {
+        self.shared.clock().now()
+    }
+
     /// Totals of all services.
     pub fn counters(&self) -> Counters {
         self.shared.sum(Ledger::total)
