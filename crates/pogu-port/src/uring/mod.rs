@@ -18,7 +18,7 @@
 //! table itself is freed only when nothing is in flight; if the kernel does not give everything back in time, it is leaked
 //! and reported. Closing a ring does not help there: the kernel tears it down later, in the background.
 //!
-//! Which forms of these operations the kernel knows is [probed](probe) at start; each has an older one that is used where it
+//! Which forms of these operations the kernel knows is [probed](probe()) at start; each has an older one that is used where it
 //! is refused.
 
 mod buffers;
@@ -109,28 +109,30 @@ impl<M> Driver<M> for Uring {
     }
 }
 
-/// How long draining waits before it asks the kernel again to give everything back.
-const DRAIN_STEP: Duration = Duration::from_millis(50);
+/// How long draining goes without progress before it asks the kernel for everything at once.
+const DRAIN_STEP: Duration = Duration::from_millis(100);
 
 impl Uring {
     /// Ends everything and waits until the kernel has given everything back. False if it has not in time.
+    ///
+    /// The operations are cancelled one by one: a cancel of everything looks at each operation for each that it finds.
     fn drain(&mut self) -> bool {
         let deadline = self.clock.now() + self.drain_timeout;
         self.table.draining = true;
         self.table.end_all();
-        loop {
-            self.table.push_cancel_all();
+        self.table.cancel_wake();
+        while !self.is_drained() && self.clock.now() < deadline {
+            let before = self.table.ring.in_flight();
             let until = deadline.min(self.clock.now() + DRAIN_STEP);
-            while !self.is_drained() && self.clock.now() < until {
-                let ignore = &mut |_: &mut Operations<'_>, _: Completion<'_, ()>| {};
-                if self.take_turn(Some(until), &|| true, ignore).is_err() {
-                    return self.is_drained();
-                }
+            let ignore = &mut |_: &mut Operations<'_>, _: Completion<'_, ()>| {};
+            if self.take_turn(Some(until), &|| true, ignore).is_err() {
+                break;
             }
-            if self.is_drained() || self.clock.now() >= deadline {
-                return self.is_drained();
+            if self.table.ring.in_flight() >= before && self.clock.now() >= until {
+                self.table.push_cancel_all();
             }
         }
+        self.is_drained()
     }
 
     fn is_drained(&self) -> bool {

@@ -141,6 +141,11 @@ impl Table {
         unsafe { self.ring.push(entry) };
     }
 
+    /// Asks the kernel to give the read of the eventfd back.
+    pub(super) fn cancel_wake(&mut self) {
+        self.push_cancel(Token::WAKE);
+    }
+
     /// Reads the eventfd, so that a wake ends the wait.
     pub(super) fn arm_wake(&mut self) {
         if self.draining {
