@@ -17,22 +17,7 @@ pub(crate) fn allow(sessions: u64) -> Result<(), Failure> {
     }
 }
 
-/// The limit after raising it; `None` if there is none.
-#[cfg(unix)]
+/// Raises the soft limit as far as the hard one. The limit after that; `None` if the system does not say.
 pub(crate) fn raise() -> Option<u64> {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let limit = getrlimit(Resource::Nofile);
-    let Rlimit { current: Some(current), maximum } = limit else { return None };
-    let wanted = Rlimit { current: maximum, maximum };
-    // macOS refuses an unlimited number; the old limit then stays.
-    match maximum != Some(current) && setrlimit(Resource::Nofile, wanted).is_ok() {
-        true => maximum,
-        false => Some(current),
-    }
-}
-
-/// Windows has no such limit.
-#[cfg(not(unix))]
-pub(crate) fn raise() -> Option<u64> {
-    None
+    rlimit::increase_nofile_limit(u64::MAX).ok()
 }

@@ -35,12 +35,12 @@ pub(crate) fn bytes(number: u64) -> String {
     format!("{value:.1} {}", UNITS[unit])
 }
 
-/// Nanoseconds with a unit that keeps the number short.
-pub(crate) fn latency(nanoseconds: u64) -> String {
-    match nanoseconds {
-        0..1_000_000 => format!("{:.1} us", nanoseconds as f64 / 1e3),
-        1_000_000..1_000_000_000 => format!("{:.2} ms", nanoseconds as f64 / 1e6),
-        _ => format!("{:.2} s", nanoseconds as f64 / 1e9),
+/// A short time with a unit that keeps the number short.
+pub(crate) fn latency(latency: Duration) -> String {
+    match latency.as_nanos() {
+        0..1_000_000 => format!("{:.1} us", latency.as_secs_f64() * 1e6),
+        1_000_000..1_000_000_000 => format!("{:.2} ms", latency.as_secs_f64() * 1e3),
+        _ => format!("{:.2} s", latency.as_secs_f64()),
     }
 }
 
@@ -70,6 +70,9 @@ mod tests {
     #[test]
     fn units_keep_numbers_short() {
         assert_eq!([bytes(1023), bytes(1536), bytes(3 << 30)], ["1,023 bytes", "1.5 KiB", "3.0 GiB"]);
-        assert_eq!([latency(1500), latency(2_500_000), latency(61_000_000_000)], ["1.5 us", "2.50 ms", "61.00 s"]);
+        assert_eq!(
+            [1500, 2_500_000, 61_000_000_000].map(Duration::from_nanos).map(latency),
+            ["1.5 us", "2.50 ms", "61.00 s"]
+        );
     }
 }

@@ -3,9 +3,10 @@
 
 use std::fmt;
 use std::io::{IsTerminal, Write};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use pogu::Time;
 
 /// Between two plain lines of one phase.
 const LINE_INTERVAL: Duration = Duration::from_secs(1);
@@ -21,7 +22,7 @@ pub struct Progress {
 #[derive(Debug)]
 enum Shown {
     Bar(Box<ProgressBar>),
-    Lines { last: Option<Instant> },
+    Lines { last: Option<Time> },
     Nothing,
 }
 
@@ -57,7 +58,7 @@ impl Progress {
         }
     }
 
-    pub(super) fn update(&mut self, done: u64, note: impl fmt::Display) {
+    pub(super) fn update(&mut self, now: Time, done: u64, note: impl fmt::Display) {
         let (phase, done) = (self.phase, done.min(self.total));
         match &mut self.shown {
             Shown::Bar(bar) => {
@@ -65,8 +66,8 @@ impl Progress {
                 bar.set_position(done);
             }
             Shown::Lines { last } => {
-                if last.is_none_or(|last| last.elapsed() >= LINE_INTERVAL) {
-                    *last = Some(Instant::now());
+                if last.is_none_or(|last| now.since(last) >= LINE_INTERVAL) {
+                    *last = Some(now);
                     let percent = done * 100 / self.total;
                     // Nobody may be reading; the run goes on.
                     let _ = writeln!(std::io::stderr(), "{phase} {percent:>3}%  {note}");

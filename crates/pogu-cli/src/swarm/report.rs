@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 use pogu::{CauseKind, Counters, DriverKind, Time};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::check::{Order, disordered};
 use super::run::not_connected;
@@ -57,18 +57,26 @@ pub struct Report {
     pub unsent: u64,
     /// Messages received per second.
     pub messages_per_second: f64,
-    /// Half of the messages took no longer than this: microseconds.
-    pub p50_us: f64,
+    /// Half of the messages took no longer than this. Microseconds in JSON, rounded.
+    #[serde(rename = "p50_us", serialize_with = "microseconds")]
+    pub p50: Duration,
     /// 99 of 100 took no longer.
-    pub p99_us: f64,
+    #[serde(rename = "p99_us", serialize_with = "microseconds")]
+    pub p99: Duration,
     /// 999 of 1,000 took no longer.
-    pub p999_us: f64,
+    #[serde(rename = "p999_us", serialize_with = "microseconds")]
+    pub p999: Duration,
     /// The longest.
-    pub max_us: f64,
+    #[serde(rename = "max_us", serialize_with = "microseconds")]
+    pub max: Duration,
     /// Why sessions were cut off or not connected, and how many.
     pub errors: BTreeMap<String, u64>,
     /// True if it was ended early by an interrupt.
     pub interrupted: bool,
+}
+
+fn microseconds<S: Serializer>(latency: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u64(u64::try_from((latency.as_nanos() + 500) / 1000).unwrap_or(u64::MAX))
 }
 
 /// What is known of a run beside its sessions.
@@ -88,7 +96,7 @@ impl Report {
         let connected = shared.known().len() as u64;
         let since_start = shared.started().map_or(Duration::ZERO, |start| tally.last_received.since(start));
         let seconds = run.sending_time.max(since_start).as_secs_f64();
-        let microseconds = |quantile| tally.latency.value_at_quantile(quantile) as f64 / 1e3;
+        let quantile = |quantile| Duration::from_nanos(tally.latency.value_at_quantile(quantile));
         let (depth, rate) = match options.pace {
             Pace::Depth(depth) => (Some(depth as u64), None),
             Pace::Rate(rate) => (None, Some(rate)),
@@ -115,10 +123,10 @@ impl Report {
             unanswered: balance.unanswered,
             unsent: tally.ended.iter().map(|ended| ended.unsent).sum(),
             messages_per_second: if seconds > 0.0 { balance.received as f64 / seconds } else { 0.0 },
-            p50_us: microseconds(0.5),
-            p99_us: microseconds(0.99),
-            p999_us: microseconds(0.999),
-            max_us: microseconds(1.0),
+            p50: quantile(0.5),
+            p99: quantile(0.99),
+            p999: quantile(0.999),
+            max: quantile(1.0),
             errors: tally.errors(counters),
             interrupted: run.interrupted,
         }

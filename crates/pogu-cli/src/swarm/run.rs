@@ -1,9 +1,9 @@
 //! The phases of a run: connect, join, send, drain, close.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use pogu::{CauseKind, Core, Counters, Interrupt, Limits, Refusal, SendOverflow, Service, ServiceHandle};
+use pogu::{CauseKind, Core, Counters, Interrupt, Limits, Refusal, SendOverflow, Service, ServiceHandle, Time};
 
 use super::member::Member;
 use super::progress::Progress;
@@ -35,8 +35,8 @@ const SEND_QUEUE_MIN: usize = 1024 * 1024;
 /// Nobody answers at the target, or the options cannot be had here.
 pub fn run(options: &Options, progress: &mut Progress, interrupt: Option<&Interrupt>) -> Result<Report, Failure> {
     descriptors::allow(options.sessions as u64)?;
-    let shared = Arc::new(Shared::new(options));
     let core = Core::builder().workers(options.workers).driver(options.driver).start()?;
+    let shared = Arc::new(Shared::new(options, core.now()));
     let handle = core.connect(service(options), {
         let shared = Arc::clone(&shared);
         move |incoming| match shared.take_number() {
@@ -44,7 +44,7 @@ pub fn run(options: &Options, progress: &mut Progress, interrupt: Option<&Interr
             None => Err(Refusal::new("there are enough sessions")),
         }
     })?;
-    let mut watch = Watch { shared, handle, progress, interrupt, interrupted: false };
+    let mut watch = Watch { core: &core, shared, handle, progress, interrupt, interrupted: false };
     watch.connect()?;
     watch.join()?;
     let sending_time = watch.send()?;
@@ -74,6 +74,7 @@ fn service(options: &Options) -> Service {
 
 /// Watches a run from the thread that started it.
 struct Watch<'a> {
+    core: &'a Core,
     shared: Arc<Shared>,
     handle: ServiceHandle,
     progress: &'a mut Progress,
@@ -85,16 +86,20 @@ impl Watch<'_> {
     fn connect(&mut self) -> Result<(), Failure> {
         let wanted = self.shared.slots.len() as u64;
         self.progress.begin("connecting", wanted);
-        let mut patience = Patience::new(CONNECT_PATIENCE);
+        let mut patience = Patience::new(CONNECT_PATIENCE, self.core.now());
         while !self.interrupted {
             let ended = self.shared.count_stage(|stage| stage == Stage::Ended);
             let opened = self.shared.opened();
             let connecting = (self.handle.sessions() + ended).saturating_sub(opened);
-            self.progress.update(opened as u64, format_args!("{} of {}", grouped(opened as u64), grouped(wanted)));
+            self.progress.update(
+                self.core.now(),
+                opened as u64,
+                format_args!("{} of {}", grouped(opened as u64), grouped(wanted)),
+            );
             if connecting == 0 && self.shared.count_stage(|stage| stage == Stage::Away) == 0 {
                 break;
             }
-            if patience.is_over(opened as u64 + connecting as u64) {
+            if patience.is_over(opened as u64 + connecting as u64, self.core.now()) {
                 break;
             }
             self.nap()?;
@@ -120,15 +125,15 @@ impl Watch<'_> {
         }
         let members = self.shared.opened() as u64;
         self.progress.begin("joining", members);
-        let mut patience = Patience::new(PATIENCE);
+        let mut patience = Patience::new(PATIENCE, self.core.now());
         while !self.interrupted {
             let waiting = self.shared.count_stage(|stage| stage == Stage::Connected) as u64;
             let joined = members.saturating_sub(waiting);
-            self.progress.update(joined, format_args!("{} of {}", grouped(joined), grouped(members)));
+            self.progress.update(self.core.now(), joined, format_args!("{} of {}", grouped(joined), grouped(members)));
             if waiting == 0 {
                 break;
             }
-            if patience.is_over(waiting) {
+            if patience.is_over(waiting, self.core.now()) {
                 let (waiting, members) = (grouped(waiting), counted(members, "JOIN"));
                 return Err(Failure::Run(format!("the server left {waiting} of {members} without an answer")));
             }
@@ -142,30 +147,30 @@ impl Watch<'_> {
         let duration = self.shared.options.duration;
         self.progress.begin("sending", u64::try_from(duration.as_millis()).unwrap_or(u64::MAX));
         self.shared.go();
-        let began = Instant::now();
+        let began = self.core.now();
         // Sessions begin a little later than they are let go, and those that are behind finish a little later.
         let give_up = duration + 4 * self.shared.look_again() + PATIENCE;
-        while !self.interrupted && began.elapsed() < give_up {
-            self.show(began.elapsed());
+        while !self.interrupted && self.core.now().since(began) < give_up {
+            self.show(self.core.now().since(began));
             if self.shared.count_stage(|stage| stage < Stage::Done) == 0 {
                 break;
             }
             self.nap()?;
         }
         self.shared.stop();
-        Ok(if self.interrupted { began.elapsed().min(duration) } else { duration })
+        Ok(if self.interrupted { self.core.now().since(began).min(duration) } else { duration })
     }
 
     /// Waits for what is still under way.
     fn drain(&mut self) -> Result<(), Failure> {
         self.progress.begin("draining", 1);
-        let mut patience = Patience::new(PATIENCE);
+        let mut patience = Patience::new(PATIENCE, self.core.now());
         let mut complete_before = false;
         loop {
             let (_, received) = self.totals();
             // Twice: a session may have been about to send when it was told to stop.
             let complete = self.shared.is_complete();
-            if complete && complete_before || patience.is_over(received) {
+            if complete && complete_before || patience.is_over(received, self.core.now()) {
                 return Ok(());
             }
             complete_before = complete;
@@ -177,7 +182,7 @@ impl Watch<'_> {
         let (sent, received) = self.totals();
         let elapsed = elapsed.min(self.shared.options.duration);
         let note = format!("{}  {} sent, {} received", seconds(elapsed), grouped(sent), grouped(received));
-        self.progress.update(elapsed.as_millis() as u64, note);
+        self.progress.update(self.core.now(), elapsed.as_millis() as u64, note);
     }
 
     fn totals(&self) -> (u64, u64) {
@@ -187,7 +192,7 @@ impl Watch<'_> {
 
     fn nap(&mut self) -> Result<(), Failure> {
         let Some(interrupt) = self.interrupt else {
-            std::thread::sleep(LOOK);
+            std::thread::park_timeout(LOOK);
             return Ok(());
         };
         if interrupt.wait_timeout(LOOK) {
@@ -205,19 +210,19 @@ impl Watch<'_> {
 struct Patience {
     allowed: Duration,
     number: u64,
-    since: Instant,
+    since: Time,
 }
 
 impl Patience {
-    fn new(allowed: Duration) -> Patience {
-        Patience { allowed, number: u64::MAX, since: Instant::now() }
+    fn new(allowed: Duration, now: Time) -> Patience {
+        Patience { allowed, number: u64::MAX, since: now }
     }
 
-    fn is_over(&mut self, number: u64) -> bool {
+    fn is_over(&mut self, number: u64, now: Time) -> bool {
         if self.number != number {
-            (self.number, self.since) = (number, Instant::now());
+            (self.number, self.since) = (number, now);
         }
-        self.since.elapsed() >= self.allowed
+        now.since(self.since) >= self.allowed
     }
 }
 

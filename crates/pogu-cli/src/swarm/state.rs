@@ -5,7 +5,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use hdrhistogram::Histogram;
 use pogu::{CauseKind, Time};
@@ -149,14 +149,13 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    pub(super) fn new(options: &Options) -> Shared {
-        let since_epoch =
-            SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_nanos() as u64;
+    /// `now` is some time of the core, to the nanosecond: with the process's number it tells runs apart.
+    pub(super) fn new(options: &Options, now: Time) -> Shared {
         Shared {
             layout: options.layout(),
             slots: (0..options.sessions).map(|_| Slot::default()).collect(),
             shards: (0..options.workers).map(|_| Mutex::new(Shard::new())).collect(),
-            run: mixed(since_epoch ^ mixed(u64::from(std::process::id()))) as u32,
+            run: mixed(now.as_nanos() ^ mixed(u64::from(std::process::id()))) as u32,
             opened: AtomicUsize::new(0),
             go: AtomicBool::new(false),
             stopped: AtomicBool::new(false),
@@ -286,7 +285,7 @@ mod tests {
     use super::*;
 
     fn shared(sessions: usize, mode: Mode) -> Shared {
-        let shared = Shared::new(&Options { sessions, mode, room_size: 4, ..Options::default() });
+        let shared = Shared::new(&Options { sessions, mode, room_size: 4, ..Options::default() }, Time::ZERO);
         while shared.take_number().is_some() {}
         shared
     }

@@ -55,8 +55,7 @@ impl Report {
         if self.received == 0 {
             return "nothing to measure".to_owned();
         }
-        let shown = |microseconds: f64| latency((microseconds * 1e3) as u64);
-        let [p50, p99, p999, max] = [self.p50_us, self.p99_us, self.p999_us, self.max_us].map(shown);
+        let [p50, p99, p999, max] = [self.p50, self.p99, self.p999, self.max].map(latency);
         format!("p50 {p50}, p99 {p99}, p99.9 {p999}, max {max}")
     }
 
