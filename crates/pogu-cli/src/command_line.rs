@@ -176,6 +176,7 @@ impl SwarmArguments {
             duration: Duration::from_secs_f64(self.seconds),
             workers: size(self.workers),
             driver: self.driver.into(),
+            ..swarm::Options::default()
         })
     }
 }

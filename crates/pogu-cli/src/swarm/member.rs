@@ -19,7 +19,7 @@ const BURST_MAX: usize = 64;
 const FULL_WAIT: Duration = Duration::from_millis(2);
 
 /// How long after the end a session that is behind its schedule still catches up.
-const OVERTIME: Duration = Duration::from_secs(1);
+pub(super) const OVERTIME: Duration = Duration::from_secs(1);
 
 pub(super) struct Member {
     shared: Arc<Shared>,

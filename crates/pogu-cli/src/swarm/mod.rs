@@ -94,6 +94,9 @@ pub struct Options {
     pub room_size: usize,
     /// How long to send.
     pub duration: Duration,
+    /// How long to wait for an answer once none comes any more. Default 5 s: a server that is silent for so long will
+    /// not answer any more.
+    pub patience: Duration,
     /// How many workers.
     pub workers: usize,
     /// Which driver.
@@ -110,6 +113,7 @@ impl Default for Options {
             size: 64,
             room_size: 50,
             duration: Duration::from_secs(10),
+            patience: Duration::from_secs(5),
             workers: 1,
             driver: DriverChoice::Auto,
         }

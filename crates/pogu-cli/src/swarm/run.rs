@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use pogu::{CauseKind, Core, Counters, Interrupt, Limits, Refusal, SendOverflow, Service, ServiceHandle, Time};
 
-use super::member::Member;
+use super::member::{Member, OVERTIME};
 use super::progress::Progress;
 use super::report::{Report, Run};
 use super::state::{Shared, Stage};
@@ -17,10 +17,7 @@ use crate::numbers::{counted, grouped, seconds};
 /// Between two looks at the sessions.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// How long a phase may make no progress: a server that is silent for so long will not answer any more.
-const PATIENCE: Duration = Duration::from_secs(5);
-
-/// As [`PATIENCE`], while connecting: a handshake that meets a full backlog is retried after 1, 3 and 7 seconds.
+/// How long nothing may happen while connecting: a handshake that meets a full backlog is retried after 1, 3 and 7 seconds.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(12);
 
 /// How long sessions may take to close in good order.
@@ -125,7 +122,7 @@ impl Watch<'_> {
         }
         let members = self.shared.opened() as u64;
         self.progress.begin("joining", members);
-        let mut patience = Patience::new(PATIENCE, self.core.now());
+        let mut patience = Patience::new(self.shared.options.patience, self.core.now());
         while !self.interrupted {
             let waiting = self.shared.count_stage(|stage| stage == Stage::Connected) as u64;
             let joined = members.saturating_sub(waiting);
@@ -149,7 +146,7 @@ impl Watch<'_> {
         self.shared.go();
         let began = self.core.now();
         // Sessions begin a little later than they are let go, and those that are behind finish a little later.
-        let give_up = duration + 4 * self.shared.look_again() + PATIENCE;
+        let give_up = duration + 4 * self.shared.look_again() + 2 * OVERTIME;
         while !self.interrupted && self.core.now().since(began) < give_up {
             self.show(self.core.now().since(began));
             if self.shared.count_stage(|stage| stage < Stage::Done) == 0 {
@@ -164,7 +161,7 @@ impl Watch<'_> {
     /// Waits for what is still under way.
     fn drain(&mut self) -> Result<(), Failure> {
         self.progress.begin("draining", 1);
-        let mut patience = Patience::new(PATIENCE, self.core.now());
+        let mut patience = Patience::new(self.shared.options.patience, self.core.now());
         let mut complete_before = false;
         loop {
             let (_, received) = self.totals();

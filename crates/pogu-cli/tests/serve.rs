@@ -1,0 +1,133 @@
+//! `pogu serve` as a process: its lines, its signals, its exit codes.
+#![cfg(unix)]
+
+mod support;
+
+use rustix::process::Signal;
+use support::{Client, Server, drivers, on_each_driver, output, text};
+
+#[test]
+fn the_ready_line_says_address_driver_reason_and_workers() {
+    on_each_driver(|driver| {
+        let server = Server::start(driver, &["--max-sessions", "7"]);
+        let Server { ready_line, address, .. } = &server;
+        let expected = format!("pogu serves on {address}, driver {driver} (asked for");
+        assert!(ready_line.starts_with(&expected), "{ready_line}");
+        assert!(ready_line.ends_with("), 2 workers, at most 7 sessions"), "{ready_line}");
+        Client::connect(*address).echo(b"hello");
+    });
+}
+
+#[test]
+fn auto_takes_a_driver_that_runs_here() {
+    let server = Server::start("auto", &[]);
+    assert!(drivers().iter().any(|driver| server.ready_line.contains(&format!("driver {driver} ("))));
+}
+
+#[test]
+fn a_signal_ends_sessions_in_good_order_and_prints_the_summary() {
+    for signal in [Signal::TERM, Signal::INT] {
+        on_each_driver(|driver| {
+            let server = Server::start(driver, &[]);
+            let mut gone = Client::connect(server.address);
+            gone.echo(&[0; 96]);
+            drop(gone);
+            let mut stays = Client::connect(server.address);
+            stays.echo(&[0; 96]);
+            server.process.signal(signal);
+            stays.expect_end();
+            drop(stays);
+            let (summary, code) = server.process.finish();
+            assert_eq!(code, Some(0));
+            let words = [
+                "served 2 sessions",
+                "2 in, 2 out",
+                "200 bytes in, 200 bytes out",
+                "1 peer closed",
+                "1 service stopping",
+            ];
+            for word in words {
+                assert!(summary.contains(word), "{word} is missing:\n{summary}");
+            }
+        });
+    }
+}
+
+#[test]
+fn a_taken_port_is_one_sentence_and_exit_code_2() {
+    let server = Server::start("readiness", &[]);
+    let second = output(&["serve", "--listen", &server.target()]);
+    assert_eq!(second.status.code(), Some(2));
+    assert_eq!(text(&second.stdout), "");
+    let expected = format!("pogu: {} is taken: something else listens there already\n", server.address);
+    assert_eq!(text(&second.stderr), expected);
+}
+
+#[test]
+fn wrong_usage_is_one_sentence_and_exit_code_2() {
+    for arguments in [
+        &["serve", "--lissen", "127.0.0.1:0"][..],
+        &["serve", "--listen", "nowhere"],
+        &["serve", "--listen", "127.0.0.1:99999"],
+        &["serve", "--workers", "0"],
+        &["serve", "--workers", "1025"],
+        &["serve", "--workers", "two"],
+        &["serve", "--driver", "iocp"],
+        &["serve", "--max-sessions", "0"],
+        &["serve", "--idle-timeout", "0"],
+        &["serve", "--send-queue", "-1"],
+        &["serve", "extra"],
+        &["swarm", "--rate", "1", "--depth", "1"],
+        &["swarm", "--sessions", "19001"],
+        &["swarm", "--mode", "hello", "--depth", "1"],
+        &["swarm", "--json", "/nonexistent/report.json"],
+        &["swarm", "--target", "nowhere"],
+        &["demo", "--sessions", "9501"],
+        &["sing"],
+        &[],
+    ] {
+        let output = output(arguments);
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {said}");
+        assert!(
+            said.starts_with("pogu: ") && said.ends_with('\n') && said.lines().count() == 1,
+            "{arguments:?}: {said}"
+        );
+        assert_eq!(text(&output.stdout), "", "{arguments:?}");
+    }
+}
+
+#[test]
+fn help_and_version_are_no_errors() {
+    for (argument, words) in [("--help", "serve"), ("--version", "pogu ")] {
+        let output = output(&[argument]);
+        assert_eq!(output.status.code(), Some(0));
+        assert!(text(&output.stdout).contains(words));
+    }
+    assert!(text(&output(&["swarm", "--help"]).stdout).contains("header of 4 included"));
+}
+
+#[test]
+fn a_second_signal_cuts_the_drain_short() {
+    let server = Server::start("readiness", &[]);
+    // It never finishes its stream: the drain would wait for it.
+    let mut client = Client::connect(server.address);
+    client.echo(b"here");
+    server.process.signal(Signal::TERM);
+    client.expect_end();
+    server.process.signal(Signal::TERM);
+    let began = std::time::Instant::now();
+    let (summary, code) = server.process.finish();
+    assert_eq!(code, Some(0), "{summary}");
+    assert!(began.elapsed().as_secs_f64() < 3.0, "the linger time is 5 s; it took {:?}", began.elapsed());
+}
+
+#[test]
+fn an_idle_session_is_ended() {
+    let server = Server::start("readiness", &["--idle-timeout", "0.5"]);
+    let mut client = Client::connect(server.address);
+    client.echo(b"here");
+    client.expect_end();
+    drop(client);
+    assert!(server.stop().contains("1 idle timeout"));
+}
