@@ -5,6 +5,7 @@ mod support;
 
 use std::net::TcpListener;
 use std::path::PathBuf;
+use std::time::Instant;
 
 use serde_json::Value;
 use support::{Process, Server, on_each_driver, output, text};
@@ -153,6 +154,22 @@ fn an_interrupt_ends_a_run_early_with_its_results() {
     let (table, code) = swarm.finish();
     assert_eq!(code, Some(0), "{table}");
     assert!(table.contains("interrupted") && table.contains("Every answer came once"), "{table}");
+}
+
+#[test]
+fn a_second_interrupt_leaves_at_once() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let target = listener.local_addr().expect("bound").to_string();
+    let swarm = Process::start(&["swarm", "--target", &target, "--sessions", "1", "--seconds", "600"]);
+    swarm.wait_for_error_line("1 sent");
+    // The server never answers: the swarm waits 5 s for what is under way.
+    swarm.signal(rustix::process::Signal::INT);
+    swarm.wait_for_error_line("draining");
+    let began = Instant::now();
+    swarm.signal(rustix::process::Signal::INT);
+    swarm.wait_for_error_line("pogu: interrupted twice");
+    assert_eq!(swarm.finish(), (String::new(), Some(1)));
+    assert!(began.elapsed().as_secs_f64() < 3.0, "it took {:?}", began.elapsed());
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! `pogu swarm`: many client sessions that number every message and check every answer.
 //!
 //! A run connects all sessions, in room mode joins all and waits for every acknowledgement, sends for a while, waits for
-//! what is still under way, and closes. Sessions live in the workers of a core of their own; what they count goes to
-//! [`state`], what a sequence of numbers means is [`check`], what came of it is a [`Report`].
+//! what is still under way, and closes. Sessions live in the workers of a core of their own. What a sequence of numbers
+//! means is [`check`], what came of a run is a [`Report`].
 
 pub mod check;
 pub(crate) mod command;

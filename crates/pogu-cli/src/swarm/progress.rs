@@ -32,7 +32,7 @@ impl Progress {
         let shown = match std::io::stderr().is_terminal() {
             true => {
                 let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-                let template = "{prefix:>10} {bar:40} {percent:>3}%  {msg}";
+                let template = "{prefix:>10} {bar:24} {percent:>3}%  {wide_msg}";
                 if let Ok(style) = ProgressStyle::with_template(template) {
                     bar.set_style(style.progress_chars("=> "));
                 }
@@ -51,10 +51,10 @@ impl Progress {
     pub(super) fn begin(&mut self, phase: &'static str, total: u64) {
         (self.phase, self.total) = (phase, total.max(1));
         if let Shown::Bar(bar) = &self.shown {
+            bar.set_message("");
             bar.reset();
             bar.set_length(self.total);
             bar.set_prefix(phase);
-            bar.set_message("");
         }
     }
 

@@ -42,11 +42,9 @@ pub fn run(options: &Options, progress: &mut Progress, interrupt: Option<&Interr
         }
     })?;
     let mut watch = Watch { core: &core, shared, handle, progress, interrupt, interrupted: false };
-    watch.connect()?;
-    watch.join()?;
-    let sending_time = watch.send()?;
-    watch.drain()?;
+    let sent = watch.phases();
     watch.progress.end();
+    let sending_time = sent?;
     let Watch { shared, interrupted, .. } = watch;
     shared.close();
     let run = Run { interrupted, sending_time, driver: core.driver(), driver_reason: core.driver_reason().to_owned() };
@@ -80,6 +78,15 @@ struct Watch<'a> {
 }
 
 impl Watch<'_> {
+    /// Everything up to the close. For how long the sessions sent.
+    fn phases(&mut self) -> Result<Duration, Failure> {
+        self.connect()?;
+        self.join()?;
+        let sending_time = self.send()?;
+        self.drain()?;
+        Ok(sending_time)
+    }
+
     fn connect(&mut self) -> Result<(), Failure> {
         let wanted = self.shared.slots.len() as u64;
         self.progress.begin("connecting", wanted);
@@ -165,6 +172,7 @@ impl Watch<'_> {
         let mut complete_before = false;
         loop {
             let (_, received) = self.totals();
+            self.progress.update(self.core.now(), 0, format_args!("{} received", grouped(received)));
             // Twice: a session may have been about to send when it was told to stop.
             let complete = self.shared.is_complete();
             if complete && complete_before || patience.is_over(received, self.core.now()) {
