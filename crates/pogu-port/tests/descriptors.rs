@@ -4,66 +4,58 @@
 
 #![cfg(target_os = "linux")]
 
-#[path = "contract/checker.rs"]
-mod checker;
-#[path = "contract/desk.rs"]
-#[allow(dead_code)]
-mod desk;
-#[path = "contract/harness.rs"]
-#[allow(dead_code)]
-mod harness;
+#[path = "contract/support/mod.rs"]
+#[allow(dead_code, unused_imports)]
+mod support;
 
 use std::fs::File;
-use std::io::{ErrorKind, Read};
-use std::net::TcpStream;
+use std::io::ErrorKind;
 use std::sync::Mutex;
 
-use pogu_port::DriverChoice;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::harness::{PATIENCE, Seen, World, peer, run};
+use crate::support::{Driver, PATIENCE, Peer, Post, Scenario, Seen, Stage, Station, play, remember};
 
 static TABLE: Mutex<()> = Mutex::new(());
 
-fn alone(choice: DriverChoice, name: &str, scenario: fn(&World)) {
+fn alone(driver: Driver, name: &'static str, scenario: fn(&Stage)) {
     let _table = TABLE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-    run(choice, name, scenario);
+    play(driver, &Scenario { name, needs: &[], play: scenario });
 }
 
 #[test]
 fn readiness_ports_give_their_descriptors_back() {
-    alone(DriverChoice::Readiness, "ports_give_their_descriptors_back", ports_give_their_descriptors_back);
+    alone(Driver::Readiness, "ports_give_their_descriptors_back", ports_give_their_descriptors_back);
 }
 
 #[test]
 fn uring_ports_give_their_descriptors_back() {
-    alone(DriverChoice::Uring, "ports_give_their_descriptors_back", ports_give_their_descriptors_back);
+    alone(Driver::Uring, "ports_give_their_descriptors_back", ports_give_their_descriptors_back);
 }
 
 #[test]
 fn readiness_listeners_survive_a_shortage() {
-    alone(DriverChoice::Readiness, "listeners_survive_a_shortage", listeners_survive_a_shortage);
+    alone(Driver::Readiness, "listeners_survive_a_shortage", listeners_survive_a_shortage);
 }
 
 #[test]
 fn uring_listeners_survive_a_shortage() {
-    alone(DriverChoice::Uring, "listeners_survive_a_shortage", listeners_survive_a_shortage);
+    alone(Driver::Uring, "listeners_survive_a_shortage", listeners_survive_a_shortage);
 }
 
 fn open_descriptors() -> usize {
     std::fs::read_dir("/proc/self/fd").expect("procfs").count()
 }
 
-fn ports_give_their_descriptors_back(world: &World) {
+fn ports_give_their_descriptors_back(stage: &Stage) {
     let before = open_descriptors();
     for drained in [true, false] {
-        let mut station = world.station();
+        let mut station = stage.station();
         let (_, address) = station.listen();
         let mut peers = Vec::new();
         for index in 0..200 {
-            peers.push(peer(address));
-            station.wait("an accept", |station| !station.streams.is_empty());
-            let stream = station.streams.pop().expect("it was waited for");
+            let (stream, peer) = station.accepted_at(address);
+            peers.push(peer);
             let connection = station.submit(|desk| desk.adopt(stream));
             let submitted = station.submit(|desk| match index % 4 {
                 0 => desk.receive(connection),
@@ -79,7 +71,7 @@ fn ports_give_their_descriptors_back(world: &World) {
         station.submit(|desk| desk.connect(address));
         // Nobody takes this one out of the inbox.
         let (stream, _peer) = station.accepted();
-        station.poster().post(pogu_port::Owner(9), harness::Post::Stream(stream)).expect("there is room");
+        station.poster().post(pogu_port::Owner(9), Post::Stream(stream)).expect("there is room");
         if drained {
             drop(station);
         } else {
@@ -89,44 +81,42 @@ fn ports_give_their_descriptors_back(world: &World) {
     assert_eq!(open_descriptors(), before, "descriptors were leaked");
 }
 
-fn listeners_survive_a_shortage(world: &World) {
+fn listeners_survive_a_shortage(stage: &Stage) {
     const CLIENTS: usize = 6;
-    let mut station = world.station();
+    let mut station = stage.station();
     let (_, address) = station.listen();
     // Connected means that they wait in the backlog: nothing has been dispatched yet.
-    let mut clients: Vec<TcpStream> = (0..CLIENTS).map(|_| peer(address)).collect();
+    let mut clients: Vec<Peer> = (0..CLIENTS).map(|_| stage.connect(address)).collect();
     let shortage = Shortage::begin();
     station.wait("the shortage", |station| station.seen.contains(&Seen::AcceptPaused));
     // It lasts, and so a client is told now and then.
     let end = station.clock.now() + PATIENCE;
     while station.port().counters().accept_sheds == 0 {
-        station.turn_with(end.since(station.clock.now()), harness::remember);
+        station.turn_with(end.since(station.clock.now()), remember);
         assert!(station.clock.now() < end, "nobody was told");
     }
     assert!(station.turns < 100, "{} turns: it spins", station.turns);
     drop(shortage);
     // The others are accepted; none is lost.
     while station.streams.len() + told(&mut station) < CLIENTS {
-        station.turn_with(end.since(station.clock.now()), harness::remember);
+        station.turn_with(end.since(station.clock.now()), remember);
         assert!(station.clock.now() < end, "{} were accepted", station.streams.len());
     }
     let resets = clients.iter_mut().filter_map(was_reset).count();
     assert_eq!(resets, told(&mut station));
     assert_eq!(station.count(|seen| *seen == Seen::AcceptPaused), 1, "reported when it begins");
     assert_eq!(station.port().counters().accept_pauses, 1);
-    let accepted = station.streams.len();
-    let _late = peer(address);
-    station.wait("a late client", |station| station.streams.len() > accepted);
+    station.streams.clear();
+    station.accepted_at(address);
 }
 
-fn told(station: &mut harness::Station) -> usize {
+fn told(station: &mut Station) -> usize {
     usize::try_from(station.port().counters().accept_sheds).expect("a small number")
 }
 
-fn was_reset(client: &mut TcpStream) -> Option<ErrorKind> {
-    client.set_nonblocking(true).expect("an option");
-    let error = client.read(&mut [0; 1]).expect_err("nobody has sent anything");
-    Some(error.kind()).filter(|kind| *kind == ErrorKind::ConnectionReset)
+fn was_reset(client: &mut Peer) -> Option<ErrorKind> {
+    let kind = client.look().expect_err("nobody has sent anything");
+    Some(kind).filter(|kind| *kind == ErrorKind::ConnectionReset)
 }
 
 /// As long as it lives, the process can open nothing.

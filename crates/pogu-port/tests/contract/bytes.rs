@@ -1,54 +1,40 @@
 //! Bytes of one connection, in both directions.
 
-use std::io::{ErrorKind, Read, Write};
-use std::net::Shutdown;
+use std::io::ErrorKind;
 
 use bytes::Bytes;
-use pogu_port::{Completion, DriverKind, Gather, SubmitError};
+use pogu_port::{Completion, Gather, SubmitError};
 
-use crate::harness::{Random, Seen, World, assert_same, narrow, pattern, read_exactly, read_to_end, remember};
+use crate::support::{Desk, Random, Seen, Stage, Station, assert_same, echo, narrow, pattern};
 
-pub fn what_a_peer_sends_comes_back(world: &World) {
-    let mut station = world.station();
+pub fn what_a_peer_sends_comes_back(stage: &Stage) {
+    let mut station = stage.station();
     let (connection, mut peer) = station.pair();
     station.submit(|desk| desk.receive(connection)).expect("it is open");
     for message in ["Hello World!", "and again"] {
-        peer.write_all(message.as_bytes()).expect("the port reads");
+        peer.write(message.as_bytes());
         let sent = station.count(|seen| matches!(seen, Seen::Sent(..)));
-        let echo = |desk: &mut crate::harness::Desk<'_, '_>, completion: &mut Completion<'_, _>| {
-            if let Completion::Received { bytes, .. } = completion {
-                desk.send(connection, bytes);
-            }
-        };
-        station.wait_with("an echo", echo, |station| station.count(|seen| matches!(seen, Seen::Sent(..))) > sent);
-        assert_eq!(read_exactly(&peer, message.len()), message.as_bytes());
+        let echoed = |station: &Station| station.count(|seen| matches!(seen, Seen::Sent(..))) > sent;
+        station.wait_with("an echo", echo(connection), echoed);
+        assert_eq!(peer.read_exactly(&mut station, message.len()), message.as_bytes());
     }
 }
 
-pub fn a_megabyte_arrives_in_order_whatever_its_pieces(world: &World) {
-    let mut station = world.station();
+pub fn a_megabyte_arrives_in_order_whatever_its_pieces(stage: &Stage) {
+    let mut station = stage.station();
     let (connection, mut peer) = station.pair();
     station.submit(|desk| desk.receive(connection)).expect("it is open");
     let expected = pattern(1 << 20);
-    let bytes = expected.clone();
-    let writer = station.help(move || {
-        let mut random = Random(7);
-        let mut rest = bytes.as_slice();
-        while !rest.is_empty() {
-            let (piece, behind) = rest.split_at(rest.len().min(1 + random.below(20_000)));
-            peer.write_all(piece).expect("the port reads");
-            rest = behind;
-        }
-    });
+    peer.write_in_pieces(&expected, 20_000, &mut Random(7));
+    drop(peer);
     station.wait_seen(&Seen::PeerFinished(connection));
-    station.join(writer);
     assert_same(&station.bytes_of(connection), &expected);
 }
 
-pub fn a_megabyte_leaves_in_order_whatever_its_pieces(world: &World) {
-    let mut station = world.station();
-    let (connection, peer) = station.pair();
-    let reader = station.help(move || read_to_end(&peer).expect("an end without a reset"));
+pub fn a_megabyte_leaves_in_order_whatever_its_pieces(stage: &Stage) {
+    let mut station = stage.station();
+    let (connection, mut peer) = station.pair();
+    peer.want(usize::MAX);
     let expected = pattern(1 << 20);
     let mut random = Random(8);
     let mut rest = expected.as_slice();
@@ -68,31 +54,29 @@ pub fn a_megabyte_leaves_in_order_whatever_its_pieces(world: &World) {
         station.wait("a send", |station| station.gathers.len() > sent);
     }
     station.submit(|desk| desk.close(connection)).expect("it is open");
-    assert_same(&station.join(reader), &expected);
+    assert_same(&peer.read_to_end(&mut station).expect("an end without a reset"), &expected);
     assert_eq!(station.count(|seen| matches!(seen, Seen::Sent(_, _, Some(_)))), 0);
 }
 
-pub fn bytes_still_leave_after_the_peer_has_finished(world: &World) {
-    let mut station = world.station();
+pub fn bytes_still_leave_after_the_peer_has_finished(stage: &Stage) {
+    let mut station = stage.station();
     let (connection, mut peer) = station.pair();
     station.submit(|desk| desk.receive(connection)).expect("it is open");
-    peer.write_all(b"the last").expect("the port reads");
-    peer.shutdown(Shutdown::Write).expect("it is open");
+    peer.write(b"the last");
+    peer.shut();
     station.wait_seen(&Seen::PeerFinished(connection));
     assert_eq!(station.bytes_of(connection), b"the last");
     // Nothing more to receive: `receive` does nothing, and nothing is reported twice.
     station.submit(|desk| desk.receive(connection)).expect("it is open");
     station.submit(|desk| desk.send(connection, b"an answer"));
     station.wait_seen(&Seen::Sent(connection, 0, None));
-    assert_eq!(read_exactly(&peer, 9), b"an answer");
-    for _ in 0..5 {
-        station.glance();
-    }
+    assert_eq!(peer.read_exactly(&mut station, 9), b"an answer");
+    station.settle();
     assert_eq!(station.count(|seen| *seen == Seen::PeerFinished(connection)), 1);
 }
 
-pub fn bytes_still_come_after_the_write_side_is_shut(world: &World) {
-    let mut station = world.station();
+pub fn bytes_still_come_after_the_write_side_is_shut(stage: &Stage) {
+    let mut station = stage.station();
     let (connection, mut peer) = station.pair();
     station.submit(|desk| {
         desk.send(connection, b"the last");
@@ -102,30 +86,29 @@ pub fn bytes_still_come_after_the_write_side_is_shut(world: &World) {
         assert!(matches!(refused.error, SubmitError::Gone | SubmitError::SendInFlight));
     });
     station.wait_seen(&Seen::Sent(connection, 0, None));
-    assert_eq!(read_to_end(&peer).expect("an end without a reset"), b"the last");
+    assert_eq!(peer.read_to_end(&mut station).expect("an end without a reset"), b"the last");
     let refused = station.submit(|desk| desk.send_gather(connection, Gather::new())).expect_err("it is shut");
     assert_eq!(refused.error, SubmitError::Gone);
-    peer.write_all(b"an answer").expect("the port reads");
+    peer.write(b"an answer");
     drop(peer);
     station.wait_seen(&Seen::PeerFinished(connection));
     assert_eq!(station.bytes_of(connection), b"an answer");
 }
 
-pub fn a_shut_waits_for_the_send_in_flight(world: &World) {
-    let mut station = world.station();
-    let (connection, peer) = station.pair_with(&narrow());
+pub fn a_shut_waits_for_the_send_in_flight(stage: &Stage) {
+    let mut station = stage.station();
+    let (connection, mut peer) = station.pair_with(&narrow());
     let expected = pattern(2 << 20);
     station.submit(|desk| {
         desk.send(connection, &expected);
         desk.shut(connection).expect("it is open");
     });
-    let reader = station.help(move || read_to_end(&peer).expect("an end without a reset"));
-    assert_same(&station.join(reader), &expected);
+    assert_same(&peer.read_to_end(&mut station).expect("an end without a reset"), &expected);
     station.wait_seen(&Seen::Sent(connection, 0, None));
 }
 
-pub fn short_sends_arrive_in_order_and_end_once(world: &World) {
-    let mut station = world.station();
+pub fn short_sends_arrive_in_order_and_end_once(stage: &Stage) {
+    let mut station = stage.station();
     let (connection, mut peer) = station.pair_with(&narrow());
     let expected = pattern(2 << 20);
     let mut gather = Gather::new();
@@ -133,35 +116,20 @@ pub fn short_sends_arrive_in_order_and_end_once(world: &World) {
         gather.push_shared(Bytes::copy_from_slice(piece));
     }
     station.submit(|desk| desk.send_gather(connection, gather)).expect("nothing is in flight");
-    let count = expected.len();
-    let reader = station.help(move || {
-        let mut bytes = Vec::with_capacity(count);
-        let mut random = Random(9);
-        let mut space = vec![0; 5_000];
-        while bytes.len() < count {
-            let room = 1 + random.below(space.len());
-            let read = peer.read(&mut space[..room]).expect("the port sends");
-            assert_ne!(read, 0, "the end came early");
-            bytes.extend_from_slice(&space[..read]);
-        }
-        (bytes, peer)
-    });
-    let (bytes, _peer) = station.join(reader);
-    assert_same(&bytes, &expected);
+    peer.nibble(9);
+    assert_same(&peer.read_exactly(&mut station, expected.len()), &expected);
     station.wait_seen(&Seen::Sent(connection, 0, None));
-    for _ in 0..5 {
-        station.glance();
-    }
+    station.settle();
     assert_eq!(station.count(|seen| matches!(seen, Seen::Sent(..))), 1);
     // Where the kernel does not continue a short send, the driver does, and counts it.
-    if world.selection.kind() == DriverKind::Readiness {
+    if stage.world().continues_short_sends() {
         assert!(station.port().counters().short_sends > 0);
     }
 }
 
-pub fn a_second_send_in_flight_is_refused_and_comes_back(world: &World) {
-    let mut station = world.station();
-    let (connection, peer) = station.pair();
+pub fn a_second_send_in_flight_is_refused_and_comes_back(stage: &Stage) {
+    let mut station = stage.station();
+    let (connection, mut peer) = station.pair();
     station.submit(|desk| {
         desk.send(connection, b"first");
         let mut second = Gather::new();
@@ -172,17 +140,17 @@ pub fn a_second_send_in_flight_is_refused_and_comes_back(world: &World) {
     });
     // In the callback that says so, the send is over.
     let mut again = false;
-    let send_next = |desk: &mut crate::harness::Desk<'_, '_>, completion: &mut Completion<'_, _>| {
+    let send_next = |desk: &mut Desk<'_, '_>, completion: &mut Completion<'_, _>| {
         if matches!(completion, Completion::Sent { .. }) && !std::mem::replace(&mut again, true) {
             desk.send(connection, b" second");
         }
     };
     station.wait_with("two sends", send_next, |station| station.gathers.len() == 2);
-    assert_eq!(read_exactly(&peer, 12), b"first second");
+    assert_eq!(peer.read_exactly(&mut station, 12), b"first second");
 }
 
-pub fn an_empty_gather_completes_like_any_other(world: &World) {
-    let mut station = world.station();
+pub fn an_empty_gather_completes_like_any_other(stage: &Stage) {
+    let mut station = stage.station();
     let (connection, mut peer) = station.pair();
     let mut hollow = Gather::new();
     hollow.push_vec(Vec::new());
@@ -192,12 +160,12 @@ pub fn an_empty_gather_completes_like_any_other(world: &World) {
         assert_eq!(station.gathers.len(), before, "never inside the call");
         station.wait("an empty send", |station| station.gathers.len() > before);
     }
-    peer.set_nonblocking(true).expect("an option");
-    assert_eq!(peer.read(&mut [0; 8]).expect_err("nothing was sent").kind(), ErrorKind::WouldBlock);
+    station.settle();
+    assert_eq!(peer.look(), Err(ErrorKind::WouldBlock), "nothing was sent");
 }
 
-pub fn a_send_that_has_left_gives_its_memory_back(world: &World) {
-    let mut station = world.station();
+pub fn a_send_that_has_left_gives_its_memory_back(stage: &Stage) {
+    let mut station = stage.station();
     let (connection, _peer) = station.pair();
     station.submit(|desk| desk.send(connection, &[7; 1000]));
     station.wait_seen(&Seen::Sent(connection, 0, None));
@@ -206,13 +174,13 @@ pub fn a_send_that_has_left_gives_its_memory_back(world: &World) {
     assert!(gather.spare_bytes() >= 1000, "{} bytes of memory came back", gather.spare_bytes());
 }
 
-pub fn lent_bytes_may_be_changed_in_place(world: &World) {
-    let mut station = world.station();
+pub fn lent_bytes_may_be_changed_in_place(stage: &Stage) {
+    let mut station = stage.station();
     let (connection, mut peer) = station.pair();
     station.submit(|desk| desk.receive(connection)).expect("it is open");
-    peer.write_all(b"masked").expect("the port reads");
+    peer.write(b"masked");
     let mut before_keeping = true;
-    let unmask = |_: &mut crate::harness::Desk<'_, '_>, completion: &mut Completion<'_, _>| {
+    let unmask = |_: &mut Desk<'_, '_>, completion: &mut Completion<'_, _>| {
         if let Completion::Received { bytes, .. } = completion
             && std::mem::take(&mut before_keeping)
         {
@@ -223,5 +191,5 @@ pub fn lent_bytes_may_be_changed_in_place(world: &World) {
     station.wait_with("the bytes twice", unmask, |station| station.bytes_of(connection).len() >= 12);
     assert_eq!(station.bytes_of(connection), b"MASKEDMASKED", "what was changed is kept changed");
     drop(peer);
-    station.wait_with("the end", remember, |station| station.seen.contains(&Seen::PeerFinished(connection)));
+    station.wait_seen(&Seen::PeerFinished(connection));
 }

@@ -1,14 +1,11 @@
 //! Outgoing connections.
 
-use std::net::{SocketAddr, TcpStream};
+use pogu_port::{ConnectionId, Gather, OsErrorClass, SubmitError};
 
-use pogu_port::{Completion, ConnectionId, Gather, OsErrorClass, SubmitError};
-use socket2::{Domain, Socket, Type};
+use crate::support::{Desk, Seen, Stage, echo};
 
-use crate::harness::{Desk, Post, Seen, Station, World, localhost};
-
-pub fn two_ports_connect_and_echo(world: &World) {
-    let (mut server, mut client) = (world.station(), world.station());
+pub fn two_ports_connect_and_echo(stage: &Stage) {
+    let (mut server, mut client) = (stage.station(), stage.station());
     let (_, address) = server.listen();
     let link = client.submit(|desk| desk.connect(address));
     client.wait_seen(&Seen::Connected(link));
@@ -22,21 +19,17 @@ pub fn two_ports_connect_and_echo(world: &World) {
     let stream = server.streams.pop().expect("it was waited for");
     let connection = server.submit(|desk| desk.adopt(stream));
     server.submit(|desk| desk.receive(connection)).expect("it is open");
-    let echo = |desk: &mut Desk<'_, '_>, completion: &mut Completion<'_, Post>| {
-        if let Completion::Received { bytes, .. } = completion {
-            desk.send(connection, bytes);
-        }
-    };
-    server.wait_with("the echo", echo, |server| server.seen.contains(&Seen::Sent(connection, 0, None)));
+    let sent = Seen::Sent(connection, 0, None);
+    server.wait_with("the echo", echo(connection), |server| server.seen.contains(&sent));
     client.wait("the answer", |client| client.bytes_of(link) == b"ping");
     client.submit(|desk| desk.close(link)).expect("it is open");
     client.wait_closed(link);
     server.wait_seen(&Seen::PeerFinished(connection));
 }
 
-pub fn a_refused_connect_fails_and_closes_by_itself(world: &World) {
-    let mut station = world.station();
-    let address = address_of_nobody();
+pub fn a_refused_connect_fails_and_closes_by_itself(stage: &Stage) {
+    let mut station = stage.station();
+    let address = stage.nobody();
     let connection = station.submit(|desk| desk.connect(address));
     assert!(station.seen.is_empty(), "never inside the call");
     station.wait_closed(connection);
@@ -46,16 +39,16 @@ pub fn a_refused_connect_fails_and_closes_by_itself(world: &World) {
     assert_eq!((*of, error.class()), (connection, OsErrorClass::Unreachable));
 }
 
-pub fn a_connection_may_be_closed_while_it_connects(world: &World) {
-    ends_while_it_connects(world, |desk, connection| desk.close(connection));
+pub fn a_connection_may_be_closed_while_it_connects(stage: &Stage) {
+    ends_while_it_connects(stage, |desk, connection| desk.close(connection));
 }
 
-pub fn a_connection_may_be_aborted_while_it_connects(world: &World) {
-    ends_while_it_connects(world, |desk, connection| desk.abort(connection));
+pub fn a_connection_may_be_aborted_while_it_connects(stage: &Stage) {
+    ends_while_it_connects(stage, |desk, connection| desk.abort(connection));
 }
 
-fn ends_while_it_connects(world: &World, end: fn(&mut Desk<'_, '_>, ConnectionId) -> Result<(), SubmitError>) {
-    let mut station = world.station();
+fn ends_while_it_connects(stage: &Stage, end: fn(&mut Desk<'_, '_>, ConnectionId) -> Result<(), SubmitError>) {
+    let mut station = stage.station();
     // At once, to somebody who would answer: whichever comes first.
     let (_, address) = station.listen();
     let quick = station.submit(|desk| desk.connect(address));
@@ -63,9 +56,9 @@ fn ends_while_it_connects(world: &World, end: fn(&mut Desk<'_, '_>, ConnectionId
     station.wait_closed(quick);
     station.seen.clear();
     // To somebody who does not answer.
-    let full = Full::listener();
-    let slow = station.submit(|desk| desk.connect(full.address));
-    look_around(&mut station);
+    let silence = stage.silence();
+    let slow = station.submit(|desk| desk.connect(silence.address));
+    station.settle();
     assert_eq!(station.count(|seen| matches!(seen, Seen::Connected(_))), 0, "the backlog is full");
     station.submit(|desk| end(desk, slow)).expect("it is connecting");
     station.wait_closed(slow);
@@ -76,11 +69,11 @@ fn ends_while_it_connects(world: &World, end: fn(&mut Desk<'_, '_>, ConnectionId
     assert_eq!(station.count(cancelled), 1, "{:?}", station.seen);
 }
 
-pub fn nothing_may_be_submitted_before_connected(world: &World) {
-    let mut station = world.station();
-    let full = Full::listener();
-    let connection = station.submit(|desk| desk.connect(full.address));
-    look_around(&mut station);
+pub fn nothing_may_be_submitted_before_connected(stage: &Stage) {
+    let mut station = stage.station();
+    let silence = stage.silence();
+    let connection = station.submit(|desk| desk.connect(silence.address));
+    station.settle();
     station.submit(|desk| {
         assert_eq!(desk.receive(connection), Err(SubmitError::Gone));
         assert_eq!(desk.pause(connection), Err(SubmitError::Gone));
@@ -89,46 +82,4 @@ pub fn nothing_may_be_submitted_before_connected(world: &World) {
         let refused = desk.send_gather(connection, Gather::new()).expect_err("not connected");
         assert_eq!(refused.error, SubmitError::Gone);
     });
-}
-
-fn look_around(station: &mut Station) {
-    for _ in 0..3 {
-        station.glance();
-    }
-}
-
-/// An address that was free a moment ago.
-fn address_of_nobody() -> SocketAddr {
-    std::net::TcpListener::bind(localhost()).and_then(|listener| listener.local_addr()).expect("an address is free")
-}
-
-/// A listener whose backlog is full, so that further handshakes get no answer.
-struct Full {
-    address: SocketAddr,
-    _listener: Socket,
-    _waiting: Vec<Socket>,
-}
-
-impl Full {
-    fn listener() -> Full {
-        let listener = stream_socket();
-        listener.bind(&localhost().into()).expect("an address is free");
-        listener.listen(0).expect("it is bound");
-        let address = listener.local_addr().expect("it is bound").as_socket().expect("an address");
-        // The first fills the queue of those who wait for an accept. Connected means that it is in there.
-        let first = TcpStream::connect(address).expect("there is room for one");
-        let more = (0..4).map(|_| {
-            let socket = stream_socket();
-            socket.set_nonblocking(true).expect("an option");
-            // In progress for as long as it takes.
-            let _ = socket.connect(&address.into());
-            socket
-        });
-        let waiting = more.chain([Socket::from(first)]).collect();
-        Full { address, _listener: listener, _waiting: waiting }
-    }
-}
-
-fn stream_socket() -> Socket {
-    Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket")
 }

@@ -1,21 +1,19 @@
 //! How connections and ports end.
 
-use std::io::{ErrorKind, Read, Write};
+use std::io::ErrorKind;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use pogu_port::{Completion, Gather, OsErrorClass, SubmitError};
 
-use crate::harness::{
-    PATIENCE, Seen, World, assert_same, narrow, pattern, peer, read_exactly, read_to_end, remember, reset,
-};
+use crate::support::{PATIENCE, Peer, Seen, Stage, assert_same, narrow, pattern, remember};
 
-pub fn a_reset_ends_a_pending_receive(world: &World) {
-    let mut station = world.station();
+pub fn a_reset_ends_a_pending_receive(stage: &Stage) {
+    let mut station = stage.station();
     let (connection, peer) = station.pair();
     station.submit(|desk| desk.receive(connection)).expect("it is open");
     station.glance();
-    reset(peer);
+    peer.reset();
     station.wait("the reset", |station| station.count(|seen| matches!(seen, Seen::ReceiveEnded(..))) > 0);
     let Some(Seen::ReceiveEnded(_, Some(error))) = station.seen.last() else { panic!("{:?}", station.seen) };
     assert_eq!(error.class(), OsErrorClass::Reset);
@@ -23,16 +21,14 @@ pub fn a_reset_ends_a_pending_receive(world: &World) {
     station.wait_closed(connection);
 }
 
-pub fn a_peer_that_never_reads_does_not_hold_up_an_abort(world: &World) {
-    let mut station = world.station();
+pub fn a_peer_that_never_reads_does_not_hold_up_an_abort(stage: &Stage) {
+    let mut station = stage.station();
     let (connection, _peer) = station.pair_with(&narrow());
     station.submit(|desk| {
         desk.receive(connection).expect("it is open");
         desk.send(connection, &vec![1; 16 << 20]);
     });
-    for _ in 0..20 {
-        station.glance();
-    }
+    station.settle();
     assert_eq!(station.gathers.len(), 0, "there is no room for all of it");
     station.submit(|desk| desk.abort(connection)).expect("it is open");
     station.wait_closed(connection);
@@ -44,64 +40,59 @@ pub fn a_peer_that_never_reads_does_not_hold_up_an_abort(world: &World) {
     assert_eq!(station.seen.last(), Some(&Seen::Closed(connection)));
 }
 
-pub fn close_after_shut_and_drain_loses_nothing(world: &World) {
-    let mut station = world.station();
+pub fn close_after_shut_and_drain_loses_nothing(stage: &Stage) {
+    let mut station = stage.station();
     let (connection, mut peer) = station.pair();
     let expected = pattern(1 << 20);
     let question = vec![5; 300_000];
-    let asked = question.len();
-    let client = station.help(move || {
-        // Writes before it reads: what it writes must not turn the server's close into a reset.
-        peer.write_all(&question).expect("the port reads");
-        read_to_end(&peer).expect("an end without a reset")
-    });
+    // Writes before it reads: what it writes must not turn the server's close into a reset.
+    peer.write(&question);
     station.submit(|desk| {
         desk.receive(connection).expect("it is open");
         desk.send(connection, &expected);
         desk.shut(connection).expect("it is open");
     });
+    station.wait("the question", |station| station.bytes_of(connection).len() == question.len());
+    assert_same(&peer.read_to_end(&mut station).expect("an end without a reset"), &expected);
+    drop(peer);
     station.wait_seen(&Seen::PeerFinished(connection));
-    assert_eq!(station.bytes_of(connection).len(), asked);
+    assert_eq!(station.bytes_of(connection).len(), question.len());
     station.submit(|desk| desk.close(connection)).expect("it is open");
     station.wait_closed(connection);
-    assert_same(&station.join(client), &expected);
 }
 
-pub fn close_lets_the_send_in_flight_leave(world: &World) {
-    let mut station = world.station();
-    let (connection, peer) = station.pair_with(&narrow());
+pub fn close_lets_the_send_in_flight_leave(stage: &Stage) {
+    let mut station = stage.station();
+    let (connection, mut peer) = station.pair_with(&narrow());
     let expected = pattern(2 << 20);
     station.submit(|desk| {
         desk.receive(connection).expect("it is open");
         desk.send(connection, &expected);
         desk.close(connection).expect("it is open");
     });
-    for _ in 0..5 {
-        station.glance();
-    }
+    station.settle();
     assert!(station.is_live(connection), "most of the send has no room yet");
-    let reader = station.help(move || read_to_end(&peer).expect("an end without a reset"));
-    assert_same(&station.join(reader), &expected);
+    assert_same(&peer.read_to_end(&mut station).expect("an end without a reset"), &expected);
     station.wait_closed(connection);
     assert!(station.seen.contains(&Seen::Sent(connection, 0, None)));
     assert_eq!(station.count(|seen| matches!(seen, Seen::ReceiveEnded(..))), 1);
 }
 
-pub fn close_with_unread_input_ends(world: &World) {
-    let mut station = world.station();
+pub fn close_with_unread_input_ends(stage: &Stage) {
+    let mut station = stage.station();
     let (connection, mut peer) = station.pair();
-    peer.write_all(b"nobody reads this").expect("the kernel has room");
+    peer.write(b"nobody reads this");
     station.submit(|desk| desk.close(connection)).expect("it is open");
     station.wait_closed(connection);
     // A reset, or an end: which of them is the system's affair.
-    match peer.read(&mut [0; 8]) {
-        Ok(count) => assert_eq!(count, 0),
-        Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionReset),
+    match peer.read_to_end(&mut station) {
+        Ok(bytes) => assert_eq!(bytes, b""),
+        Err(kind) => assert_eq!(kind, ErrorKind::ConnectionReset),
     }
 }
 
-pub fn abort_resets_the_peer(world: &World) {
-    let mut station = world.station();
+pub fn abort_resets_the_peer(stage: &Stage) {
+    let mut station = stage.station();
     let (connection, mut peer) = station.pair();
     station.submit(|desk| {
         desk.receive(connection).expect("it is open");
@@ -109,11 +100,11 @@ pub fn abort_resets_the_peer(world: &World) {
         assert_eq!(desk.abort(connection), Err(SubmitError::Gone), "once");
     });
     station.wait_closed(connection);
-    assert_eq!(peer.read(&mut [0; 8]).expect_err("a reset").kind(), ErrorKind::ConnectionReset);
+    assert_eq!(peer.read_to_end(&mut station), Err(ErrorKind::ConnectionReset));
 }
 
-pub fn an_abort_may_follow_a_close(world: &World) {
-    let mut station = world.station();
+pub fn an_abort_may_follow_a_close(stage: &Stage) {
+    let mut station = stage.station();
     let (busy, mut first) = station.pair_with(&narrow());
     let (idle, mut second) = station.pair();
     station.submit(|desk| {
@@ -122,20 +113,17 @@ pub fn an_abort_may_follow_a_close(world: &World) {
         desk.close(idle).expect("it is open");
         desk.abort(idle).expect("it has not ended yet");
     });
-    for _ in 0..5 {
-        station.glance();
-    }
+    station.settle();
     assert!(station.is_live(busy));
     station.submit(|desk| desk.abort(busy)).expect("it has not ended yet");
     station.wait_closed(busy);
     station.wait_closed(idle);
-    assert_eq!(second.read(&mut [0; 8]).expect_err("a reset").kind(), ErrorKind::ConnectionReset);
-    let end = std::iter::repeat_with(|| first.read(&mut [0; 65_536])).find(|read| !matches!(read, Ok(1..)));
-    assert_eq!(end.expect("an end").expect_err("a reset").kind(), ErrorKind::ConnectionReset);
+    assert_eq!(second.read_to_end(&mut station), Err(ErrorKind::ConnectionReset));
+    assert_eq!(first.read_to_end(&mut station), Err(ErrorKind::ConnectionReset));
 }
 
-pub fn an_ending_connection_takes_nothing_more(world: &World) {
-    let mut station = world.station();
+pub fn an_ending_connection_takes_nothing_more(stage: &Stage) {
+    let mut station = stage.station();
     let (connection, _peer) = station.pair_with(&narrow());
     station.submit(|desk| {
         desk.receive(connection).expect("it is open");
@@ -153,16 +141,14 @@ pub fn an_ending_connection_takes_nothing_more(world: &World) {
     });
 }
 
-pub fn a_stale_name_reaches_nobody(world: &World) {
-    let mut station = world.station_with(|config| config.connections_max = 2);
+pub fn a_stale_name_reaches_nobody(stage: &Stage) {
+    let mut station = stage.station_with(|config| config.connections_max = 2);
     let (old, _) = station.pair();
     station.submit(|desk| desk.close(old)).expect("it is open");
     station.wait_closed(old);
     // Both slots are used again, so one of them under the old name's number.
     let (listener, address) = station.listen();
-    let mut new_peer = peer(address);
-    station.wait("an accept", |station| !station.streams.is_empty());
-    let stream = station.streams.pop().expect("it was waited for");
+    let (stream, mut new_peer) = station.accepted_at(address);
     let new = station.submit(|desk| desk.adopt(stream));
     assert_ne!(old, new);
     station.submit(|desk| {
@@ -176,7 +162,7 @@ pub fn a_stale_name_reaches_nobody(world: &World) {
         let refused = desk.send_gather(old, Gather::new()).expect_err("it is stale");
         assert_eq!(refused.error, SubmitError::Gone);
     });
-    new_peer.write_all(b"still here").expect("the port reads");
+    new_peer.write(b"still here");
     station.wait("the bytes", |station| station.bytes_of(new) == b"still here");
     station.submit(|desk| desk.operations.close_listener(listener)).expect("it is open");
     station.wait_seen(&Seen::ListenerClosed(listener));
@@ -184,14 +170,12 @@ pub fn a_stale_name_reaches_nobody(world: &World) {
     assert_eq!(again, Err(SubmitError::Gone));
 }
 
-pub fn a_send_to_a_peer_that_has_gone_fails_with_the_rest(world: &World) {
-    let mut station = world.station();
+pub fn a_send_to_a_peer_that_has_gone_fails_with_the_rest(stage: &Stage) {
+    let mut station = stage.station();
     let (connection, peer) = station.pair_with(&narrow());
     station.submit(|desk| desk.send(connection, &vec![1; 16 << 20]));
-    for _ in 0..5 {
-        station.glance();
-    }
-    reset(peer);
+    station.settle();
+    peer.reset();
     station.wait("the failed send", |station| !station.gathers.is_empty());
     let Some(Seen::Sent(_, left, Some(error))) = station.seen.last() else { panic!("{:?}", station.seen) };
     assert!(*left > 0);
@@ -199,16 +183,16 @@ pub fn a_send_to_a_peer_that_has_gone_fails_with_the_rest(world: &World) {
     assert!(station.is_live(connection), "what follows is the owner's policy");
 }
 
-pub fn a_callback_that_panics_leaves_the_port_usable(world: &World) {
-    let mut station = world.station();
+pub fn a_callback_that_panics_leaves_the_port_usable(stage: &Stage) {
+    let mut station = stage.station();
     let (unlucky, mut first) = station.pair();
     let (lucky, mut second) = station.pair();
     station.submit(|desk| {
         desk.receive(unlucky).expect("it is open");
         desk.receive(lucky).expect("it is open");
     });
-    first.write_all(b"boom").expect("the port reads");
-    second.write_all(b"hello").expect("the port reads");
+    first.write(b"boom");
+    second.write(b"hello");
     let mut panicked = false;
     while !panicked {
         let turn = AssertUnwindSafe(|| {
@@ -224,39 +208,33 @@ pub fn a_callback_that_panics_leaves_the_port_usable(world: &World) {
     station.wait("the other's bytes", |station| station.bytes_of(lucky) == b"hello");
     station.submit(|desk| desk.send(unlucky, b"sorry"));
     station.wait_seen(&Seen::Sent(unlucky, 0, None));
-    assert_eq!(read_exactly(&first, 5), b"sorry");
-    first.write_all(b"more").expect("the port reads");
+    assert_eq!(first.read_exactly(&mut station, 5), b"sorry");
+    first.write(b"more");
     station.wait("later bytes", |station| station.bytes_of(unlucky).ends_with(b"more"));
 }
 
-pub fn dropping_a_port_ends_its_connections(world: &World) {
-    let (listener_closed, mut peers) = {
-        let mut station = world.station();
-        let (_, address) = station.listen();
-        let mut peers = Vec::new();
-        for index in 0..200 {
-            peers.push(peer(address));
-            station.wait("an accept", |station| !station.streams.is_empty());
-            let stream = station.streams.pop().expect("it was waited for");
-            let connection = station.submit(|desk| desk.adopt(stream));
-            if index % 2 == 0 {
-                station.submit(|desk| desk.receive(connection)).expect("it is open");
-            }
-            if index % 3 == 0 {
-                station.submit(|desk| desk.send(connection, b"hello"));
-            }
+pub fn a_port_dropped_with_a_thousand_connections_ends_them_all(stage: &Stage) {
+    let mut station = stage.station();
+    let (_, address) = station.listen();
+    let mut peers: Vec<Peer> = Vec::new();
+    for index in 0..1_000 {
+        let (stream, peer) = station.accepted_at(address);
+        peers.push(peer);
+        let connection = station.submit(|desk| desk.adopt(stream));
+        if index % 2 == 0 {
+            station.submit(|desk| desk.receive(connection)).expect("it is open");
         }
-        station.turn_with(Duration::ZERO, remember);
-        station.drop_without_draining();
-        (address, peers)
-    };
-    for peer in &mut peers {
-        let end = std::iter::repeat_with(|| peer.read(&mut [0; 8])).find(|read| !matches!(read, Ok(1..)));
-        match end.expect("an end") {
-            Ok(count) => assert_eq!(count, 0),
-            Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionReset),
+        if index % 3 == 0 {
+            station.submit(|desk| desk.send(connection, b"hello"));
         }
     }
-    let refused = std::net::TcpStream::connect(listener_closed).expect_err("nobody listens");
-    assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
+    station.turn_with(Duration::ZERO, remember);
+    station.drop_without_draining();
+    for peer in &mut peers {
+        match peer.read_to_end_alone() {
+            Ok(bytes) => assert!(b"hello".starts_with(&bytes)),
+            Err(kind) => assert_eq!(kind, ErrorKind::ConnectionReset),
+        }
+    }
+    assert_eq!(stage.try_connect(address).err(), Some(ErrorKind::ConnectionRefused), "nobody listens");
 }

@@ -1,18 +1,17 @@
 //! Bytes that the receiver did not consume, and pauses.
 
 use std::cell::{Cell, RefCell};
-use std::io::Write;
 use std::time::Duration;
 
 use pogu_port::{Completion, OsErrorClass};
 
-use crate::harness::{Desk, Seen, World, assert_same, pattern, remember, reset};
+use crate::support::{Desk, Seen, Stage, assert_same, pattern, remember};
 
-pub fn a_pause_amid_received_bytes_delivers_the_rest_first(world: &World) {
-    let mut station = world.station();
+pub fn a_pause_amid_received_bytes_delivers_the_rest_first(stage: &Stage) {
+    let mut station = stage.station();
     let (connection, mut peer) = station.pair();
     station.submit(|desk| desk.receive(connection)).expect("it is open");
-    peer.write_all(b"onetwo").expect("the port reads");
+    peer.write(b"onetwo");
     let mut received = Vec::new();
     let pause = |desk: &mut Desk<'_, '_>, completion: &mut Completion<'_, _>| {
         if let Completion::Received { bytes, .. } = completion {
@@ -27,26 +26,20 @@ pub fn a_pause_amid_received_bytes_delivers_the_rest_first(world: &World) {
     station.wait_with("the pause", pause, |station| station.seen.contains(&Seen::ReceiveEnded(connection, None)));
     assert_eq!(received, b"one");
     station.seen.clear();
-    peer.write_all(b"three").expect("the kernel has room");
-    for _ in 0..5 {
-        station.glance();
-    }
+    peer.write(b"three");
+    station.settle();
     assert_eq!(station.count(|seen| matches!(seen, Seen::Received(..))), 0, "nothing while paused");
     station.submit(|desk| desk.receive(connection)).expect("it is open");
     station.wait("the rest", |station| station.bytes_of(connection).len() >= 8);
     assert_eq!(station.bytes_of(connection), b"twothree");
 }
 
-pub fn kept_bytes_come_again_without_a_pause(world: &World) {
-    let mut station = world.station();
+pub fn kept_bytes_come_again_without_a_pause(stage: &Stage) {
+    let mut station = stage.station();
     let (connection, mut peer) = station.pair();
     station.submit(|desk| desk.receive(connection)).expect("it is open");
     let expected = pattern(200_000);
-    let bytes = expected.clone();
-    let writer = station.help(move || {
-        peer.write_all(&bytes).expect("the port reads");
-        peer
-    });
+    peer.write(&expected);
     // Consumes a part of every piece only; the rest comes first, and again.
     let received = RefCell::new(Vec::new());
     let given = Cell::new(0);
@@ -62,14 +55,13 @@ pub fn kept_bytes_come_again_without_a_pause(world: &World) {
     station.wait_with("all bytes", nibble, |_| received.borrow().len() >= count);
     assert!(given.get() > count, "what was kept came again");
     assert_same(&received.borrow(), &expected);
-    station.join(writer);
 }
 
-pub fn the_end_of_the_stream_waits_behind_kept_bytes(world: &World) {
-    let mut station = world.station();
+pub fn the_end_of_the_stream_waits_behind_kept_bytes(stage: &Stage) {
+    let mut station = stage.station();
     let (connection, mut peer) = station.pair();
     station.submit(|desk| desk.receive(connection)).expect("it is open");
-    peer.write_all(b"ab").expect("the port reads");
+    peer.write(b"ab");
     drop(peer);
     // One byte at a time: the end must not overtake the second.
     let nibble = |_: &mut Desk<'_, '_>, completion: &mut Completion<'_, _>| {
@@ -83,11 +75,11 @@ pub fn the_end_of_the_stream_waits_behind_kept_bytes(world: &World) {
     assert_eq!(station.seen.last(), Some(&Seen::PeerFinished(connection)));
 }
 
-pub fn a_reset_waits_behind_kept_bytes(world: &World) {
-    let mut station = world.station();
+pub fn a_reset_waits_behind_kept_bytes(stage: &Stage) {
+    let mut station = stage.station();
     let (connection, mut peer) = station.pair();
     station.submit(|desk| desk.receive(connection)).expect("it is open");
-    peer.write_all(b"ab").expect("the port reads");
+    peer.write(b"ab");
     let keep_and_pause = |desk: &mut Desk<'_, '_>, completion: &mut Completion<'_, _>| {
         if let Completion::Received { bytes, .. } = completion {
             bytes.keep_from(0);
@@ -96,7 +88,7 @@ pub fn a_reset_waits_behind_kept_bytes(world: &World) {
     };
     station
         .wait_with("the pause", keep_and_pause, |station| station.seen.contains(&Seen::ReceiveEnded(connection, None)));
-    reset(peer);
+    peer.reset();
     station.glance();
     station.seen.clear();
     station.submit(|desk| desk.receive(connection)).expect("it is open");
@@ -108,8 +100,8 @@ pub fn a_reset_waits_behind_kept_bytes(world: &World) {
     assert_eq!(error.class(), OsErrorClass::Reset);
 }
 
-pub fn nothing_is_delivered_while_paused(world: &World) {
-    let mut station = world.station();
+pub fn nothing_is_delivered_while_paused(stage: &Stage) {
+    let mut station = stage.station();
     let (connection, mut peer) = station.pair();
     for round in 0..3 {
         station.seen.clear();
@@ -118,11 +110,9 @@ pub fn nothing_is_delivered_while_paused(world: &World) {
         station.submit(|desk| desk.pause(connection)).expect("it is open");
         // A second one has nothing to confirm.
         station.submit(|desk| desk.pause(connection)).expect("it is open");
-        peer.write_all(&[round; 100]).expect("the kernel has room");
+        peer.write(&[round; 100]);
         station.wait_seen(&Seen::ReceiveEnded(connection, None));
-        for _ in 0..5 {
-            station.glance();
-        }
+        station.settle();
         assert_eq!(station.bytes_of(connection), b"");
         station.submit(|desk| desk.receive(connection)).expect("it is open");
         station.wait("the bytes", |station| station.bytes_of(connection).len() == 100);
@@ -131,10 +121,10 @@ pub fn nothing_is_delivered_while_paused(world: &World) {
     }
 }
 
-pub fn a_pause_that_is_taken_back_at_once_is_still_confirmed(world: &World) {
-    let mut station = world.station();
+pub fn a_pause_that_is_taken_back_at_once_is_still_confirmed(stage: &Stage) {
+    let mut station = stage.station();
     let (connection, mut peer) = station.pair();
-    peer.write_all(b"hello").expect("the kernel has room");
+    peer.write(b"hello");
     station.submit(|desk| {
         for _ in 0..3 {
             desk.receive(connection).expect("it is open");
@@ -149,8 +139,8 @@ pub fn a_pause_that_is_taken_back_at_once_is_still_confirmed(world: &World) {
 }
 
 /// A poller reports a reset even of a connection that nothing is wanted of. Once is fine.
-pub fn a_reset_while_paused_does_not_spin(world: &World) {
-    let mut station = world.station();
+pub fn a_reset_while_paused_does_not_spin(stage: &Stage) {
+    let mut station = stage.station();
     let (paused, first) = station.pair();
     let (never, second) = station.pair();
     station.submit(|desk| {
@@ -158,8 +148,8 @@ pub fn a_reset_while_paused_does_not_spin(world: &World) {
         desk.pause(paused).expect("it is open");
     });
     station.wait_seen(&Seen::ReceiveEnded(paused, None));
-    reset(first);
-    reset(second);
+    first.reset();
+    second.reset();
     let before = station.turns;
     let end = station.clock.now() + Duration::from_millis(100);
     while station.clock.now() < end {

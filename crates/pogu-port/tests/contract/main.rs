@@ -1,43 +1,62 @@
 //! The contract of the port as tests: the same bodies on every driver.
 //!
-//! Each scenario is a function of a [`World`](harness::World), which opens ports with one driver. Peers are plain
-//! sockets. Nothing sleeps: a scenario waits for completions, and fails when they do not come. Whatever a scenario is
-//! about, a [checker](checker::Checker) watches the rules that hold for all: every operation ends exactly once, nothing
-//! comes after the last word, and at its end every port drains.
+//! Each scenario is a function of a [`Stage`](support::Stage): a [`World`](support::World), which makes ports of one driver,
+//! connections and time, and [peers](support::Peer), which are told what to do and do it between the turns of the ports, so
+//! that one thread plays all parts. Nothing sleeps: a scenario waits for completions, and fails when they do not come.
+//! Whatever a scenario is about, a checker watches the rules that hold for all: every operation ends exactly once,
+//! nothing comes after the last word, and at its end every port drains.
 //!
-//! Where io_uring is refused its tests say so on the error stream and pass; with `POGU_REQUIRE_URING` set they fail.
+//! A scenario is skipped only where its world declares that it lacks what the scenario needs;
+//! `every_driver_skips_exactly_what_is_known` prints what is played and what is not, and fails if that is not the list written
+//! down here. Where io_uring is refused its tests say so on the error stream and pass; with `POGU_REQUIRE_URING` set they
+//! fail.
 
 mod accepting;
 mod bytes;
-mod checker;
 mod connecting;
-mod desk;
 mod ending;
-mod harness;
 mod keeping;
 mod moving;
+mod support;
 mod turning;
 
+use support::{Capability, Driver, Scenario, play, table};
+
 macro_rules! scenarios {
-    ($($module:ident: $($name:ident)*;)*) => {
+    ($($module:ident: $($name:ident $([$($need:ident)+])?)*;)*) => {
+        const SCENARIOS: &[Scenario] = &[$($(Scenario {
+            name: stringify!($name),
+            needs: &[$($(Capability::$need),+)?],
+            play: $module::$name,
+        }),*),*];
+
         mod readiness {
-            $($(
-                #[test]
-                fn $name() {
-                    crate::harness::run(pogu_port::DriverChoice::Readiness, stringify!($name), crate::$module::$name);
-                }
-            )*)*
+            $($(#[test] fn $name() { crate::play_by_name(crate::Driver::Readiness, stringify!($name)); })*)*
         }
 
         mod uring {
-            $($(
-                #[test]
-                fn $name() {
-                    crate::harness::run(pogu_port::DriverChoice::Uring, stringify!($name), crate::$module::$name);
-                }
-            )*)*
+            $($(#[test] fn $name() { crate::play_by_name(crate::Driver::Uring, stringify!($name)); })*)*
         }
     };
+}
+
+fn play_by_name(driver: Driver, name: &str) {
+    play(driver, SCENARIOS.iter().find(|scenario| scenario.name == name).expect("it is in the list"));
+}
+
+/// What each driver skips. Its world says why.
+const SKIPS: &[(Driver, &[&str])] = &[(Driver::Readiness, &[]), (Driver::Uring, &[])];
+
+#[test]
+fn every_driver_skips_exactly_what_is_known() {
+    for (driver, known) in SKIPS {
+        assert_eq!(table(*driver, SCENARIOS), *known, "{driver}");
+    }
+}
+
+#[test]
+fn there_are_at_least_fifty_scenarios() {
+    assert!(SCENARIOS.len() >= 50, "{}", SCENARIOS.len());
 }
 
 scenarios! {
@@ -73,7 +92,7 @@ scenarios! {
         a_stale_name_reaches_nobody
         a_send_to_a_peer_that_has_gone_fails_with_the_rest
         a_callback_that_panics_leaves_the_port_usable
-        dropping_a_port_ends_its_connections;
+        a_port_dropped_with_a_thousand_connections_ends_them_all;
     connecting:
         two_ports_connect_and_echo
         a_refused_connect_fails_and_closes_by_itself
@@ -88,13 +107,13 @@ scenarios! {
         a_listener_may_be_closed_by_its_own_client
         a_refused_bind_names_the_step;
     moving:
-        a_stream_moves_to_a_port_on_another_thread
+        a_stream_moves_to_a_port_on_another_thread [Threads]
         a_detached_connection_takes_its_bytes_along
         a_connection_may_be_detached_amid_received_bytes
-        a_stream_moves_between_drivers_and_back
+        a_stream_moves_between_drivers_and_back [Descriptors]
         a_full_port_gives_the_stream_back;
     turning:
-        posts_of_four_threads_arrive_each_in_order
+        posts_of_four_threads_arrive_each_in_order [Threads]
         a_full_inbox_gives_the_value_back
         a_port_that_has_gone_gives_the_value_back
         a_deadline_is_kept

@@ -1,46 +1,40 @@
 //! Connections move between ports.
 
-use std::io::Write;
+use std::rc::Rc;
 
-use pogu_port::{Completion, DriverChoice, Owner, PortConfig, PortSeed, Selection, StreamOptions, SubmitError};
+use pogu_port::{Completion, DriverChoice, Owner, Selection, StreamOptions, SubmitError};
 
-use crate::harness::{Desk, Post, Seen, Station, World, assert_same, narrow, pattern, peer, read_exactly, read_to_end};
+use crate::support::{Desk, Kernel, Post, Seen, Stage, Station, assert_same, echo, narrow, pattern};
 
-pub fn a_stream_moves_to_a_port_on_another_thread(world: &World) {
-    let mut station = world.station();
-    let config = PortConfig::default();
-    let seed = PortSeed::<Post>::open(&world.selection, &config).expect("a port opens");
-    let elsewhere = seed.poster();
-    let other = station.help(move || {
-        let mut other = Station::start(seed, config.clock);
+pub fn a_stream_moves_to_a_port_on_another_thread(stage: &Stage) {
+    let mut station = stage.station();
+    let seed = stage.world().open(&stage.config(|_| {})).expect("a port opens");
+    let (elsewhere, clock) = (seed.poster(), stage.clock());
+    let other = station.help(0, move || {
+        let mut other = Station::start(&Stage::new(of_readiness()), seed);
+        other.clock = clock;
         other.wait("a stream", |other| !other.streams.is_empty());
         let stream = other.streams.pop().expect("it was waited for");
         let connection = other.submit(|desk| desk.adopt(stream));
         other.submit(|desk| desk.receive(connection)).expect("it is open");
-        let echo = |desk: &mut Desk<'_, '_>, completion: &mut Completion<'_, Post>| {
-            if let Completion::Received { bytes, .. } = completion {
-                desk.send(connection, bytes);
-            }
-        };
-        other.wait_with("the end", echo, |other| other.seen.contains(&Seen::PeerFinished(connection)));
+        let finished = Seen::PeerFinished(connection);
+        other.wait_with("the end", echo(connection), |other| other.seen.contains(&finished));
     });
     let (listener, address) = station.listen();
-    let mut client = peer(address);
-    station.wait("an accept", |station| !station.streams.is_empty());
-    let stream = station.streams.pop().expect("it was waited for");
+    let (stream, mut client) = station.accepted_at(address);
     elsewhere.post(Owner(9), Post::Stream(stream)).expect("there is room");
-    client.write_all(b"hello").expect("somebody reads");
-    assert_eq!(read_exactly(&client, 5), b"hello");
+    client.write(b"hello");
+    assert_eq!(client.read_exactly(&mut station, 5), b"hello");
     drop(client);
     station.join(other);
     station.submit(|desk| desk.operations.close_listener(listener)).expect("it is open");
 }
 
-pub fn a_detached_connection_takes_its_bytes_along(world: &World) {
-    let (mut first, mut second) = (world.station(), world.station());
+pub fn a_detached_connection_takes_its_bytes_along(stage: &Stage) {
+    let (mut first, mut second) = (stage.station(), stage.station());
     let (connection, mut client) = first.pair_with(&narrow());
     let answer = pattern(2 << 20);
-    client.write_all(b"onetwo").expect("the kernel has room");
+    client.write(b"onetwo");
     first.submit(|desk| {
         desk.receive(connection).expect("it is open");
         desk.send(connection, &answer);
@@ -59,27 +53,21 @@ pub fn a_detached_connection_takes_its_bytes_along(world: &World) {
     assert!(stream.unsent_bytes() > 0, "most of the answer has no room yet");
 
     let connection = second.submit(|desk| desk.adopt(stream));
-    client.write_all(b"three").expect("the kernel has room");
-    for _ in 0..3 {
-        second.glance();
-    }
+    client.write(b"three");
+    second.settle();
     assert_eq!(second.bytes_of(connection), b"", "nothing before `receive`");
     second.submit(|desk| desk.receive(connection)).expect("it is open");
-    let reader = second.help(move || {
-        let bytes = read_to_end(&client).expect("an end without a reset");
-        (bytes, client)
-    });
+    client.want(usize::MAX);
     second.wait("the received bytes", |second| second.bytes_of(connection) == b"twothree");
     second.wait_seen(&Seen::Sent(connection, 0, None));
     second.submit(|desk| desk.shut(connection)).expect("it is open");
-    let (bytes, _client) = second.join(reader);
-    assert_same(&bytes, &answer);
+    assert_same(&client.read_to_end(&mut second).expect("an end without a reset"), &answer);
 }
 
-pub fn a_connection_may_be_detached_amid_received_bytes(world: &World) {
-    let (mut first, mut second) = (world.station(), world.station());
+pub fn a_connection_may_be_detached_amid_received_bytes(stage: &Stage) {
+    let (mut first, mut second) = (stage.station(), stage.station());
     let (connection, mut client) = first.pair();
-    client.write_all(b"onetwo").expect("the kernel has room");
+    client.write(b"onetwo");
     first.submit(|desk| desk.receive(connection)).expect("it is open");
     let detach = |desk: &mut Desk<'_, '_>, completion: &mut Completion<'_, Post>| {
         if let Completion::Received { bytes, .. } = completion {
@@ -89,16 +77,15 @@ pub fn a_connection_may_be_detached_amid_received_bytes(world: &World) {
     };
     first.wait_with("the stream", detach, |first| first.seen.contains(&Seen::Detached(connection)));
     let stream = first.streams.pop().expect("it was waited for");
-    client.write_all(b"three").expect("the kernel has room");
+    client.write(b"three");
     let connection = second.submit(|desk| desk.adopt(stream));
     second.submit(|desk| desk.receive(connection)).expect("it is open");
     second.wait("the bytes", |second| second.bytes_of(connection) == b"twothree");
 }
 
-pub fn a_stream_moves_between_drivers_and_back(world: &World) {
-    let readiness = Selection::choose(DriverChoice::Readiness).expect("it runs on every supported system");
-    let mut here = world.station();
-    let mut there = World { selection: readiness }.station();
+pub fn a_stream_moves_between_drivers_and_back(stage: &Stage) {
+    let mut here = stage.station();
+    let mut there = stage.in_world(of_readiness()).station();
     let (mut stream, mut client) = here.accepted();
     for round in 0..2u8 {
         for station in [&mut here, &mut there] {
@@ -107,10 +94,10 @@ pub fn a_stream_moves_between_drivers_and_back(world: &World) {
                 desk.receive(connection).expect("it is open");
                 desk.send(connection, &[round; 10]);
             });
-            client.write_all(&[round; 20]).expect("the kernel has room");
+            client.write(&[round; 20]);
             station.wait("the bytes", |station| station.bytes_of(connection) == [round; 20]);
             station.wait_seen(&Seen::Sent(connection, 0, None));
-            assert_eq!(read_exactly(&client, 10), [round; 10]);
+            assert_eq!(client.read_exactly(station, 10), [round; 10]);
             station.submit(|desk| desk.detach(connection)).expect("it is open");
             station.wait_seen(&Seen::Detached(connection));
             stream = station.streams.pop().expect("it was waited for");
@@ -118,9 +105,14 @@ pub fn a_stream_moves_between_drivers_and_back(world: &World) {
     }
 }
 
-pub fn a_full_port_gives_the_stream_back(world: &World) {
-    let mut station = world.station();
-    let mut small = world.station_with(|config| config.connections_max = 1);
+/// A world of the driver that runs on every supported system.
+fn of_readiness() -> Rc<Kernel> {
+    Rc::new(Kernel::new(Selection::choose(DriverChoice::Readiness).expect("it runs everywhere")))
+}
+
+pub fn a_full_port_gives_the_stream_back(stage: &Stage) {
+    let mut station = stage.station();
+    let mut small = stage.station_with(|config| config.connections_max = 1);
     let (stream, _first) = station.accepted();
     let only = small.submit(|desk| desk.adopt(stream));
     let (stream, mut client) = station.accepted();
@@ -131,6 +123,6 @@ pub fn a_full_port_gives_the_stream_back(world: &World) {
     small.wait_closed(only);
     let connection = small.submit(|desk| desk.adopt(refused.returned));
     small.submit(|desk| desk.receive(connection)).expect("it is open");
-    client.write_all(b"hello").expect("the port reads");
+    client.write(b"hello");
     small.wait("the bytes", |small| small.bytes_of(connection) == b"hello");
 }

@@ -1,18 +1,15 @@
 //! Turns: posts, deadlines, fairness, counters.
 
-use std::io::Write;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use pogu_port::{Completion, Owner, PostError, Time};
 
-use crate::harness::{Desk, PATIENCE, Post, Seen, World, read_exactly, remember};
+use crate::support::{Desk, PATIENCE, Post, Seen, Stage, remember};
 
-pub fn posts_of_four_threads_arrive_each_in_order(world: &World) {
+pub fn posts_of_four_threads_arrive_each_in_order(stage: &Stage) {
     const EACH: u32 = 2_000;
-    let mut station = world.station_with(|config| config.posts_max = 64);
+    let mut station = stage.station_with(|config| config.posts_max = 64);
     let posters: Vec<_> = (0..4u32)
         .map(|thread| {
             let poster = station.poster();
@@ -46,8 +43,8 @@ pub fn posts_of_four_threads_arrive_each_in_order(world: &World) {
     posters.into_iter().for_each(|poster| poster.join().expect("it has posted all"));
 }
 
-pub fn a_full_inbox_gives_the_value_back(world: &World) {
-    let mut station = world.station_with(|config| config.posts_max = 2);
+pub fn a_full_inbox_gives_the_value_back(stage: &Stage) {
+    let mut station = stage.station_with(|config| config.posts_max = 2);
     let poster = station.poster();
     poster.post(Owner(9), Post::Number(0, 0)).expect("there is room");
     poster.post(Owner(9), Post::Number(0, 1)).expect("there is room");
@@ -59,16 +56,16 @@ pub fn a_full_inbox_gives_the_value_back(world: &World) {
     poster.post(Owner(9), Post::Number(0, 3)).expect("there is room again");
 }
 
-pub fn a_port_that_has_gone_gives_the_value_back(world: &World) {
-    let station = world.station();
+pub fn a_port_that_has_gone_gives_the_value_back(stage: &Stage) {
+    let station = stage.station();
     let poster = station.poster();
     drop(station);
     let refused = poster.post(Owner(9), Post::Number(0, 0));
     assert!(matches!(refused, Err(PostError::Closed(Post::Number(0, 0)))), "{refused:?}");
 }
 
-pub fn a_deadline_is_kept(world: &World) {
-    let mut station = world.station();
+pub fn a_deadline_is_kept(stage: &Stage) {
+    let mut station = stage.station();
     let (connection, _peer) = station.pair();
     station.submit(|desk| desk.receive(connection)).expect("it is open");
     // The last words of the listener of the pair.
@@ -85,8 +82,8 @@ pub fn a_deadline_is_kept(world: &World) {
     }
 }
 
-pub fn a_deadline_that_has_passed_does_not_wait(world: &World) {
-    let mut station = world.station();
+pub fn a_deadline_that_has_passed_does_not_wait(stage: &Stage) {
+    let mut station = stage.station();
     station.glance();
     let begin = station.clock.now();
     station.port().dispatch(Some(Time::ZERO), |_, _| {}).expect("the port works");
@@ -97,26 +94,16 @@ pub fn a_deadline_that_has_passed_does_not_wait(world: &World) {
     assert_eq!((turn.completions, turn.posts), (1, 1));
 }
 
-pub fn an_always_ready_peer_does_not_starve_a_quiet_one(world: &World) {
+pub fn an_always_ready_peer_does_not_starve_a_quiet_one(stage: &Stage) {
     const BUDGET: usize = 16 * 1024;
-    let mut station = world.station_with(|config| config.receive_bytes_per_turn_max = BUDGET);
+    let mut station = stage.station_with(|config| config.receive_bytes_per_turn_max = BUDGET);
     let (loud, mut flood) = station.pair();
     let (quiet, mut whisper) = station.pair();
     station.submit(|desk| {
         desk.receive(loud).expect("it is open");
         desk.receive(quiet).expect("it is open");
     });
-    let stop = Arc::new(AtomicBool::new(false));
-    let stopped = Arc::clone(&stop);
-    let flooder = station.help(move || {
-        let bytes = vec![1; 1 << 20];
-        while !stopped.load(Ordering::SeqCst) {
-            // Fails when the connection is aborted in the end.
-            if flood.write_all(&bytes).is_err() {
-                return;
-            }
-        }
-    });
+    flood.flood();
     let mut whispered_in = None;
     let end = station.clock.now() + PATIENCE;
     for turn in 0.. {
@@ -129,7 +116,7 @@ pub fn an_always_ready_peer_does_not_starve_a_quiet_one(world: &World) {
         assert!(came <= BUDGET, "{came} bytes in one turn");
         station.seen.retain(|seen| !matches!(seen, Seen::Received(from, _) if *from == loud));
         if turn == 20 {
-            whisper.write_all(b"psst").expect("the kernel has room");
+            whisper.write(b"psst");
             whispered_in = Some(turn);
         }
         if !station.bytes_of(quiet).is_empty() {
@@ -139,18 +126,16 @@ pub fn an_always_ready_peer_does_not_starve_a_quiet_one(world: &World) {
         }
         assert!(station.clock.now() < end, "waited in vain for the quiet peer");
     }
-    stop.store(true, Ordering::SeqCst);
-    station.submit(|desk| desk.abort(loud)).expect("it is open");
-    station.join(flooder);
 }
 
-pub fn a_turn_has_one_time(world: &World) {
-    let mut station = world.station();
+pub fn a_turn_has_one_time(stage: &Stage) {
+    let mut station = stage.station();
     let poster = station.poster();
     let mut latest = Time::ZERO;
     for number in 0..3 {
         poster.post(Owner(9), Post::Number(0, number)).expect("there is room");
         poster.post(Owner(9), Post::Number(1, number)).expect("there is room");
+        stage.world().advance(Duration::from_nanos(1));
         let begin = station.clock.now();
         let mut times = Vec::new();
         station.turn_with(PATIENCE, |desk, _| times.push(desk.operations.now()));
@@ -162,17 +147,17 @@ pub fn a_turn_has_one_time(world: &World) {
     }
 }
 
-pub fn bytes_are_counted(world: &World) {
-    let mut station = world.station();
+pub fn bytes_are_counted(stage: &Stage) {
+    let mut station = stage.station();
     let (connection, mut peer) = station.pair();
     station.submit(|desk| {
         desk.receive(connection).expect("it is open");
         desk.send(connection, &[1; 700]);
     });
-    peer.write_all(&[2; 300]).expect("the port reads");
+    peer.write(&[2; 300]);
     station.wait("the bytes", |station| station.bytes_of(connection).len() == 300);
     station.wait_seen(&Seen::Sent(connection, 0, None));
-    read_exactly(&peer, 700);
+    peer.read_exactly(&mut station, 700);
     let counters = station.port().counters();
     assert_eq!((counters.accepted, counters.received_bytes, counters.sent_bytes), (1, 300, 700));
     assert!(counters.turns > 0 && counters.waits > 0);

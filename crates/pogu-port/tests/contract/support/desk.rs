@@ -3,11 +3,13 @@
 use std::net::SocketAddr;
 
 use pogu_port::{
-    BoundListener, ConnectionId, Detached, Gather, ListenerId, Operations, Refused, StreamOptions, SubmitError,
+    BoundListener, ConnectionId, Detached, Gather, ListenerId, Operations, Owner, Refused, StreamOptions, SubmitError,
 };
 
-use crate::checker::Checker;
-use crate::harness::{CONNECTION, LISTENER};
+use super::checker::Checker;
+
+const LISTENER: Owner = Owner(1);
+const CONNECTION: Owner = Owner(2);
 
 /// See the [module](self).
 pub struct Desk<'a, 'b> {

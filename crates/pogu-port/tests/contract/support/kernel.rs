@@ -1,0 +1,118 @@
+//! The world of the operating system: its sockets and its time.
+
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::thread;
+use std::time::Duration;
+
+use pogu_port::{BoundListener, Clock, DriverKind, ListenOptions, OpenError, OsError, PortConfig, PortSeed, Selection};
+use socket2::{Domain, SockRef, Socket, Type};
+
+use super::Post;
+use super::world::{Capability, Line, PATIENCE, Silence, World, localhost};
+
+/// See the [module](self).
+pub struct Kernel {
+    selection: Selection,
+    clock: Clock,
+}
+
+impl Kernel {
+    pub fn new(selection: Selection) -> Kernel {
+        Kernel { selection, clock: Clock::monotonic() }
+    }
+}
+
+impl World for Kernel {
+    fn lacks(&self, _: Capability) -> Option<&'static str> {
+        None
+    }
+
+    fn clock(&self) -> Clock {
+        self.clock.clone()
+    }
+
+    fn continues_short_sends(&self) -> bool {
+        self.selection.kind() == DriverKind::Readiness
+    }
+
+    fn advance(&self, _: Duration) {
+        // Time passes by itself; others may use it.
+        thread::yield_now();
+    }
+
+    fn open(&self, config: &PortConfig) -> Result<PortSeed<Post>, OpenError> {
+        PortSeed::open(&self.selection, config)
+    }
+
+    fn bind(&self, address: SocketAddr) -> Result<BoundListener, OsError> {
+        BoundListener::bind(address, &ListenOptions::default())
+    }
+
+    fn connect(&self, address: SocketAddr) -> io::Result<Box<dyn Line>> {
+        // The backlog answers, not the port: this does not wait for anybody's turn.
+        let stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+        stream.set_nodelay(true)?;
+        stream.set_nonblocking(true)?;
+        Ok(Box::new(stream))
+    }
+
+    fn nobody(&self) -> SocketAddr {
+        // It was free a moment ago.
+        TcpListener::bind(localhost()).and_then(|listener| listener.local_addr()).expect("an address is free")
+    }
+
+    /// A listener whose backlog is full, so that further handshakes get no answer.
+    fn silence(&self) -> Silence {
+        let listener = stream_socket();
+        listener.bind(&localhost().into()).expect("an address is free");
+        listener.listen(0).expect("it is bound");
+        let address = listener.local_addr().expect("it is bound").as_socket().expect("an address");
+        // The first fills the queue of those who wait for an accept. Connected means that it is in there.
+        let first = TcpStream::connect(address).expect("there is room for one");
+        let more = (0..4).map(|_| {
+            let socket = stream_socket();
+            socket.set_nonblocking(true).expect("an option");
+            // In progress for as long as it takes.
+            let _ = socket.connect(&address.into());
+            socket
+        });
+        let sockets: Vec<Socket> = more.chain([Socket::from(first), listener]).collect();
+        Silence { address, _kept: Box::new(sockets) }
+    }
+}
+
+fn stream_socket() -> Socket {
+    Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket")
+}
+
+impl Line for TcpStream {
+    fn read(&mut self, space: &mut [u8]) -> io::Result<usize> {
+        Read::read(self, space)
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        Write::write(self, bytes)
+    }
+
+    fn shut(&mut self) {
+        // Refused only if the other side has reset it meanwhile.
+        let _ = self.shutdown(Shutdown::Write);
+    }
+
+    fn reset(self: Box<Self>) {
+        SockRef::from(&*self).set_linger(Some(Duration::ZERO)).expect("an option");
+    }
+
+    fn vanish(&mut self) {
+        // Open and without a word: all that the other side can tell of a machine that is gone.
+    }
+
+    fn local_address(&self) -> SocketAddr {
+        self.local_addr().expect("it is connected")
+    }
+
+    fn peer_address(&self) -> SocketAddr {
+        self.peer_addr().expect("it is connected")
+    }
+}

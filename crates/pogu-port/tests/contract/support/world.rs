@@ -1,0 +1,85 @@
+//! The surroundings of a port as a trait: whatever has one runs the scenarios.
+
+use std::any::Any;
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use pogu_port::{BoundListener, Clock, OpenError, OsError, PortConfig, PortSeed};
+
+use super::Post;
+
+/// How long a scenario waits for anything before it fails, by the clock of its world.
+pub const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What not every world has. A scenario that needs one is skipped where the world says why it has none, and only there.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Capability {
+    /// Ports may run and be posted to on several threads at once.
+    Threads,
+    /// Streams are descriptors of the system: every driver can adopt them.
+    Descriptors,
+}
+
+impl fmt::Display for Capability {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Capability::Threads => "threads",
+            Capability::Descriptors => "descriptors",
+        })
+    }
+}
+
+/// What a driver lives in: a clock, a network, and those at the other ends. Nothing here waits.
+pub trait World {
+    /// Why there is no such thing here; `None` where there is.
+    fn lacks(&self, capability: Capability) -> Option<&'static str>;
+
+    /// The clock of every port of this world.
+    fn clock(&self) -> Clock;
+
+    /// Whether it is the driver that continues a short send, and counts it.
+    fn continues_short_sends(&self) -> bool;
+
+    /// Lets time pass outside of a turn, where time does not pass by itself.
+    fn advance(&self, by: Duration);
+
+    fn open(&self, config: &PortConfig) -> Result<PortSeed<Post>, OpenError>;
+
+    fn bind(&self, address: SocketAddr) -> Result<BoundListener, OsError>;
+
+    /// A peer's end of a new connection. An error if nobody listens.
+    fn connect(&self, address: SocketAddr) -> io::Result<Box<dyn Line>>;
+
+    /// An address where nobody listens.
+    fn nobody(&self) -> SocketAddr;
+
+    /// An address where connecting gets no answer.
+    fn silence(&self) -> Silence;
+}
+
+/// A peer's end of a connection. Nothing here waits: what cannot be done now is `WouldBlock`.
+pub trait Line {
+    /// 0 is the end of the stream.
+    fn read(&mut self, space: &mut [u8]) -> io::Result<usize>;
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize>;
+    /// Ends the stream of what this end writes.
+    fn shut(&mut self);
+    /// Closes with a reset; dropping closes without.
+    fn reset(self: Box<Self>);
+    /// From here on this end answers nothing.
+    fn vanish(&mut self);
+    fn local_address(&self) -> SocketAddr;
+    fn peer_address(&self) -> SocketAddr;
+}
+
+/// An address where connecting gets no answer, for as long as this lives.
+pub struct Silence {
+    pub address: SocketAddr,
+    pub _kept: Box<dyn Any>,
+}
+
+pub fn localhost() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 0))
+}
