@@ -2,14 +2,14 @@
 //!
 //! A [`Port`] completes operations on sockets, and values posted from any thread, to *owners*: tokens that its user
 //! chooses. One thread dispatches one port. What runs below is chosen at run time ([`Selection`]): `uring` (Linux
-//! io_uring) or `readiness` (epoll, kqueue).
+//! io_uring), `readiness` (epoll, kqueue) or, for tests, a [simulation](sim) of network and time.
 //!
 //! ```no_run
-//! use pogu_port::{BoundListener, Completion, ListenOptions, Owner, PortConfig, PortSeed, Selection, StreamOptions};
+//! use pogu_port::{Completion, ListenOptions, Owner, PortConfig, PortSeed, Selection, StreamOptions};
 //!
 //! let selection = Selection::choose(Default::default())?;
 //! let mut port = PortSeed::<()>::open(&selection, &PortConfig::default())?.start()?;
-//! let listener = BoundListener::bind("127.0.0.1:7777".parse()?, &ListenOptions::default())?;
+//! let listener = selection.bind("127.0.0.1:7777".parse()?, &ListenOptions::default())?;
 //! port.operations().listen(Owner(0), listener).map_err(|refused| refused.error)?;
 //! loop {
 //!     port.dispatch(None, |operations, completion| match completion {
@@ -74,7 +74,8 @@
 //!
 //! # Platforms
 //!
-//! `uring` needs Linux 6.1 or newer and is refused by many container runtimes; `readiness` runs on every Unix.
+//! `uring` needs Linux 6.1 or newer and is refused by many container runtimes; `readiness` runs on every Unix; a
+//! simulation needs nothing of the system.
 
 #[cfg(not(unix))]
 compile_error!("pogu-port has drivers for Unix systems only so far");
@@ -94,8 +95,10 @@ mod post;
 #[cfg(unix)]
 mod readiness;
 mod selection;
+pub mod sim;
 pub mod slots;
 mod stream;
+mod sync;
 #[cfg(target_os = "linux")]
 mod uring;
 

@@ -5,18 +5,19 @@
 //! (Dekker), so no value waits beside a sleeping port:
 //!
 //! ```text
-//!   poster:  push(value)   fence   parked.swap(false)? -> wake
+//!   poster:  push(value)   fence   parked? then false  -> wake
 //!   port:    parked = true fence   queue empty?        -> sleep
 //! ```
+//!
+//! A closing port does the same: it sets `closed` first and empties the queue second, and a poster that pushed looks at
+//! `closed` again. So no value (a stream, say) outlives its port, however long the posters do.
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
-
-use crossbeam_queue::ArrayQueue;
 
 use crate::error::PostError;
 use crate::identity::Owner;
+use crate::sync::{ArrayQueue, AtomicBool, AtomicU64, Ordering, fence};
 
 /// Ends the wait of a port from another thread. Supplied by the driver.
 pub(crate) trait Wake: Send + Sync {
@@ -76,6 +77,11 @@ impl<M> Inbox<M> {
     /// No more values come in; what is still queued is dropped.
     pub(crate) fn close(&self) {
         self.closed.store(true, Ordering::SeqCst);
+        fence(Ordering::SeqCst);
+        self.drop_all();
+    }
+
+    fn drop_all(&self) {
         while self.queue.pop().is_some() {}
     }
 
@@ -89,10 +95,17 @@ impl<M> Inbox<M> {
             return Err(PostError::Full(value));
         }
         fence(Ordering::SeqCst);
-        if self.parked.load(Ordering::Relaxed) && self.parked.swap(false, Ordering::SeqCst) {
+        if self.closed.load(Ordering::Relaxed) {
+            self.drop_all();
+        } else if self.parked.load(Ordering::Relaxed) && self.takes_the_wake() {
             self.waker.wake();
         }
         Ok(())
+    }
+
+    /// True for one poster of each park. The others must not write: theirs would be a `false` beside the port's next `true`.
+    fn takes_the_wake(&self) -> bool {
+        self.parked.compare_exchange(true, false, Ordering::SeqCst, Ordering::Relaxed).is_ok()
     }
 }
 

@@ -56,7 +56,7 @@ impl Features {
 }
 
 /// Features masked off, so that tests run the older forms on a newer kernel.
-#[cfg(test)]
+#[cfg(any(test, feature = "masks"))]
 impl Features {
     pub(crate) fn without_no_sqarray(mut self) -> Features {
         self.set_up.no_sqarray = false;

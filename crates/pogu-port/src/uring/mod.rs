@@ -26,6 +26,8 @@ mod connection;
 mod due;
 mod features;
 mod listener;
+#[cfg(feature = "masks")]
+mod masks;
 mod probe;
 mod receive;
 mod ring;

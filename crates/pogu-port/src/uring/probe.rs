@@ -25,6 +25,13 @@ const TRIES: usize = 20;
 
 /// What the kernel knows, or why the driver cannot run.
 pub(crate) fn probe() -> Result<Features, String> {
+    let features = ask_kernel()?;
+    #[cfg(feature = "masks")]
+    let features = super::masks::apply(features)?;
+    Ok(features)
+}
+
+fn ask_kernel() -> Result<Features, String> {
     let set_up = accepted_set_up()?;
     let mut features = Features { set_up, multishot: false, length_cap: false, no_iowait: false };
     let mut ring = Ring::open(ENTRIES, ENTRIES * 2, &features).map_err(|error| format!("io_uring_setup: {error}"))?;

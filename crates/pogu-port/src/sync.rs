@@ -1,0 +1,6 @@
+//! What cross-thread code is made of. The models (`loom/`) compile that code against a version of this module that tries
+//! every interleaving.
+
+pub(crate) use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
+
+pub(crate) use crossbeam_queue::ArrayQueue;
