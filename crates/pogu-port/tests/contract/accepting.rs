@@ -2,7 +2,7 @@
 
 use std::io::ErrorKind;
 
-use pogu_port::{Completion, Operation};
+use pogu_port::{Completion, Operation, Owner};
 use rustix::io::Errno;
 
 use crate::support::{Desk, PATIENCE, Peer, Post, Seen, Stage, remember};
@@ -80,4 +80,25 @@ pub fn a_refused_bind_names_the_step(stage: &Stage) {
     assert!(matches!(error.operation(), Operation::Bind | Operation::Listen), "{error}");
     assert_eq!(error.code(), Errno::ADDRINUSE.raw_os_error());
     assert!(error.to_string().contains("in use"), "{error}");
+}
+
+pub fn a_stream_may_be_adopted_where_it_is_accepted(stage: &Stage) {
+    let mut station = stage.station();
+    let (_, address) = station.listen();
+    let mut client = stage.connect(address);
+    client.write(b"hello");
+    let serve = |desk: &mut Desk<'_, '_>, completion: &mut Completion<'_, Post>| {
+        if let Completion::Received { connection, bytes, .. } = completion {
+            desk.send(*connection, bytes);
+        }
+        if matches!(completion, Completion::Accepted { .. }) {
+            let nothing = Completion::Posted { owner: Owner(0), value: Post::Number(0, 0) };
+            let Completion::Accepted { stream, .. } = std::mem::replace(completion, nothing) else { unreachable!() };
+            let connection = desk.adopt(stream);
+            desk.receive(connection).expect("it is open");
+        }
+    };
+    client.want(5);
+    station.wait_with("the echo", serve, |_| client.has_read());
+    assert_eq!(client.take(), b"hello");
 }

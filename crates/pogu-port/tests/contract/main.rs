@@ -14,9 +14,12 @@
 mod accepting;
 mod bytes;
 mod connecting;
+mod crowding;
 mod ending;
 mod keeping;
+mod leaving;
 mod moving;
+mod racing;
 mod support;
 mod turning;
 
@@ -105,7 +108,8 @@ scenarios! {
         accepts_per_turn_are_bounded
         a_closed_listener_refuses_and_its_connections_live
         a_listener_may_be_closed_by_its_own_client
-        a_refused_bind_names_the_step;
+        a_refused_bind_names_the_step
+        a_stream_may_be_adopted_where_it_is_accepted;
     moving:
         a_stream_moves_to_a_port_on_another_thread [Threads]
         a_detached_connection_takes_its_bytes_along
@@ -121,4 +125,35 @@ scenarios! {
         an_always_ready_peer_does_not_starve_a_quiet_one
         a_turn_has_one_time
         bytes_are_counted;
+    racing:
+        pauses_amid_arriving_bytes_lose_none
+        an_abort_amid_arriving_bytes_is_the_last_word
+        a_close_amid_arriving_bytes_is_the_last_word
+        an_abort_amid_a_send_ends_it_once
+        a_stream_that_moves_amid_arriving_bytes_loses_none
+        a_connect_that_is_aborted_as_it_succeeds_ends_once
+        a_listener_that_is_closed_amid_accepts_leaves_no_client_waiting
+        a_listener_survives_clients_that_reset_in_its_backlog
+        a_slot_that_is_used_again_hears_nothing_of_its_past
+        an_end_amid_received_bytes_takes_the_rest_along;
+    crowding:
+        cancels_outnumber_the_submission_queue_and_none_is_lost
+        completions_outnumber_their_queue_and_none_is_lost
+        ready_peers_outnumber_the_receive_buffers_and_all_are_served
+        bytes_over_the_budget_wait_for_the_next_turn
+        a_pause_amid_bytes_over_the_budget_loses_none
+        a_gather_of_thousands_of_pieces_leaves_whole
+        both_sides_write_at_once_and_neither_waits_for_the_other
+        a_peer_that_never_reads_does_not_hold_up_the_others
+        a_refusal_at_the_cap_arrives_with_its_reason;
+    leaving:
+        a_peer_that_vanishes_while_a_receive_is_pending_is_ended_by_its_owner
+        a_peer_that_vanishes_amid_a_send_is_ended_by_its_owner
+        a_connect_that_takes_too_long_is_aborted_by_its_owner
+        bytes_that_come_after_a_deadline_still_come
+        memory_outlives_its_owner_until_the_send_has_ended
+        a_port_that_goes_amid_operations_frees_all_their_memory
+        a_port_that_goes_amid_a_connect_and_an_accept_leaves_nobody_waiting
+        an_idle_port_may_be_dropped_at_once
+        both_sides_finish_and_only_a_close_ends_the_connection;
 }

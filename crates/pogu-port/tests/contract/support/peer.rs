@@ -176,11 +176,6 @@ impl Peer {
         self.tell(Act::Shut);
     }
 
-    /// Whether it has done all that it was told to.
-    pub fn is_done(&self) -> bool {
-        self.actor.borrow().script.is_empty()
-    }
-
     fn tell(&mut self, act: Act) {
         let mut actor = self.actor.borrow_mut();
         actor.script.push_back(act);
