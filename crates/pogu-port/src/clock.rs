@@ -6,6 +6,8 @@
 
 use std::fmt;
 use std::ops::Add;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// A point in time: nanoseconds since the origin of the [`Clock`] that it was read from. Monotonic.
@@ -50,19 +52,49 @@ impl fmt::Debug for Time {
 
 /// The source of [`Time`]. Clones share the origin.
 #[derive(Clone, Debug)]
-pub struct Clock {
-    origin: Instant,
+pub struct Clock(Source);
+
+#[derive(Clone, Debug)]
+enum Source {
+    Monotonic { origin: Instant },
+    Virtual(VirtualTime),
 }
 
 impl Clock {
     /// The operating system's monotonic clock; its origin is now.
     pub fn monotonic() -> Clock {
-        Clock { origin: Instant::now() }
+        Clock(Source::Monotonic { origin: Instant::now() })
+    }
+
+    pub(crate) fn simulated(time: VirtualTime) -> Clock {
+        Clock(Source::Virtual(time))
     }
 
     /// Reads the clock.
     pub fn now(&self) -> Time {
-        let nanoseconds = self.origin.elapsed().as_nanos();
-        Time(u64::try_from(nanoseconds).unwrap_or(u64::MAX))
+        match &self.0 {
+            Source::Monotonic { origin } => Time(u64::try_from(origin.elapsed().as_nanos()).unwrap_or(u64::MAX)),
+            Source::Virtual(time) => time.now(),
+        }
+    }
+
+    /// True exactly if it shows `time`.
+    pub(crate) fn shows(&self, time: &VirtualTime) -> bool {
+        matches!(&self.0, Source::Virtual(shown) if Arc::ptr_eq(&shown.0, &time.0))
+    }
+}
+
+/// A time that stands still until it is moved. Clones are the same time.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct VirtualTime(Arc<AtomicU64>);
+
+impl VirtualTime {
+    pub(crate) fn now(&self) -> Time {
+        Time(self.0.load(Ordering::Acquire))
+    }
+
+    /// Moves on to `to`; never back.
+    pub(crate) fn move_to(&self, to: Time) {
+        self.0.fetch_max(to.0, Ordering::AcqRel);
     }
 }

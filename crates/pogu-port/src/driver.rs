@@ -28,6 +28,12 @@ pub(crate) trait Driver<M> {
 
     /// The submitting half, outside of a turn.
     fn submit(&mut self) -> &mut dyn Submit;
+
+    /// True if a turn that finds nothing returns instead of waiting, so that the port counts as asleep until its next turn:
+    /// what is posted meanwhile wakes it.
+    fn sleeps_between_turns(&self) -> bool {
+        false
+    }
 }
 
 /// Submitting. No call here delivers a completion or waits.

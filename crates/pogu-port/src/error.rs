@@ -158,6 +158,10 @@ pub enum SubmitError {
         /// The configured maximum.
         maximum: u32,
     },
+    /// The socket is of another kind than the port: one of the system given to a simulated port, one of a simulation given
+    /// to a port of the system or of another simulation.
+    #[error("the socket and the port are of different kinds: system and simulation, or two simulations")]
+    Foreign,
     /// The operating system refused.
     #[error(transparent)]
     Os(#[from] OsError),

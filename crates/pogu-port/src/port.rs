@@ -26,6 +26,7 @@ enum DriverSeed {
     Uring(crate::uring::Seed),
     #[cfg(unix)]
     Readiness(crate::readiness::Seed),
+    Simulated(crate::sim::Seed),
 }
 
 impl DriverSeed {
@@ -35,6 +36,7 @@ impl DriverSeed {
             DriverSeed::Uring(seed) => seed.waker(),
             #[cfg(unix)]
             DriverSeed::Readiness(seed) => seed.waker(),
+            DriverSeed::Simulated(seed) => seed.waker(),
         }
     }
 
@@ -44,6 +46,7 @@ impl DriverSeed {
             DriverSeed::Uring(seed) => Ok(Box::new(seed.start()?)),
             #[cfg(unix)]
             DriverSeed::Readiness(seed) => Ok(Box::new(seed.start()?)),
+            DriverSeed::Simulated(seed) => Ok(Box::new(seed.start())),
         }
     }
 }
@@ -59,6 +62,9 @@ impl<M: Send> PortSeed<M> {
             #[cfg(target_os = "linux")]
             (DriverKind::Uring, Selection { features: Some(features), .. }) => {
                 DriverSeed::Uring(crate::uring::Seed::open(config, *features)?)
+            }
+            (_, Selection { simulation: Some(simulation), .. }) => {
+                DriverSeed::Simulated(crate::sim::Seed::open(config, simulation)?)
             }
             _ => DriverSeed::Readiness(crate::readiness::Seed::open(config)?),
         };
@@ -112,7 +118,9 @@ impl<M> Port<M> {
     ) -> Result<Turn, OsError> {
         let inbox = &self.inbox;
         let result = self.driver.turn(until, &|| inbox.park(), &mut callback);
-        self.inbox.unpark();
+        if !self.driver.sleeps_between_turns() {
+            self.inbox.unpark();
+        }
         let completions = result?;
         let posts = self.deliver_posts(&mut callback);
         Ok(Turn { completions: completions + posts, posts })

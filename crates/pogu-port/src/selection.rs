@@ -1,9 +1,14 @@
 //! Which driver runs, and why. Decided at run time, once; the reason is kept for the start-up line and the metrics.
 
 use std::fmt;
+use std::io;
+use std::net::SocketAddr;
 
+use crate::clock::Clock;
 use crate::error::OsError;
-use crate::options::DriverChoice;
+use crate::options::{DriverChoice, ListenOptions};
+use crate::sim::Simulation;
+use crate::stream::{BoundListener, resolve};
 
 /// The drivers.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -13,6 +18,8 @@ pub enum DriverKind {
     Uring,
     /// epoll or kqueue: completions made from readiness.
     Readiness,
+    /// A [`Simulation`]: a network in memory under virtual time.
+    Simulated,
 }
 
 impl fmt::Display for DriverKind {
@@ -20,6 +27,7 @@ impl fmt::Display for DriverKind {
         f.write_str(match self {
             DriverKind::Uring => "uring",
             DriverKind::Readiness => "readiness",
+            DriverKind::Simulated => "sim",
         })
     }
 }
@@ -56,13 +64,16 @@ pub enum OpenError {
     Os(#[from] OsError),
 }
 
-/// A chosen driver. Ports opened with the same selection use the same operation forms.
+/// A chosen driver, and the network that belongs to it: what its ports can listen on, which names can be looked up, which
+/// clock its times come from. Ports opened with the same selection use the same operation forms.
 #[derive(Clone, Debug)]
 pub struct Selection {
     kind: DriverKind,
     reason: String,
     #[cfg(target_os = "linux")]
     pub(crate) features: Option<crate::uring::Features>,
+    /// There exactly if the kind is [`DriverKind::Simulated`].
+    pub(crate) simulation: Option<Simulation>,
 }
 
 impl Selection {
@@ -91,12 +102,52 @@ impl Selection {
         &self.reason
     }
 
+    /// The clock that the ports of this selection take their time from: a new monotonic one, or the simulation's.
+    pub fn clock(&self) -> Clock {
+        self.simulation.as_ref().map_or_else(Clock::monotonic, Simulation::clock)
+    }
+
+    /// Binds `address` (port 0 leaves the choice to the network) and listens on it. From here on clients can connect; they
+    /// wait in the backlog until a port takes the listener.
+    ///
+    /// # Errors
+    /// The network's refusal, with the step that it refused.
+    pub fn bind(&self, address: SocketAddr, options: &ListenOptions) -> Result<BoundListener, OsError> {
+        match &self.simulation {
+            Some(simulation) => simulation.bind(address, options),
+            None => BoundListener::bind(address, options),
+        }
+    }
+
+    /// The addresses that `address` (`"127.0.0.1:7777"`, `"[::1]:7777"`, `"localhost:7777"`) stands for, in the network's
+    /// order of preference. May block while a name is looked up: never call it on a thread that dispatches.
+    ///
+    /// # Errors
+    /// The text is no address, or the name could not be looked up.
+    pub fn resolve(&self, address: &str) -> io::Result<Vec<SocketAddr>> {
+        match &self.simulation {
+            Some(simulation) => simulation.resolve(address),
+            None => resolve(address),
+        }
+    }
+
     fn readiness(reason: String) -> Selection {
         Selection {
             kind: DriverKind::Readiness,
             reason,
             #[cfg(target_os = "linux")]
             features: None,
+            simulation: None,
+        }
+    }
+
+    pub(crate) fn simulated(simulation: Simulation) -> Selection {
+        Selection {
+            kind: DriverKind::Simulated,
+            reason: "asked for: everything happens in memory, under virtual time".to_owned(),
+            #[cfg(target_os = "linux")]
+            features: None,
+            simulation: Some(simulation),
         }
     }
 
@@ -108,7 +159,7 @@ impl Selection {
             true => why.to_owned(),
             false => format!("{why}; older form used for {refused}"),
         };
-        Ok(Selection { kind: DriverKind::Uring, reason, features: Some(features) })
+        Ok(Selection { kind: DriverKind::Uring, reason, features: Some(features), simulation: None })
     }
 
     #[cfg(not(target_os = "linux"))]

@@ -1,27 +1,53 @@
 //! Sockets that no port owns: a bound listener before `listen`, a stream between `Accepted` and `adopt`.
 //!
 //! Both are owned values, `Send`, and close on drop, so a connection that is lost on its way between two ports is
-//! closed, never leaked.
+//! closed, never leaked. Each is of one of two kinds: a socket of the operating system, which every driver of the system
+//! takes, or one of a [simulation](crate::sim), which that simulation's ports take. A port gives back what is not of its
+//! kind.
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::error::{Operation, OsError};
+use crate::error::{Operation, OsError, Refused, SubmitError};
 use crate::gather::Gather;
 use crate::options::{ListenOptions, StreamOptions};
+use crate::sim::{ListeningSocket, StreamSocket};
 
-/// A socket that is bound and listening, not yet registered with a port.
+/// A socket that is bound and listening, not yet registered with a port. Bound by
+/// [`Selection::bind`](crate::Selection::bind), or here.
 #[derive(Debug)]
-pub struct BoundListener {
+pub struct BoundListener(Bound);
+
+#[derive(Debug)]
+enum Bound {
+    System(SystemListener),
+    Simulated(ListeningSocket),
+}
+
+/// What the system's drivers hold of a listener.
+#[derive(Debug)]
+pub(crate) struct SystemListener {
     pub(crate) socket: Socket,
     address: SocketAddr,
 }
 
+impl From<SystemListener> for BoundListener {
+    fn from(listener: SystemListener) -> BoundListener {
+        BoundListener(Bound::System(listener))
+    }
+}
+
+impl From<ListeningSocket> for BoundListener {
+    fn from(listener: ListeningSocket) -> BoundListener {
+        BoundListener(Bound::Simulated(listener))
+    }
+}
+
 impl BoundListener {
-    /// Binds `address` (port 0 lets the system choose) and listens on it. From here on clients can connect; they wait
-    /// in the backlog until a port takes the listener.
+    /// Binds `address` of the operating system (port 0 lets it choose) and listens on it. From here on clients can connect;
+    /// they wait in the backlog until a port takes the listener.
     ///
     /// # Errors
     /// The system's refusal, with the step that it refused: see socket(2), bind(2), listen(2).
@@ -37,19 +63,38 @@ impl BoundListener {
         socket.listen(backlog).map_err(failed(Operation::Listen))?;
         socket.set_nonblocking(true).map_err(failed(Operation::SetOption))?;
         let address = socket.local_addr().map_err(failed(Operation::Bind))?.as_socket().unwrap_or(address);
-        Ok(BoundListener { socket, address })
+        Ok(SystemListener { socket, address }.into())
     }
 
     /// The address that it is bound to, with the port that the system chose.
     pub fn local_address(&self) -> SocketAddr {
-        self.address
+        match &self.0 {
+            Bound::System(listener) => listener.address,
+            Bound::Simulated(listener) => listener.local_address(),
+        }
+    }
+
+    /// For the system's drivers: a simulated listener comes back.
+    pub(crate) fn into_system(self) -> Result<SystemListener, Refused<BoundListener>> {
+        match self.0 {
+            Bound::System(listener) => Ok(listener),
+            foreign => Err(Refused { error: SubmitError::Foreign, returned: BoundListener(foreign) }),
+        }
+    }
+
+    /// For the simulated driver: a listener of the system comes back.
+    pub(crate) fn into_simulated(self) -> Result<ListeningSocket, Refused<BoundListener>> {
+        match self.0 {
+            Bound::Simulated(listener) => Ok(listener),
+            foreign => Err(Refused { error: SubmitError::Foreign, returned: BoundListener(foreign) }),
+        }
     }
 }
 
 /// A connected stream that no port owns: fresh from `accept`, or taken out of a port with `detach`.
 #[derive(Debug)]
 pub struct Detached {
-    pub(crate) socket: Socket,
+    pub(crate) stream: Stream,
     pub(crate) peer: Option<SocketAddr>,
     /// Bytes that a port had already received and nobody consumed; delivered first after `adopt`.
     pub(crate) received: Vec<u8>,
@@ -57,19 +102,45 @@ pub struct Detached {
     pub(crate) unsent: Gather,
 }
 
+/// The socket of a stream.
+#[derive(Debug)]
+pub(crate) enum Stream {
+    System(Socket),
+    /// Boxed, so that a stream of the system is no larger for it.
+    Simulated(Box<StreamSocket>),
+}
+
+impl From<Socket> for Stream {
+    fn from(socket: Socket) -> Stream {
+        Stream::System(socket)
+    }
+}
+
+impl From<Box<StreamSocket>> for Stream {
+    fn from(socket: Box<StreamSocket>) -> Stream {
+        Stream::Simulated(socket)
+    }
+}
+
 impl Detached {
-    pub(crate) fn new(socket: Socket, peer: Option<SocketAddr>) -> Detached {
-        Detached { socket, peer, received: Vec::new(), unsent: Gather::new() }
+    pub(crate) fn new(stream: impl Into<Stream>, peer: Option<SocketAddr>) -> Detached {
+        Detached { stream: stream.into(), peer, received: Vec::new(), unsent: Gather::new() }
     }
 
     /// The peer's address, asked of the system (getpeername(2)) unless the accept already told it.
     pub fn peer_address(&self) -> Option<SocketAddr> {
-        self.peer.or_else(|| self.socket.peer_addr().ok()?.as_socket())
+        self.peer.or_else(|| match &self.stream {
+            Stream::System(socket) => socket.peer_addr().ok()?.as_socket(),
+            Stream::Simulated(socket) => socket.peer_address(),
+        })
     }
 
     /// This side's address (getsockname(2)).
     pub fn local_address(&self) -> Option<SocketAddr> {
-        self.socket.local_addr().ok()?.as_socket()
+        match &self.stream {
+            Stream::System(socket) => socket.local_addr().ok()?.as_socket(),
+            Stream::Simulated(socket) => Some(socket.local_address()),
+        }
     }
 
     /// Bytes received and not consumed before the stream was detached.
@@ -84,12 +155,19 @@ impl Detached {
 
     /// Closes at once with a reset: the peer learns that nothing more comes, and no TIME_WAIT remains here.
     pub fn reset(self) {
-        // A failure leaves the ordinary close of the drop.
-        let _ = self.socket.set_linger(Some(Duration::ZERO));
+        match &self.stream {
+            // A failure leaves the ordinary close of the drop.
+            Stream::System(socket) => drop(socket.set_linger(Some(Duration::ZERO))),
+            Stream::Simulated(socket) => socket.set_linger(Some(Duration::ZERO)),
+        }
     }
 
-    pub(crate) fn apply(&self, options: &StreamOptions) -> Result<(), OsError> {
-        apply_stream_options(&self.socket, options)
+    /// For the system's drivers.
+    pub(crate) fn apply(&self, options: &StreamOptions) -> Result<(), SubmitError> {
+        match &self.stream {
+            Stream::System(socket) => Ok(apply_stream_options(socket, options)?),
+            Stream::Simulated(_) => Err(SubmitError::Foreign),
+        }
     }
 }
 

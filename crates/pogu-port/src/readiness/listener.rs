@@ -10,13 +10,13 @@ use crate::clock::Time;
 use crate::error::{Operation, OsError};
 use crate::exhaustion::{Shortage, Spare, Verdict};
 use crate::identity::Owner;
-use crate::stream::{BoundListener, Detached};
+use crate::stream::{Detached, SystemListener};
 
 /// See the [module](self).
 #[derive(Debug)]
 pub(super) struct Listener {
     pub(super) owner: Owner,
-    pub(super) bound: BoundListener,
+    pub(super) bound: SystemListener,
     /// What the poller reports of the socket now.
     pub(super) armed: Interest,
     pub(super) state: Accepting,
@@ -49,7 +49,7 @@ pub(super) enum Attempt {
 }
 
 impl Listener {
-    pub(super) fn new(owner: Owner, bound: BoundListener) -> Listener {
+    pub(super) fn new(owner: Owner, bound: SystemListener) -> Listener {
         Listener { owner, bound, armed: Interest::NONE, state: Accepting::Open, shortage: Shortage::default() }
     }
 

@@ -15,7 +15,7 @@ use crate::error::{Operation, OsError, Refused, SubmitError};
 use crate::gather::Gather;
 use crate::identity::{ConnectionId, ListenerId, Owner};
 use crate::options::StreamOptions;
-use crate::stream::{BoundListener, Detached, open_stream};
+use crate::stream::{BoundListener, Detached, Stream, open_stream};
 
 impl Submit for Table {
     fn now(&self) -> Time {
@@ -36,12 +36,13 @@ impl Submit for Table {
     }
 
     fn listen(&mut self, owner: Owner, listener: BoundListener) -> Result<ListenerId, Refused<BoundListener>> {
-        match self.insert(Thing::Listener(Box::new(Listener::new(owner, listener)))) {
+        let bound = listener.into_system()?;
+        match self.insert(Thing::Listener(Box::new(Listener::new(owner, bound)))) {
             Ok(name) => {
                 self.arm(name);
                 Ok(ListenerId(name))
             }
-            Err(Thing::Listener(listener)) => Err(Refused { error: self.full(), returned: listener.bound }),
+            Err(Thing::Listener(listener)) => Err(Refused { error: self.full(), returned: listener.bound.into() }),
             Err(Thing::Connection(_)) => unreachable!("what comes back is what was put in"),
         }
     }
@@ -60,9 +61,11 @@ impl Submit for Table {
         options: &StreamOptions,
     ) -> Result<ConnectionId, Refused<Detached>> {
         if let Err(error) = stream.apply(options) {
-            return Err(Refused { error: error.into(), returned: stream });
+            return Err(Refused { error, returned: stream });
         }
-        let Detached { socket, peer, received, unsent } = stream;
+        let Detached { stream: Stream::System(socket), peer, received, unsent } = stream else {
+            return Err(Refused { error: SubmitError::Foreign, returned: stream });
+        };
         let mut connection = Connection::new(owner, socket, Phase::Open);
         connection.kept = Kept::new(received);
         if !unsent.is_empty() {
@@ -79,7 +82,7 @@ impl Submit for Table {
                     Sending::Idle | Sending::Left => Gather::new(),
                 };
                 let received = connection.kept.take().into_vec();
-                let returned = Detached { socket: connection.socket, peer, received, unsent };
+                let returned = Detached { stream: connection.socket.into(), peer, received, unsent };
                 Err(Refused { error: self.full(), returned })
             }
             Err(Thing::Listener(_)) => unreachable!("what comes back is what was put in"),

@@ -25,12 +25,12 @@ use crate::completion::Completion;
 use crate::error::{Operation, OsError};
 use crate::exhaustion::{Shortage, Verdict};
 use crate::identity::{ListenerId, Name, Owner};
-use crate::stream::{BoundListener, Detached};
+use crate::stream::{Detached, SystemListener};
 
 /// See the [module](self).
 pub(super) struct Listener {
     pub(super) owner: Owner,
-    pub(super) bound: BoundListener,
+    pub(super) bound: SystemListener,
     pub(super) state: Accepting,
     shortage: Shortage,
     /// A bit for each place that the kernel holds.
@@ -73,7 +73,7 @@ impl Place {
 }
 
 impl Listener {
-    pub(super) fn new(owner: Owner, bound: BoundListener, accepts: u8) -> Listener {
+    pub(super) fn new(owner: Owner, bound: SystemListener, accepts: u8) -> Listener {
         let places = (0..accepts).map(|_| Box::new(Place::new())).collect();
         Listener { owner, bound, state: Accepting::Open, shortage: Shortage::default(), armed: 0, places }
     }

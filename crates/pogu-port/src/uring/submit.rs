@@ -21,7 +21,7 @@ use crate::error::{Operation, OsError, Refused, SubmitError};
 use crate::gather::Gather;
 use crate::identity::{ConnectionId, ListenerId, Name, Owner};
 use crate::options::StreamOptions;
-use crate::stream::{BoundListener, Detached, open_stream};
+use crate::stream::{BoundListener, Detached, Stream, open_stream};
 
 impl Submit for Table {
     fn now(&self) -> Time {
@@ -48,7 +48,7 @@ impl Submit for Table {
         if self.is_full() {
             return Err(Refused { error: self.full(), returned: bound });
         }
-        let listener = Listener::new(owner, bound, self.accepts);
+        let listener = Listener::new(owner, bound.into_system()?, self.accepts);
         let mut refused = Some(listener);
         match self.listeners.try_insert_with(|_| refused.take()) {
             Some(name) => {
@@ -56,7 +56,7 @@ impl Submit for Table {
                 Ok(ListenerId(name))
             }
             None => match refused {
-                Some(listener) => Err(Refused { error: self.full(), returned: listener.bound }),
+                Some(listener) => Err(Refused { error: self.full(), returned: listener.bound.into() }),
                 None => unreachable!("a listener is taken only if there is a slot for it"),
             },
         }
@@ -78,7 +78,7 @@ impl Submit for Table {
         options: &StreamOptions,
     ) -> Result<ConnectionId, Refused<Detached>> {
         if let Err(error) = stream.apply(options) {
-            return Err(Refused { error: error.into(), returned: stream });
+            return Err(Refused { error, returned: stream });
         }
         if self.is_full() {
             return Err(Refused { error: self.full(), returned: stream });
@@ -86,10 +86,12 @@ impl Submit for Table {
         let mut refused = Some(stream);
         let mut unsent = Gather::new();
         let name = self.connections.try_insert_with(|_| {
-            let stream = refused.take()?;
-            let mut connection = Connection::new(owner, stream.socket, Phase::Open);
-            connection.kept = Kept::new(stream.received);
-            unsent = stream.unsent;
+            let Some(Detached { stream: Stream::System(socket), received, unsent: rest, .. }) = refused.take() else {
+                unreachable!("options are applied to sockets of the system only");
+            };
+            let mut connection = Connection::new(owner, socket, Phase::Open);
+            connection.kept = Kept::new(received);
+            unsent = rest;
             Some(connection)
         });
         match (name, refused) {

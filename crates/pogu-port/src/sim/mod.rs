@@ -1,0 +1,187 @@
+//! A simulation: a network in memory under virtual time, and the driver for ports of it.
+//!
+//! For tests, of this crate and of programs that stand on it: a deadline of a minute takes microseconds and comes at
+//! exactly its time, and a program does the same in every run. One thread dispatches all ports of a [`Simulation`] in
+//! turn; nothing here waits. The alternative, a clock that can be moved beside real sockets, would move time and bytes
+//! independently of each other, so that no test could say what comes first.
+//!
+//! ```text
+//!   Port  -- operations -->  table -- receive, send -->  network  <-- read, write --  Peer
+//!     ^                        ^                           |  ends, pipes, listeners
+//!     +---- completions ------ turn <--- look at these ----+  agenda: what arrives when
+//!                                                          |
+//!                              Simulation::advance --------+  moves the clock to what is due first
+//! ```
+//!
+//! **Time stands still while anything can happen.** A turn that finds nothing returns and says until when it would have slept;
+//! only when every port sleeps may [`Simulation::advance`] move the clock, to the first of those times or of the network's
+//! own, and never beyond it. So what is due at a time happens at that time.
+//!
+//! **One order.** Everything is held in order of names or of arrival; nothing depends on addresses in memory, on hashes or on
+//! threads. The [record](Simulation::record) of two runs of one program is the same, byte for byte.
+//!
+//! The network is not a kind one (see [`Peer`] and [`SimulationOptions`]): buffers are small enough to fill, a close with
+//! unread input resets, a reset destroys what was not read, and a full backlog does not answer. But it has no faults so far.
+//!
+//! ```
+//! use pogu_port::sim::Simulation;
+//! use pogu_port::{Completion, ListenOptions, Owner, PortConfig, PortSeed};
+//! use std::io::{Read, Write};
+//!
+//! let simulation = Simulation::new();
+//! let mut config = PortConfig::default();
+//! config.clock = simulation.clock();
+//! let mut port = PortSeed::<()>::open(&simulation.selection(), &config)?.start()?;
+//! let listener = simulation.bind("10.0.0.1:7777".parse()?, &ListenOptions::default())?;
+//! port.operations().listen(Owner(0), listener).map_err(|refused| refused.error)?;
+//! let mut peer = simulation.connect("10.0.0.1:7777".parse()?)?;
+//! let mut accepted = 0;
+//! while !simulation.is_idle() {
+//!     port.dispatch(None, |_, completion| accepted += usize::from(matches!(completion, Completion::Accepted { .. })))?;
+//! }
+//! assert_eq!(accepted, 1);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod agenda;
+mod connection;
+mod delivery;
+mod failure;
+mod listener;
+mod network;
+mod peer;
+mod pending;
+mod pipe;
+mod port;
+mod simulation;
+mod socket;
+mod submit;
+mod table;
+mod transcript;
+
+use std::sync::Arc;
+
+use self::delivery::Delivery;
+pub use self::peer::{Peer, PeerListener, PeerState};
+use self::port::Sleep;
+pub use self::simulation::{Advance, Simulation, SimulationOptions};
+pub(crate) use self::socket::{ListeningSocket, StreamSocket};
+use self::table::Table;
+use crate::clock::Time;
+use crate::driver::{Driver, Sink, Submit};
+use crate::error::OsError;
+use crate::options::PortConfig;
+use crate::post::Wake;
+use crate::selection::OpenError;
+use crate::slots::Name;
+
+/// A port's place in the simulation; given back when it is dropped.
+pub(super) struct Berth {
+    pub(super) simulation: Simulation,
+    pub(super) port: Name,
+}
+
+impl Berth {
+    fn take(simulation: &Simulation) -> Berth {
+        Berth { simulation: simulation.clone(), port: simulation.with(|network| network.ports.add()) }
+    }
+
+    pub(super) fn wake(&self) {
+        self.simulation.with(|network| network.ports.wake(self.port));
+    }
+}
+
+impl Drop for Berth {
+    fn drop(&mut self) {
+        self.simulation.with(|network| network.ports.remove(self.port));
+    }
+}
+
+/// Wakes a port by its name, which is stale when the port has gone.
+struct Waker {
+    simulation: Simulation,
+    port: Name,
+}
+
+impl Wake for Waker {
+    fn wake(&self) {
+        self.simulation.with(|network| network.ports.wake(self.port));
+    }
+}
+
+/// A place in the simulation and a configuration.
+pub(crate) struct Seed {
+    berth: Berth,
+    config: PortConfig,
+}
+
+impl Seed {
+    pub(crate) fn open(config: &PortConfig, simulation: &Simulation) -> Result<Seed, OpenError> {
+        if !simulation.shows(&config.clock) {
+            return Err(OpenError::Configuration {
+                field: "clock",
+                value: "another clock".to_owned(),
+                allowed: "the clock of the simulation (`Selection::clock`)",
+            });
+        }
+        Ok(Seed { berth: Berth::take(simulation), config: config.clone() })
+    }
+
+    pub(crate) fn waker(&self) -> Arc<dyn Wake> {
+        Arc::new(Waker { simulation: self.berth.simulation.clone(), port: self.berth.port })
+    }
+
+    pub(crate) fn start(self) -> Simulated {
+        let Berth { simulation, port } = &self.berth;
+        simulation.with(|network| network.ports.set(*port, Sleep::Awake));
+        let table = Table::new(&self.config, self.berth);
+        Simulated { delivery: Delivery::new(&self.config, table) }
+    }
+}
+
+/// The driver. See the [module](self).
+pub(crate) struct Simulated {
+    delivery: Delivery,
+}
+
+impl Simulated {
+    /// Lies down if there is nothing to do, which ends the turn, not the thread's work.
+    fn sleep(&mut self, until: Option<Time>, park: &dyn Fn() -> bool) {
+        let table = &mut self.delivery.table;
+        let due = until.is_some_and(|until| until <= table.now);
+        let busy = due || !table.pending.is_empty() || !table.leftovers.is_empty();
+        let Berth { simulation, port } = &table.berth;
+        // First to sleep, then to look whether anything was posted: the other way round a post could be slept over.
+        let asleep = simulation.with(|network| network.ports.sleep(*port, until, busy));
+        if asleep && !park() {
+            table.berth.wake();
+        }
+        table.counters.waits += 1;
+    }
+}
+
+impl<M> Driver<M> for Simulated {
+    fn turn(&mut self, until: Option<Time>, park: &dyn Fn() -> bool, sink: &mut Sink<'_, M>) -> Result<usize, OsError> {
+        let table = &mut self.delivery.table;
+        table.counters.turns += 1;
+        table.now = table.berth.simulation.now();
+        // What a callback of this turn leaves over waits for the next one.
+        let leftovers = table.leftovers.len();
+        self.delivery.delivered = 0;
+        self.sleep(until, park);
+        for name in self.delivery.table.take_list() {
+            self.delivery.look(name, sink);
+        }
+        self.delivery.deliver_kept(leftovers, sink);
+        self.delivery.deliver_pending(sink);
+        Ok(self.delivery.delivered)
+    }
+
+    fn submit(&mut self) -> &mut dyn Submit {
+        &mut self.delivery.table
+    }
+
+    fn sleeps_between_turns(&self) -> bool {
+        true
+    }
+}

@@ -1,0 +1,212 @@
+//! The handle on a simulated world.
+
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use super::network::Network;
+use super::peer::{Peer, PeerListener};
+use super::socket::{ListeningSocket, StreamSocket};
+use crate::clock::{Clock, Time, VirtualTime};
+use crate::error::{Operation, OsError};
+use crate::options::ListenOptions;
+use crate::selection::Selection;
+use crate::stream::BoundListener;
+
+/// Properties of a simulated network.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct SimulationOptions {
+    /// How long anything takes from one end of a connection to the other. Default 0: what is sent is there at once, and time
+    /// passes only from one deadline to the next.
+    pub latency: Duration,
+    /// Bytes that one direction of a connection takes while its reader does not read: the system's send and receive buffers
+    /// together. The buffer sizes of [`StreamOptions`](crate::StreamOptions) replace it for one connection. Default 64 KiB.
+    pub stream_bytes: usize,
+}
+
+impl Default for SimulationOptions {
+    fn default() -> SimulationOptions {
+        SimulationOptions { latency: Duration::ZERO, stream_bytes: 64 * 1024 }
+    }
+}
+
+/// What [`Simulation::advance`] did.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Advance {
+    /// A port has something to do now; time stands still until all have been dispatched often enough.
+    Busy,
+    /// It is later now: something has happened, or a port has reached the end of its wait.
+    To(Time),
+    /// Nothing will ever happen by itself.
+    Nothing,
+}
+
+/// A network and a clock in memory. Clones are the same one. See the [module](super).
+#[derive(Clone)]
+pub struct Simulation {
+    network: Arc<Mutex<Network>>,
+    time: VirtualTime,
+}
+
+impl Default for Simulation {
+    fn default() -> Simulation {
+        Simulation::new()
+    }
+}
+
+impl Simulation {
+    /// An empty network at [`Time::ZERO`].
+    pub fn new() -> Simulation {
+        Simulation::with_options(&SimulationOptions::default())
+    }
+
+    /// An empty network at [`Time::ZERO`], with properties of yours.
+    pub fn with_options(options: &SimulationOptions) -> Simulation {
+        let time = VirtualTime::default();
+        let network = Network::new(time.clone(), options.latency, options.stream_bytes.max(1));
+        Simulation { network: Arc::new(Mutex::new(network)), time }
+    }
+
+    /// What ports of this simulation are opened with.
+    pub fn selection(&self) -> Selection {
+        Selection::simulated(self.clone())
+    }
+
+    /// Its clock: the only one that its ports accept.
+    pub fn clock(&self) -> Clock {
+        Clock::simulated(self.time.clone())
+    }
+
+    /// The virtual time.
+    pub fn now(&self) -> Time {
+        self.time.now()
+    }
+
+    /// Binds an address of this network and listens on it.
+    ///
+    /// # Errors
+    /// The address is in use.
+    pub fn bind(&self, address: SocketAddr, options: &ListenOptions) -> Result<BoundListener, OsError> {
+        ListeningSocket::bind(self, address, options).map(BoundListener::from)
+    }
+
+    /// A listener that is no port's: what a test accepts from by itself.
+    ///
+    /// # Errors
+    /// The address is in use.
+    pub fn listen(&self, address: SocketAddr, options: &ListenOptions) -> Result<PeerListener, OsError> {
+        ListeningSocket::bind(self, address, options).map(PeerListener::new)
+    }
+
+    /// Opens a connection that is no port's. It may take until later to be established, or to be refused; see
+    /// [`Peer::state`].
+    ///
+    /// # Errors
+    /// The network has no address left.
+    pub fn connect(&self, address: SocketAddr) -> Result<Peer, OsError> {
+        StreamSocket::connect(self, address).map(Peer::new)
+    }
+
+    /// The addresses that `address` stands for: a literal, or `localhost` with a port. There are no other names here.
+    ///
+    /// # Errors
+    /// It is neither.
+    pub fn resolve(&self, address: &str) -> io::Result<Vec<SocketAddr>> {
+        if let Ok(address) = address.parse() {
+            return Ok(vec![address]);
+        }
+        let port = address.strip_prefix("localhost:").and_then(|port| port.parse().ok());
+        let local = port.map(|port| vec![SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)]);
+        local.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "a simulation knows no such address"))
+    }
+
+    /// True if every started port slept after its last dispatch, and nothing has happened since that would wake one.
+    pub fn is_idle(&self) -> bool {
+        self.with(|network| !network.ports.is_busy(network.now()))
+    }
+
+    /// When something will happen by itself: something arrives, or a sleeping port reaches the end of its wait.
+    pub fn next_due(&self) -> Option<Time> {
+        self.with(|network| network.ports.next().into_iter().chain(network.agenda.next()).min())
+    }
+
+    /// If all ports are idle, moves the clock to the next time at which something happens.
+    pub fn advance(&self) -> Advance {
+        self.advance_within(Time::from_nanos(u64::MAX))
+    }
+
+    /// As [`Simulation::advance`], but not beyond `limit`: if nothing happens before, moves the clock there and says
+    /// [`Advance::Nothing`].
+    pub fn advance_within(&self, limit: Time) -> Advance {
+        if !self.is_idle() {
+            return Advance::Busy;
+        }
+        match self.next_due() {
+            Some(due) if due <= limit => {
+                self.advance_to(due);
+                Advance::To(due)
+            }
+            _ if limit == Time::from_nanos(u64::MAX) => Advance::Nothing,
+            _ => {
+                self.advance_to(limit);
+                Advance::Nothing
+            }
+        }
+    }
+
+    /// Moves the clock to `time` (never back), whatever the ports are doing. What arrives meanwhile arrives at its time; ports
+    /// that would have been dispatched on the way are late, as if their threads had been held up.
+    pub fn advance_to(&self, time: Time) {
+        self.with(|network| {
+            while let Some(due) = network.agenda.next().filter(|due| *due <= time) {
+                network.time.move_to(due);
+                network.settle();
+            }
+            network.time.move_to(time);
+        });
+    }
+
+    /// Writes down from now on what happens in the network.
+    pub fn record(&self) {
+        self.with(|network| network.transcript.begin());
+    }
+
+    /// Adds a line to the record, if there is one.
+    pub fn note(&self, what: impl fmt::Display) {
+        self.with(|network| network.transcript.line(network.time.now(), format_args!("{what}")));
+    }
+
+    /// The record: one line per event, each with its time. Two runs of one program have the same.
+    pub fn transcript(&self) -> String {
+        self.with(|network| network.transcript.text().to_owned())
+    }
+
+    /// Works on the network; afterwards everything that is due has happened. Nothing that `work` does may come back here.
+    pub(super) fn with<R>(&self, work: impl FnOnce(&mut Network) -> R) -> R {
+        let mut network = self.network.lock().unwrap_or_else(PoisonError::into_inner);
+        let result = work(&mut network);
+        network.settle();
+        result
+    }
+
+    pub(super) fn is_same(&self, other: &Simulation) -> bool {
+        Arc::ptr_eq(&self.network, &other.network)
+    }
+
+    pub(super) fn shows(&self, clock: &Clock) -> bool {
+        clock.shows(&self.time)
+    }
+}
+
+impl fmt::Debug for Simulation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Simulation").field("now", &self.now()).finish_non_exhaustive()
+    }
+}
+
+pub(super) fn failed<T>(result: Result<T, super::failure::Failure>, operation: Operation) -> Result<T, OsError> {
+    result.map_err(|failure| failure.of(operation))
+}
