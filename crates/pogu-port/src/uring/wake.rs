@@ -15,7 +15,7 @@ pub(super) struct WakeEvent {
 
 impl WakeEvent {
     pub(super) fn open() -> Result<Arc<WakeEvent>, OsError> {
-        // Blocking mode: the ring answers a read of a non-blocking eventfd at once instead of waiting. A write blocks only
+        // Blocking mode: some kernels answer a read of a non-blocking eventfd at once instead of waiting. A write blocks only
         // when 2^64 - 2 wakes have not been read.
         let event = rustix::event::eventfd(0, EventfdFlags::CLOEXEC)
             .map_err(|errno| OsError::from_code(Operation::OpenPort, errno.raw_os_error()))?;
