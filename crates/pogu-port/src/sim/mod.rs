@@ -149,7 +149,8 @@ impl Simulated {
     fn sleep(&mut self, until: Option<Time>, park: &dyn Fn() -> bool) {
         let table = &mut self.delivery.table;
         let due = until.is_some_and(|until| until <= table.now);
-        let busy = due || !table.pending.is_empty() || !table.leftovers.is_empty();
+        let left = !table.pending.is_empty() || !table.leftovers.is_empty() || !table.looks.is_empty();
+        let busy = due || left;
         let Berth { simulation, port } = &table.berth;
         // First to sleep, then to look whether anything was posted: the other way round a post could be slept over.
         let asleep = simulation.with(|network| network.ports.sleep(*port, until, busy));
@@ -169,8 +170,10 @@ impl<M> Driver<M> for Simulated {
         let leftovers = table.leftovers.len();
         self.delivery.delivered = 0;
         self.sleep(until, park);
-        for name in self.delivery.table.take_list() {
+        for _ in 0..self.delivery.table.take_list() {
+            let Some(name) = self.delivery.table.looks.front().copied() else { break };
             self.delivery.look(name, sink);
+            self.delivery.table.looks.pop_front();
         }
         self.delivery.deliver_kept(leftovers, sink);
         self.delivery.deliver_pending(sink);

@@ -32,6 +32,9 @@ pub(super) enum Thing {
 /// See the [module](self).
 pub(super) struct Table {
     pub(super) things: Slots<Thing>,
+    /// What the network says to look at. A name goes only when it has been looked at: a callback that unwinds leaves it and
+    /// those behind it for the next turn.
+    pub(super) looks: VecDeque<Name>,
     pub(super) pending: VecDeque<Pending>,
     /// Connections that have kept bytes to deliver; each stands here at most once.
     pub(super) leftovers: VecDeque<Name>,
@@ -45,6 +48,7 @@ impl Table {
     pub(super) fn new(config: &PortConfig, berth: Berth) -> Table {
         Table {
             things: Slots::new(config.connections_max),
+            looks: VecDeque::new(),
             pending: VecDeque::new(),
             leftovers: VecDeque::new(),
             now: berth.simulation.now(),
@@ -70,8 +74,11 @@ impl Table {
         Some(Watch::new(self.berth.port, name))
     }
 
-    pub(super) fn take_list(&mut self) -> VecDeque<Name> {
-        self.berth.simulation.with(|network| network.ports.take(self.berth.port))
+    /// Takes over the network's list; how much there is to look at in all.
+    pub(super) fn take_list(&mut self) -> usize {
+        let list = self.berth.simulation.with(|network| network.ports.take(self.berth.port));
+        self.looks.extend(list);
+        self.looks.len()
     }
 
     pub(super) fn connection(&mut self, name: Name) -> Option<&mut Connection> {
