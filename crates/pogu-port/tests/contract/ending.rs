@@ -1,5 +1,6 @@
 //! How connections and ports end.
 
+use std::cell::Cell;
 use std::io::ErrorKind;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
@@ -191,13 +192,20 @@ pub fn a_callback_that_panics_leaves_the_port_usable(stage: &Stage) {
         desk.receive(unlucky).expect("it is open");
         desk.receive(lucky).expect("it is open");
     });
+    let rest = pattern(100_000);
     first.write(b"boom");
+    first.write(&rest);
     second.write(b"hello");
     let mut panicked = false;
+    // How much of the bytes the callback took down with it.
+    let lost = Cell::new(0);
     while !panicked {
         let turn = AssertUnwindSafe(|| {
             station.turn_with(PATIENCE, |_, completion| {
-                if matches!(completion, Completion::Received { connection, .. } if *connection == unlucky) {
+                if let Completion::Received { connection, bytes, .. } = completion
+                    && *connection == unlucky
+                {
+                    lost.set(bytes.len());
                     // Unwinds without the noise of a panic's message.
                     std::panic::resume_unwind(Box::new("boom"));
                 }
@@ -209,6 +217,10 @@ pub fn a_callback_that_panics_leaves_the_port_usable(stage: &Stage) {
     station.submit(|desk| desk.send(unlucky, b"sorry"));
     station.wait_seen(&Seen::Sent(unlucky, 0, None));
     assert_eq!(first.read_exactly(&mut station, 5), b"sorry");
+    let sent = [b"boom", rest.as_slice()].concat();
+    let later = &sent[lost.get()..];
+    station.wait("what came behind them", |station| station.bytes_of(unlucky).len() >= later.len());
+    assert_same(&station.bytes_of(unlucky), later);
     first.write(b"more");
     station.wait("later bytes", |station| station.bytes_of(unlucky).ends_with(b"more"));
 }

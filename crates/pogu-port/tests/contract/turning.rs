@@ -117,6 +117,8 @@ pub fn an_always_ready_peer_does_not_starve_a_quiet_one(stage: &Stage) {
         station.seen.retain(|seen| !matches!(seen, Seen::Received(from, _) if *from == loud));
         if turn == 20 {
             whisper.write(b"psst");
+            // As long as it takes to arrive where arriving takes time.
+            stage.world().advance(Duration::from_millis(10));
             whispered_in = Some(turn);
         }
         if !station.bytes_of(quiet).is_empty() {

@@ -5,7 +5,9 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::thread;
 use std::time::Duration;
 
-use pogu_port::{BoundListener, Clock, DriverKind, ListenOptions, OpenError, OsError, PortConfig, PortSeed, Selection};
+use pogu_port::{
+    BoundListener, Clock, DriverKind, ListenOptions, OpenError, OsError, PortConfig, PortSeed, Selection, Time,
+};
 use socket2::{Domain, SockRef, Socket, Type};
 
 use super::Post;
@@ -40,6 +42,8 @@ impl World for Kernel {
         // Time passes by itself; others may use it.
         thread::yield_now();
     }
+
+    fn pass(&self, _: Time) {}
 
     fn open(&self, config: &PortConfig) -> Result<PortSeed<Post>, OpenError> {
         PortSeed::open(&self.selection, config)
@@ -104,8 +108,9 @@ impl Line for TcpStream {
         SockRef::from(&*self).set_linger(Some(Duration::ZERO)).expect("an option");
     }
 
-    fn vanish(&mut self) {
-        // Open and without a word: all that the other side can tell of a machine that is gone.
+    /// Open and without a word: all that the other side can tell of a machine that is gone.
+    fn vanish(self: Box<Self>) -> Option<Box<dyn Line>> {
+        Some(self)
     }
 
     fn local_address(&self) -> SocketAddr {

@@ -5,6 +5,7 @@ mod desk;
 mod kernel;
 mod peer;
 mod play;
+mod simulated;
 mod stage;
 mod station;
 mod threads;

@@ -194,7 +194,8 @@ impl Peer {
     pub fn vanish(self) {
         let mut actor = self.actor.borrow_mut();
         actor.vanished = true;
-        actor.line.as_mut().expect("it is open").vanish();
+        let line = actor.line.take().expect("it is open");
+        actor.line = line.vanish();
     }
 
     pub fn local_address(&self) -> SocketAddr {

@@ -3,10 +3,12 @@
 use std::fmt::{self, Write as _};
 use std::io::{self, Write as _};
 use std::rc::Rc;
+use std::time::Duration;
 
 use pogu_port::{DriverChoice, Selection};
 
 use super::kernel::Kernel;
+use super::simulated::Simulated;
 use super::stage::Stage;
 use super::world::{Capability, World};
 
@@ -23,6 +25,10 @@ pub struct Scenario {
 pub enum Driver {
     Readiness,
     Uring,
+    /// A network in memory whose peers are near.
+    Sim,
+    /// The same with a way of some milliseconds to every peer.
+    FarSim,
 }
 
 impl fmt::Display for Driver {
@@ -30,6 +36,8 @@ impl fmt::Display for Driver {
         f.write_str(match self {
             Driver::Readiness => "readiness",
             Driver::Uring => "uring",
+            Driver::Sim => "sim",
+            Driver::FarSim => "far sim",
         })
     }
 }
@@ -41,6 +49,8 @@ impl Driver {
         match self {
             Driver::Readiness => Ok(Rc::new(kernel(DriverChoice::Readiness)?)),
             Driver::Uring => Ok(Rc::new(kernel(DriverChoice::Uring)?)),
+            Driver::Sim => Ok(Rc::new(Simulated::new(Duration::ZERO))),
+            Driver::FarSim => Ok(Rc::new(Simulated::new(Duration::from_millis(3)))),
         }
     }
 

@@ -94,7 +94,11 @@ impl Station {
             hook(&mut Desk { operations, checker }, &mut completion);
             seen.push(remembered(completion, streams, gathers, helpers_done));
         });
-        turn.expect("the port works")
+        let turn = turn.expect("the port works");
+        if turn.completions == 0 {
+            self.stage.world().pass(until);
+        }
+        turn
     }
 
     /// A turn that does not wait.

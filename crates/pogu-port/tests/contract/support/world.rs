@@ -6,7 +6,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use pogu_port::{BoundListener, Clock, OpenError, OsError, PortConfig, PortSeed};
+use pogu_port::{BoundListener, Clock, OpenError, OsError, PortConfig, PortSeed, Time};
 
 use super::Post;
 
@@ -45,6 +45,9 @@ pub trait World {
     /// Lets time pass outside of a turn, where time does not pass by itself.
     fn advance(&self, by: Duration);
 
+    /// Called after a turn that found nothing and may wait until `until`: time passes, where it does not by itself.
+    fn pass(&self, until: Time);
+
     fn open(&self, config: &PortConfig) -> Result<PortSeed<Post>, OpenError>;
 
     fn bind(&self, address: SocketAddr) -> Result<BoundListener, OsError>;
@@ -68,8 +71,8 @@ pub trait Line {
     fn shut(&mut self);
     /// Closes with a reset; dropping closes without.
     fn reset(self: Box<Self>);
-    /// From here on this end answers nothing.
-    fn vanish(&mut self);
+    /// From here on this end answers nothing. What must be kept for that comes back.
+    fn vanish(self: Box<Self>) -> Option<Box<dyn Line>>;
     fn local_address(&self) -> SocketAddr;
     fn peer_address(&self) -> SocketAddr;
 }

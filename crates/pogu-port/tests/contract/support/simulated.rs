@@ -1,0 +1,133 @@
+//! The world in memory: a simulated network and its time, which passes only when nobody has anything to do.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use pogu_port::sim::{Advance, Peer, PeerState, Simulation, SimulationOptions};
+use pogu_port::{BoundListener, Clock, ListenOptions, OpenError, OsError, PortConfig, PortSeed, Time};
+
+use super::Post;
+use super::world::{Capability, Line, PATIENCE, Silence, World, localhost};
+
+/// How far time passes while a port that the scenario does not turn has something to do.
+const STEP: Duration = Duration::from_micros(100);
+
+/// See the [module](self).
+pub struct Simulated {
+    simulation: Simulation,
+}
+
+impl Simulated {
+    /// A network in which everything takes `latency` from one end to the other.
+    pub fn new(latency: Duration) -> Simulated {
+        let mut options = SimulationOptions::default();
+        options.latency = latency;
+        Simulated { simulation: Simulation::with_options(&options) }
+    }
+
+    /// Moves the clock until the peer's connection has been answered, or its patience has ended.
+    fn answered(&self, peer: Peer) -> io::Result<Peer> {
+        let end = self.simulation.now() + PATIENCE;
+        while peer.state() == PeerState::Connecting && self.simulation.now() < end {
+            self.simulation.advance_to(self.simulation.now() + STEP);
+        }
+        match peer.state() {
+            PeerState::Connected => Ok(peer),
+            PeerState::Connecting => Err(ErrorKind::TimedOut.into()),
+            _ => Err((&peer).read(&mut [0]).err().unwrap_or(ErrorKind::Other.into())),
+        }
+    }
+}
+
+impl World for Simulated {
+    fn lacks(&self, capability: Capability) -> Option<&'static str> {
+        match capability {
+            Capability::Threads => Some("one thread turns all ports of a simulation"),
+            Capability::Descriptors => Some("streams are in memory, for ports of the same simulation"),
+        }
+    }
+
+    fn clock(&self) -> Clock {
+        self.simulation.clock()
+    }
+
+    fn continues_short_sends(&self) -> bool {
+        true
+    }
+
+    fn advance(&self, by: Duration) {
+        self.simulation.advance_to(self.simulation.now() + by);
+    }
+
+    fn pass(&self, until: Time) {
+        if self.simulation.advance_within(until) == Advance::Busy {
+            // Another port: its thread is held up, and time passes all the same.
+            self.simulation.advance_to(until.min(self.simulation.now() + STEP));
+        }
+    }
+
+    fn open(&self, config: &PortConfig) -> Result<PortSeed<Post>, OpenError> {
+        PortSeed::open(&self.simulation.selection(), config)
+    }
+
+    fn bind(&self, address: SocketAddr) -> Result<BoundListener, OsError> {
+        self.simulation.bind(address, &ListenOptions::default())
+    }
+
+    fn connect(&self, address: SocketAddr) -> io::Result<Box<dyn Line>> {
+        let peer = self.simulation.connect(address).map_err(|error| io::Error::from_raw_os_error(error.code()))?;
+        Ok(Box::new(SimulatedLine { peer: self.answered(peer)?, remote: address }))
+    }
+
+    fn nobody(&self) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], 9))
+    }
+
+    fn silence(&self) -> Silence {
+        let mut options = ListenOptions::default();
+        options.backlog = 0;
+        let listener = self.simulation.listen(localhost(), &options).expect("an address is free");
+        let address = listener.local_address();
+        // One may wait beside the backlog.
+        let first = self.simulation.connect(address).expect("an address is free");
+        let first = self.answered(first).expect("there is room for one");
+        Silence { address, _kept: Box::new((listener, first)) }
+    }
+}
+
+struct SimulatedLine {
+    peer: Peer,
+    remote: SocketAddr,
+}
+
+impl Line for SimulatedLine {
+    fn read(&mut self, space: &mut [u8]) -> io::Result<usize> {
+        self.peer.read(space)
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.peer.write(bytes)
+    }
+
+    fn shut(&mut self) {
+        self.peer.shutdown();
+    }
+
+    fn reset(self: Box<Self>) {
+        self.peer.reset();
+    }
+
+    fn vanish(self: Box<Self>) -> Option<Box<dyn Line>> {
+        self.peer.vanish();
+        None
+    }
+
+    fn local_address(&self) -> SocketAddr {
+        self.peer.local_address()
+    }
+
+    fn peer_address(&self) -> SocketAddr {
+        self.remote
+    }
+}
