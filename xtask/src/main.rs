@@ -2,8 +2,18 @@
 
 #![forbid(unsafe_code)]
 
+mod churn;
+#[cfg(target_os = "linux")]
+mod deny;
 mod end_to_end;
+#[cfg(target_os = "linux")]
+mod kernels;
+#[cfg(target_os = "linux")]
+mod masks;
 mod measure;
+mod models;
+mod run;
+mod sanitize;
 mod server;
 
 use std::process::ExitCode;
@@ -29,12 +39,36 @@ enum Task {
     /// The server is pinned to processor 0 and the swarm to processor 1; both are the release build of `pogu`. Every answer
     /// is checked: a run with a wrong one is void.
     Measure(measure::Options),
+    /// Opens and ends connections by the hundred thousand, half of them by resets, and looks for what was not given back.
+    Churn(churn::Options),
+    /// Runs the tests of the port and the engine with io_uring denied, and with its newer forms masked off one by one.
+    #[cfg(target_os = "linux")]
+    Masks(masks::Options),
+    /// Runs the contract and the kernel facts on older kernels, in a virtual machine.
+    #[cfg(target_os = "linux")]
+    Kernels(kernels::Options),
+    /// Runs the tests of the port and the engine under AddressSanitizer and LeakSanitizer.
+    Sanitize(sanitize::Options),
+    /// Explores the interleavings of the cross-thread pieces (the loom models).
+    Models(models::Options),
+    /// Runs a program to which the kernel refuses io_uring.
+    #[cfg(target_os = "linux")]
+    WithoutIoUring(deny::Options),
 }
 
 fn main() -> ExitCode {
     let result = match Arguments::parse().task {
         Task::EndToEnd(options) => end_to_end::run(&options),
         Task::Measure(options) => measure::run(&options),
+        Task::Churn(options) => churn::run(&options),
+        #[cfg(target_os = "linux")]
+        Task::Masks(options) => masks::run(&options),
+        #[cfg(target_os = "linux")]
+        Task::Kernels(options) => kernels::run(&options),
+        Task::Sanitize(options) => sanitize::run(&options),
+        Task::Models(options) => models::run(&options),
+        #[cfg(target_os = "linux")]
+        Task::WithoutIoUring(options) => deny::run(&options),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -24,8 +24,12 @@ pub fn build() -> Result<PathBuf, Failure> {
     if !status.success() {
         return Err("the release build failed".into());
     }
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| PathBuf::from("target"), PathBuf::from);
-    Ok(target.join("release").join("pogu"))
+    Ok(target().join("release").join("pogu"))
+}
+
+/// Where builds go.
+pub fn target() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| PathBuf::from("target"), PathBuf::from)
 }
 
 /// A command that runs `program` on one processor only.
@@ -76,6 +80,11 @@ impl Server {
         let line = status.lines().find(|line| line.starts_with("VmRSS:")).ok_or("no VmRSS")?;
         let kibibytes = line.split_whitespace().nth(1).and_then(|word| word.parse::<f64>().ok()).ok_or("no number")?;
         Ok(kibibytes * 1024.0)
+    }
+
+    /// Open descriptors.
+    pub fn descriptors(&self) -> Result<usize, Failure> {
+        Ok(fs::read_dir(format!("/proc/{}/fd", self.child.id()))?.count())
     }
 
     /// Asks the server to drain, waits for it, and gives its closing words.

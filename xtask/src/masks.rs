@@ -1,0 +1,75 @@
+//! `cargo xtask masks`: the tests of the port and the engine on every older form, and without io_uring at all.
+//!
+//! The forms are masked off one by one at the probe (the crate feature `masks` of pogu-port); `denied` is the kernel's own
+//! refusal, by a filter on the system call. Each run also checks that the choice of the driver says what was refused.
+
+use std::process::Command;
+
+use crate::Failure;
+use crate::run::{Outcome, cargo, tests};
+
+#[derive(clap::Args)]
+pub struct Options {
+    /// Only the row of that name.
+    #[arg(long)]
+    only: Option<String>,
+}
+
+/// A row of the table: what is masked off, the driver that must be chosen, and a part of the reason that it must give.
+struct Row {
+    name: &'static str,
+    driver: &'static str,
+    reason: &'static str,
+}
+
+const ROWS: [Row; 8] = [
+    Row { name: "no_sqarray", driver: "uring", reason: "older form used for rings without an index array" },
+    Row { name: "defer_taskrun", driver: "uring", reason: "deferred task work" },
+    Row { name: "task_flags", driver: "uring", reason: "deferred task work" },
+    Row { name: "multishot", driver: "uring", reason: "multishot receive" },
+    Row { name: "length_cap", driver: "uring", reason: "length caps on multishot receive" },
+    Row { name: "no_iowait", driver: "uring", reason: "waits outside of iowait" },
+    Row { name: "buffer_rings", driver: "readiness", reason: "registering receive buffers: masked" },
+    Row { name: DENIED, driver: "readiness", reason: "io_uring_setup: Operation not permitted" },
+];
+
+const DENIED: &str = "denied";
+
+pub fn run(options: &Options) -> Result<(), Failure> {
+    let rows = ROWS.iter().filter(|row| options.only.as_ref().is_none_or(|only| only == row.name));
+    println!("{:<14} {:<10} {:>7} {:>8} {:>8}", "without", "driver", "passed", "skipped", "seconds");
+    let mut run = 0;
+    for row in rows {
+        let Outcome { tally, took } = tests(&mut command(row)?).map_err(|error| format!("{}: {error}", row.name))?;
+        if row.driver == "uring" && tally.skipped > 0 {
+            return Err(format!("{}: {} tests were skipped: io_uring was to run", row.name, tally.skipped).into());
+        }
+        let seconds = took.as_secs_f64();
+        println!("{:<14} {:<10} {:>7} {:>8} {seconds:>8.1}", row.name, row.driver, tally.passed, tally.skipped);
+        run += 1;
+    }
+    match run {
+        0 => Err("there is no row of that name".into()),
+        _ => Ok(()),
+    }
+}
+
+fn command(row: &Row) -> Result<Command, Failure> {
+    let mut command = cargo();
+    command
+        .args(["test", "--package", "pogu-port", "--package", "pogu", "--lib", "--tests"])
+        .args(["--features", "pogu-port/masks"])
+        .env("POGU_EXPECT_DRIVER", row.driver)
+        .env("POGU_EXPECT_REASON", row.reason);
+    if row.name == DENIED {
+        let program = std::env::current_exe()?;
+        let program = program.to_str().ok_or("this program's path is not text")?;
+        command.args(["--config", &format!("target.'cfg(all())'.runner = ['{program}', 'without-io-uring']")]);
+    } else {
+        command.env("POGU_URING_WITHOUT", row.name);
+    }
+    if row.driver == "uring" {
+        command.env("POGU_REQUIRE_URING", "1");
+    }
+    Ok(command)
+}
