@@ -51,6 +51,9 @@ pub enum Error {
     /// The worker's inbox is full, or the core has stopped.
     #[error("the workers do not take messages: {0}")]
     Workers(&'static str),
+    /// A simulation does not come to rest.
+    #[error("the simulation cannot go on: {0}")]
+    Simulation(&'static str),
     /// The system refused a thread.
     #[error("a worker thread could not be started: {0}")]
     Thread(std::io::Error),

@@ -32,7 +32,10 @@
 //! - **A session ends once, in order,** and every end has a [`Cause`] that says whose fault it was.
 //! - **A panic ends one session.** Nothing else notices.
 //!
-//! This crate knows no operating system: sockets, time and threads' wake-ups come from [`pogu_port`].
+//! # Tests
+//!
+//! This crate knows no operating system: sockets, time and threads' wake-ups come from [`pogu_port`]. So whole cores run in
+//! memory, on one thread, under virtual time, the same in every run: see [`Lockstep`].
 
 #![forbid(unsafe_code)]
 
@@ -44,6 +47,7 @@ mod error;
 mod identity;
 mod interrupt;
 mod listener;
+mod lockstep;
 mod message;
 mod service;
 mod session;
@@ -57,10 +61,12 @@ pub use error::{Error, Result};
 pub use identity::{Room, SessionId, SessionRef};
 pub use interrupt::Interrupt;
 pub use listener::Listener;
+pub use lockstep::Lockstep;
 pub use service::{Limits, SendOverflow, Service, ServiceHandle};
 pub use session::{Admission, Incoming, Refusal, Session};
 pub use worker::{BroadcastOutcome, JoinOutcome, ROOMS_PER_SESSION_MAX, SendOutcome, Worker, WorkerSeed, WorkerStatus};
 
+pub use pogu_port::sim;
 pub use pogu_port::{
     DriverChoice, DriverKind, ListenOptions, OsError, PortConfig, StreamOptions, Time, raise_descriptor_limit,
 };

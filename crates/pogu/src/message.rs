@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use pogu_port::{BoundListener, Detached, Time};
+use pogu_port::{BoundListener, Detached};
 use pogu_wire::FrameFormat;
 
 use crate::identity::{Room, SessionId};
@@ -41,8 +41,8 @@ pub(crate) enum Message {
     Deliver { room: Room, frame: Arc<SharedFrame> },
     /// From a room's home: nobody got the broadcast.
     BroadcastRefused { room: Room, session: SessionId },
-    /// End everything; what is not ended at the deadline is aborted.
-    Stop { deadline: Time },
+    /// Look at what was asked of the core: it is to stop.
+    Stop,
 }
 
 #[cfg(test)]

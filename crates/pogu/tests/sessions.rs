@@ -1,14 +1,12 @@
-//! The life of a session: admission, frames, limits, every way to end.
+//! The life of a session on every driver: admission, frames, limits, every way to end. Its deadlines are in `virtual_time`.
 
 mod support;
 
-use std::io::{ErrorKind, Write};
-use std::time::{Duration, Instant};
+use std::io::Write;
 
 use pogu::{CauseKind, DriverChoice, FrameFormat, Refusal, SendOverflow, Service};
 use support::{
-    ECHO, Event, FAREWELL, FLOOD, PANIC, PATIENCE, Peer, QUIT, core, eventually, flood_body, frame, next, next_end,
-    probes,
+    ECHO, Event, FAREWELL, FLOOD, PANIC, Peer, QUIT, core, eventually, flood_body, frame, next, next_end, probes,
 };
 
 on_every_driver!(
@@ -24,13 +22,8 @@ on_every_driver!(
     a_violation_flushes_what_was_answered,
     a_handler_that_disconnects_loses_nothing_it_sent,
     unread_input_at_the_end_destroys_nothing_that_was_sent,
-    a_silent_session_ends_at_the_idle_timeout,
-    a_trickling_frame_ends_at_the_frame_timeout,
-    a_session_that_is_only_sent_to_is_not_idle,
     a_peer_that_never_reads_ends_at_the_send_bound,
-    a_peer_that_never_reads_ends_at_the_send_age,
     drop_newest_keeps_the_session_and_whole_frames,
-    a_peer_that_does_not_finish_is_reset_after_the_linger_time,
     a_panicking_handler_ends_its_session_alone,
     a_panicking_drop_is_counted_and_harms_nobody,
     a_panicking_factory_ends_its_connection_alone,
@@ -247,55 +240,6 @@ fn unread_input_at_the_end_destroys_nothing_that_was_sent(driver: DriverChoice) 
     assert_eq!(peer.ends_well(), (Vec::new(), true));
 }
 
-fn a_silent_session_ends_at_the_idle_timeout(driver: DriverChoice) {
-    let idle = Duration::from_millis(200);
-    let (_core, service, reports) = serve(driver, |service| service.idle_timeout(idle));
-    let begun = Instant::now();
-    let mut peer = Peer::connect(service.address());
-    assert_eq!(peer.ends_well(), (Vec::new(), true));
-    assert!(begun.elapsed() >= idle);
-    drop(peer);
-    assert_eq!(next_end(&reports), CauseKind::IdleTimeout);
-}
-
-fn a_trickling_frame_ends_at_the_frame_timeout(driver: DriverChoice) {
-    let timeout = Duration::from_millis(300);
-    let (_core, service, reports) = serve(driver, |service| service.frame_timeout(timeout));
-    let mut peer = Peer::connect(service.address());
-    peer.stream.set_read_timeout(Some(Duration::from_millis(20))).expect("timeout");
-    let begun = Instant::now();
-    let mut trickle = frame(ECHO, &[7; 60_000]).into_iter();
-    loop {
-        // The peer's failing write tells as well as its read that the server gave up.
-        let sent = peer.stream.write_all(&[trickle.next().expect("a long frame")]);
-        match std::io::Read::read(&mut peer.stream, &mut [0; 16]) {
-            Err(error)
-                if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted) => {}
-            _ => break,
-        }
-        assert!(sent.is_ok() && begun.elapsed() < PATIENCE, "the trickle is never cut off");
-    }
-    assert!(begun.elapsed() >= timeout);
-    drop(peer);
-    assert_eq!(next_end(&reports), CauseKind::FrameTimeout);
-}
-
-fn a_session_that_is_only_sent_to_is_not_idle(driver: DriverChoice) {
-    let (_core, service, reports) = serve(driver, |service| service.idle_timeout(Duration::from_millis(400)));
-    let mut listener = Peer::connect(service.address());
-    listener.join(5);
-    let mut speaker = Peer::connect(service.address());
-    let begun = Instant::now();
-    let mut heard = 0;
-    while begun.elapsed() < Duration::from_millis(1200) {
-        speaker.say(5, b"tick");
-        assert_eq!(listener.receive(), (support::SAY, b"tick".to_vec()));
-        heard += 1;
-    }
-    assert!(heard > 0);
-    assert!(!reports.try_iter().any(|event| matches!(event, Event::Disconnected(_))), "nobody was idle");
-}
-
 fn a_peer_that_never_reads_ends_at_the_send_bound(driver: DriverChoice) {
     let (_core, service, reports) = serve(driver, |service| service.send_queue(50_000, SendOverflow::Disconnect));
     let mut deaf = Peer::connect(service.address());
@@ -305,19 +249,6 @@ fn a_peer_that_never_reads_ends_at_the_send_bound(driver: DriverChoice) {
     neighbour.send(ECHO, b"what was that?");
     assert_eq!(neighbour.receive(), (ECHO, b"what was that?".to_vec()));
     eventually("it is counted", || service.counters().disconnects(CauseKind::SendBytes) == 1);
-}
-
-fn a_peer_that_never_reads_ends_at_the_send_age(driver: DriverChoice) {
-    let (_core, service, reports) = serve(driver, |service| {
-        let mut limits = pogu::Limits::default();
-        limits.send_age_max = Duration::from_millis(300);
-        limits.send_bytes_max = 64 << 20;
-        service.limits(limits)
-    });
-    let mut deaf = Peer::connect(service.address());
-    deaf.number(FLOOD, 30_000);
-    assert_eq!(next_end(&reports), CauseKind::SendAge);
-    eventually("it is counted", || service.counters().disconnects(CauseKind::SendAge) == 1);
 }
 
 fn drop_newest_keeps_the_session_and_whole_frames(driver: DriverChoice) {
@@ -330,18 +261,6 @@ fn drop_newest_keeps_the_session_and_whole_frames(driver: DriverChoice) {
     peer.send(ECHO, b"still in step");
     assert_eq!(peer.receive(), (ECHO, b"still in step".to_vec()));
     eventually("it is counted", || service.counters().frames_dropped == 51);
-}
-
-fn a_peer_that_does_not_finish_is_reset_after_the_linger_time(driver: DriverChoice) {
-    let linger = Duration::from_millis(200);
-    let (_core, service, reports) = serve(driver, |service| service.linger_timeout(linger));
-    let mut peer = Peer::connect(service.address());
-    let begun = Instant::now();
-    peer.send(QUIT, b"");
-    assert_eq!(peer.ends_well(), (Vec::new(), true), "the write side was shut");
-    assert_eq!(next_end(&reports), CauseKind::HandlerAsked);
-    assert!(begun.elapsed() >= linger);
-    eventually("it is counted", || service.counters().linger_expired == 1);
 }
 
 fn a_panicking_handler_ends_its_session_alone(driver: DriverChoice) {

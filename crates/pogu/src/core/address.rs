@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use pogu_port::BoundListener;
+use pogu_port::{BoundListener, Selection};
 
 use crate::error::{Error, Result};
 use crate::service::{Role, Service};
@@ -30,14 +30,14 @@ pub(super) fn check(service: &Service) -> Result<()> {
     Ok(())
 }
 
-pub(super) fn bind(service: &Service) -> Result<(BoundListener, SocketAddr)> {
+pub(super) fn bind(selection: &Selection, service: &Service) -> Result<(BoundListener, SocketAddr)> {
     if service.role != Role::Server {
         let reason = "a client service connects: start it with `connect`".to_owned();
         return Err(Error::Address { address: service.address.clone(), reason });
     }
     let mut refused = None;
-    for address in resolve(&service.address)? {
-        match BoundListener::bind(address, &service.listen) {
+    for address in resolve(selection, &service.address)? {
+        match selection.bind(address, &service.listen) {
             Ok(listener) => {
                 let bound = listener.local_address();
                 return Ok((listener, bound));
@@ -48,8 +48,9 @@ pub(super) fn bind(service: &Service) -> Result<(BoundListener, SocketAddr)> {
     Err(refused.unwrap_or_else(|| nothing_there(&service.address)))
 }
 
-pub(super) fn resolve(address: &str) -> Result<Vec<SocketAddr>> {
-    pogu_port::resolve(address)
+pub(super) fn resolve(selection: &Selection, address: &str) -> Result<Vec<SocketAddr>> {
+    selection
+        .resolve(address)
         .map_err(|error| Error::Address { address: address.to_owned(), reason: error.to_string() })
 }
 

@@ -1,11 +1,12 @@
 //! How a core is configured and opened.
 
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex};
 
-use pogu_port::{Clock, DriverChoice, PortConfig, PortSeed, Selection};
+use pogu_port::sim::Simulation;
+use pogu_port::{DriverChoice, PortConfig, PortSeed, Selection};
 
-use crate::core::shared::Shared;
+use crate::core::shared::{NOT_STOPPING, Presence, Shared};
 use crate::core::{Core, spawn};
 use crate::error::{Error, Result};
 use crate::message::Message;
@@ -19,6 +20,7 @@ const WORKERS_MAX: usize = 1024;
 pub struct CoreBuilder {
     workers: usize,
     driver: DriverChoice,
+    simulation: Option<Simulation>,
     node: u16,
     port: PortConfig,
 }
@@ -26,7 +28,7 @@ pub struct CoreBuilder {
 impl CoreBuilder {
     pub(super) fn new() -> CoreBuilder {
         let workers = std::thread::available_parallelism().map_or(1, usize::from);
-        CoreBuilder { workers, driver: DriverChoice::Auto, node: 0, port: PortConfig::default() }
+        CoreBuilder { workers, driver: DriverChoice::Auto, simulation: None, node: 0, port: PortConfig::default() }
     }
 
     /// How many workers. Default: one per processor that this process may use.
@@ -38,6 +40,13 @@ impl CoreBuilder {
     /// Which driver. Default: the best that this system allows.
     pub fn driver(mut self, driver: DriverChoice) -> CoreBuilder {
         self.driver = driver;
+        self
+    }
+
+    /// Puts the core into a simulation: its network and its time instead of the system's. Its workers never wait, so they are
+    /// handed out and dispatched in turn; a [`Lockstep`](crate::Lockstep) does that.
+    pub fn simulated(mut self, simulation: &Simulation) -> CoreBuilder {
+        self.simulation = Some(simulation.clone());
         self
     }
 
@@ -58,6 +67,11 @@ impl CoreBuilder {
     /// # Errors
     /// The driver is not available, a value makes no sense, or the system refused a port or a thread.
     pub fn start(self) -> Result<Core> {
+        if self.simulation.is_some() {
+            let value = "`start`".to_owned();
+            let allowed = "`hand_out` or a `Lockstep`: simulated workers do not wait, they are dispatched in turn";
+            return Err(Error::Configuration { field: "the way to start a simulated core", value, allowed });
+        }
         let (mut core, seeds) = self.hand_out()?;
         for seed in seeds {
             core.threads.push(spawn(seed)?);
@@ -74,8 +88,11 @@ impl CoreBuilder {
             let value = self.workers.to_string();
             return Err(Error::Configuration { field: "workers", value, allowed: "1 to 1024" });
         }
-        let selection = Selection::choose(self.driver)?;
-        let clock = Clock::monotonic();
+        let selection = match &self.simulation {
+            Some(simulation) => simulation.selection(),
+            None => Selection::choose(self.driver)?,
+        };
+        let clock = selection.clock();
         let mut config = self.port;
         config.clock = clock.clone();
         let ports: Vec<PortSeed<Message>> =
@@ -88,8 +105,10 @@ impl CoreBuilder {
             loads: (0..self.workers).map(|_| AtomicUsize::new(0)).collect(),
             ledgers: (0..self.workers).map(|_| Mutex::default()).collect(),
             services: Mutex::default(),
+            stop_at: AtomicU64::new(NOT_STOPPING),
+            present: AtomicUsize::new(0),
         });
-        let seed = |(index, port)| WorkerSeed { port, shared: Arc::clone(&shared), index };
+        let seed = |(index, port)| WorkerSeed { port, presence: Presence::of(&shared), index };
         let seeds = ports.into_iter().enumerate().map(seed).collect();
         Ok((Core { shared, selection, threads: Vec::new() }, seeds))
     }

@@ -20,11 +20,11 @@ use crate::interrupt::Interrupt;
 use crate::message::Message;
 use crate::service::{Role, Running, Service, ServiceHandle};
 use crate::session::{Admission, Factory, Incoming};
-use crate::worker::{ABORT_GRACE, Worker, WorkerSeed, WorkerStatus};
+use crate::worker::{Worker, WorkerSeed, WorkerStatus};
 
 use address::{bind, check, nothing_there, resolve};
 pub use builder::CoreBuilder;
-pub(crate) use shared::Shared;
+pub(crate) use shared::{Presence, Shared};
 
 /// How long [`Core::run_until_interrupted`] lets sessions end in good order: twice the default linger time.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
@@ -95,8 +95,8 @@ impl Core {
         F: Fn(Incoming) -> A + Send + Sync + 'static,
         A: Admission + 'static,
     {
-        check(&service)?;
-        let (listener, address) = bind(&service)?;
+        self.check(&service)?;
+        let (listener, address) = bind(&self.selection, &service)?;
         let running = self.register(service, address, Box::new(factory));
         // A listener lives on one worker, any; the connections that it accepts are spread over all.
         let worker = self.shared.listener_worker(&running);
@@ -115,12 +115,13 @@ impl Core {
         F: Fn(Incoming) -> A + Send + Sync + 'static,
         A: Admission + 'static,
     {
-        check(&service)?;
+        self.check(&service)?;
         let Role::Client { sessions } = service.role else {
             let reason = "a server service listens: start it with `serve`".to_owned();
             return Err(Error::Address { address: service.address, reason });
         };
-        let address = *resolve(&service.address)?.first().ok_or_else(|| nothing_there(&service.address))?;
+        let address =
+            *resolve(&self.selection, &service.address)?.first().ok_or_else(|| nothing_there(&service.address))?;
         let running = self.register(service, address, Box::new(factory));
         let mut counts = vec![0; self.shared.workers()];
         for _ in 0..sessions {
@@ -135,6 +136,13 @@ impl Core {
             self.post(worker, Message::Connect { running: Arc::clone(&running), count })?;
         }
         Ok(ServiceHandle { running, core: Arc::clone(&self.shared) })
+    }
+
+    fn check(&self, service: &Service) -> Result<()> {
+        match self.shared.stop_requested() {
+            None => check(service),
+            Some(_) => Err(Error::Workers("the core has stopped")),
+        }
     }
 
     fn register(&self, service: Service, address: SocketAddr, factory: Box<dyn Factory>) -> Arc<Running> {
@@ -225,23 +233,22 @@ impl Core {
         result.map(|()| self.counters())
     }
 
-    /// Tells every worker. An inbox that stays full belongs to a worker that does not dispatch.
+    /// Begins to end everything, as [`Core::stop`] does, and returns at once: for a core whose workers were handed out and
+    /// are dispatched by the caller. A second call may bring the end of the drain forward.
+    pub fn begin_stop(&self, drain_timeout: Duration) {
+        self.announce_stop(self.shared.clock.now() + drain_timeout);
+    }
+
+    /// True once every worker has stopped or was dropped; the totals are final then.
+    pub fn has_stopped(&self) -> bool {
+        self.shared.has_stopped()
+    }
+
     fn announce_stop(&self, deadline: Time) {
         for running in self.shared.services().iter() {
             running.closed.store(true, Ordering::Release);
         }
-        let give_up = self.shared.clock.now() + ABORT_GRACE;
-        for worker in 0..self.shared.workers() {
-            let mut message = Message::Stop { deadline };
-            while let Err(PostError::Full(returned)) = self.shared.post(worker, message) {
-                if self.shared.clock.now() > give_up {
-                    tracing::error!(worker, "a worker does not dispatch: it cannot be stopped");
-                    break;
-                }
-                std::thread::yield_now();
-                message = returned;
-            }
-        }
+        self.shared.request_stop(deadline);
     }
 
     fn join(&mut self) -> Result<()> {

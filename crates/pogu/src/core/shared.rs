@@ -1,10 +1,10 @@
 //! What the workers of a core share: inboxes, loads, published counters. Nothing that a session's message touches.
 
 use std::fmt;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use pogu_port::{Clock, Owner, PostError, Poster};
+use pogu_port::{Clock, Owner, PostError, Poster, Time};
 
 use crate::counters::{Counters, Ledger};
 use crate::message::Message;
@@ -20,6 +20,34 @@ pub(crate) struct Shared {
     pub(super) loads: Vec<AtomicUsize>,
     pub(super) ledgers: Vec<Mutex<Ledger>>,
     pub(super) services: Mutex<Vec<Arc<Running>>>,
+    /// When a stop aborts what has not ended, in nanoseconds; [`NOT_STOPPING`] if none was asked for.
+    pub(super) stop_at: AtomicU64,
+    /// Workers that have not stopped.
+    pub(super) present: AtomicUsize,
+}
+
+pub(super) const NOT_STOPPING: u64 = u64::MAX;
+
+/// A worker's share in its core; given back when the worker has stopped or is dropped.
+#[derive(Debug)]
+pub(crate) struct Presence(Arc<Shared>);
+
+impl Presence {
+    pub(super) fn of(shared: &Arc<Shared>) -> Presence {
+        shared.present.fetch_add(1, Ordering::Relaxed);
+        Presence(Arc::clone(shared))
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.0
+    }
+}
+
+impl Drop for Presence {
+    fn drop(&mut self) {
+        // What the worker did happens before somebody sees that it has stopped.
+        self.0.present.fetch_sub(1, Ordering::Release);
+    }
 }
 
 impl Shared {
@@ -43,6 +71,27 @@ impl Shared {
     /// Messages that may wait for room in the inbox of another worker.
     pub(crate) fn outbox_max(&self) -> usize {
         self.outbox_max
+    }
+
+    /// Asks every worker to stop; a second request may bring the deadline forward.
+    ///
+    /// The request is looked at in every turn, and the message only wakes: a full inbox belongs to a worker that is awake.
+    pub(super) fn request_stop(&self, deadline: Time) {
+        let deadline = deadline.as_nanos().min(NOT_STOPPING - 1);
+        self.stop_at.fetch_min(deadline, Ordering::Release);
+        for worker in 0..self.workers() {
+            let _ = self.post(worker, Message::Stop);
+        }
+    }
+
+    /// The deadline of the stop, if one was asked for.
+    pub(crate) fn stop_requested(&self) -> Option<Time> {
+        let deadline = self.stop_at.load(Ordering::Acquire);
+        (deadline != NOT_STOPPING).then(|| Time::from_nanos(deadline))
+    }
+
+    pub(super) fn has_stopped(&self) -> bool {
+        self.present.load(Ordering::Acquire) == 0
     }
 
     pub(crate) fn poster(&self, worker: usize) -> Option<&Poster<Message>> {

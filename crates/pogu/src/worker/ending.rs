@@ -11,7 +11,6 @@
 //! *aborted* (everything cancelled, reset) and step 4 follows. The first cause stays the cause.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::Duration;
 
 use pogu_port::slots::Name;
 use pogu_port::{Operation, Operations, OsError, Time};
@@ -144,8 +143,9 @@ impl State {
         self.shared.unplace(self.index);
     }
 
-    /// Ends everything in good order until `deadline`; a second call may bring the deadline forward.
-    pub(super) fn stop_all(&mut self, operations: &mut Operations<'_>, deadline: Time) {
+    /// If the core was asked to stop, ends everything in good order until the deadline; a second request may bring it forward.
+    pub(super) fn stop_if_requested(&mut self, operations: &mut Operations<'_>) {
+        let Some(deadline) = self.shared.stop_requested() else { return };
         if let Some(stopping) = &mut self.stopping {
             stopping.deadline = stopping.deadline.min(deadline);
             return;
@@ -206,6 +206,3 @@ impl State {
         None
     }
 }
-
-/// How long after `stop` a core waits for workers beyond the drain deadline: the time to abort and to close.
-pub(crate) const ABORT_GRACE: Duration = Duration::from_secs(2);

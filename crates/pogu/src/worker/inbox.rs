@@ -22,7 +22,8 @@ impl State {
             Message::BroadcastRefused { room, session } => {
                 self.call_live(operations, session.name(), |session, cx| session.on_broadcast_refused(cx, room));
             }
-            Message::Stop { deadline } => self.stop_all(operations, deadline),
+            // The request itself is looked at in every turn.
+            Message::Stop => {}
         }
     }
 

@@ -26,7 +26,7 @@ use std::time::Duration;
 use pogu_port::slots::{Name, Slots};
 use pogu_port::{Completion, Gather, ListenerId, Operations, Owner, Port, PortSeed, Time};
 
-use crate::core::Shared;
+use crate::core::{Presence, Shared};
 use crate::counters::Ledger;
 use crate::error::{Error, Result};
 use crate::identity::SessionId;
@@ -35,7 +35,6 @@ use crate::service::Running;
 
 pub(crate) use carrier::{Carrier, NEVER, Outgoing, Stage, Step, Unfinished};
 use deadlines::Deadlines;
-pub(crate) use ending::ABORT_GRACE;
 use mail::Mail;
 use rooms::Rooms;
 pub use rooms::{BroadcastOutcome, JoinOutcome, ROOMS_PER_SESSION_MAX};
@@ -55,7 +54,7 @@ const SPARE_BYTES_MAX: usize = 16 * 1024;
 #[derive(Debug)]
 pub struct WorkerSeed {
     pub(crate) port: PortSeed<Message>,
-    pub(crate) shared: Arc<Shared>,
+    pub(crate) presence: Presence,
     pub(crate) index: usize,
 }
 
@@ -66,7 +65,8 @@ impl WorkerSeed {
     /// The system refused to start the port.
     pub fn start(self) -> Result<Worker> {
         let port = self.port.start().map_err(Error::Port)?;
-        Ok(Worker { port, state: State::new(self.shared, self.index) })
+        let state = State::new(Arc::clone(self.presence.shared()), self.index);
+        Ok(Worker { port, state, presence: Some(self.presence) })
     }
 }
 
@@ -84,6 +84,8 @@ pub enum WorkerStatus {
 pub struct Worker {
     port: Port<Message>,
     state: State,
+    /// `None` once it has stopped.
+    presence: Option<Presence>,
 }
 
 impl Worker {
@@ -93,7 +95,7 @@ impl Worker {
     /// The port failed.
     pub fn dispatch(&mut self, timeout: Option<Duration>) -> Result<WorkerStatus> {
         let state = &mut self.state;
-        if state.has_stopped() {
+        if self.presence.is_none() {
             return Ok(WorkerStatus::Stopped);
         }
         let now = self.port.now();
@@ -108,8 +110,13 @@ impl Worker {
         let mut operations = self.port.operations();
         state.now = operations.now();
         state.finish_turn(&mut operations);
+        if state.has_stopped() {
+            state.shared.publish_last(state.index, &state.ledger);
+            self.presence = None;
+            return Ok(WorkerStatus::Stopped);
+        }
         state.publish();
-        Ok(if state.has_stopped() { WorkerStatus::Stopped } else { WorkerStatus::Running })
+        Ok(WorkerStatus::Running)
     }
 
     /// Its number in the core, from 0.
@@ -257,6 +264,7 @@ impl State {
     }
 
     fn finish_turn(&mut self, operations: &mut Operations<'_>) {
+        self.stop_if_requested(operations);
         self.own_messages(operations);
         self.due(operations);
         self.own_messages(operations);
