@@ -188,7 +188,7 @@ pub fn lent_bytes_may_be_changed_in_place(stage: &Stage) {
             bytes.keep_from(0);
         }
     };
-    station.wait_with("the bytes twice", unmask, |station| station.bytes_of(connection).len() >= 12);
+    station.wait_with("the bytes twice", unmask, |station| station.count_from(connection) >= 12);
     assert_eq!(station.bytes_of(connection), b"MASKEDMASKED", "what was changed is kept changed");
     drop(peer);
     station.wait_seen(&Seen::PeerFinished(connection));

@@ -64,7 +64,7 @@ pub fn ready_peers_outnumber_the_receive_buffers_and_all_are_served(stage: &Stag
         station.submit(|desk| desk.receive(*connection)).expect("it is open");
     }
     for (connection, _) in &pairs {
-        station.wait("everybody's bytes", |station| station.bytes_of(*connection).len() >= expected.len());
+        station.wait("everybody's bytes", |station| station.count_from(*connection) >= expected.len());
         assert_same(&station.bytes_of(*connection), &expected);
     }
 }
@@ -77,10 +77,10 @@ pub fn bytes_over_the_budget_wait_for_the_next_turn(stage: &Stage) {
     peer.write(&expected);
     station.submit(|desk| desk.receive(connection)).expect("it is open");
     let mut turns = 0;
-    while station.bytes_of(connection).len() < expected.len() {
-        let before = station.bytes_of(connection).len();
-        station.wait("a turn with bytes", |station| station.bytes_of(connection).len() > before);
-        let came = station.bytes_of(connection).len() - before;
+    while station.count_from(connection) < expected.len() {
+        let before = station.count_from(connection);
+        station.wait("a turn with bytes", |station| station.count_from(connection) > before);
+        let came = station.count_from(connection) - before;
         assert!(came <= BUDGET, "{came} bytes in one turn");
         turns += 1;
     }
@@ -138,7 +138,7 @@ pub fn both_sides_write_at_once_and_neither_waits_for_the_other(stage: &Stage) {
         desk.receive(connection).expect("it is open");
     });
     assert_same(&peer.read_exactly(&mut station, answer.len()), &answer);
-    station.wait("the question", |station| station.bytes_of(connection).len() >= question.len());
+    station.wait("the question", |station| station.count_from(connection) >= question.len());
     assert_same(&station.bytes_of(connection), &question);
     station.wait_seen(&Seen::Sent(connection, 0, None));
 }

@@ -53,11 +53,11 @@ pub fn close_after_shut_and_drain_loses_nothing(stage: &Stage) {
         desk.send(connection, &expected);
         desk.shut(connection).expect("it is open");
     });
-    station.wait("the question", |station| station.bytes_of(connection).len() == question.len());
+    station.wait("the question", |station| station.count_from(connection) == question.len());
     assert_same(&peer.read_to_end(&mut station).expect("an end without a reset"), &expected);
     drop(peer);
     station.wait_seen(&Seen::PeerFinished(connection));
-    assert_eq!(station.bytes_of(connection).len(), question.len());
+    assert_eq!(station.count_from(connection), question.len());
     station.submit(|desk| desk.close(connection)).expect("it is open");
     station.wait_closed(connection);
 }
@@ -219,7 +219,7 @@ pub fn a_callback_that_panics_leaves_the_port_usable(stage: &Stage) {
     assert_eq!(first.read_exactly(&mut station, 5), b"sorry");
     let sent = [b"boom", rest.as_slice()].concat();
     let later = &sent[lost.get()..];
-    station.wait("what came behind them", |station| station.bytes_of(unlucky).len() >= later.len());
+    station.wait("what came behind them", |station| station.count_from(unlucky) >= later.len());
     assert_same(&station.bytes_of(unlucky), later);
     first.write(b"more");
     station.wait("later bytes", |station| station.bytes_of(unlucky).ends_with(b"more"));

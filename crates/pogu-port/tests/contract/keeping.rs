@@ -30,7 +30,7 @@ pub fn a_pause_amid_received_bytes_delivers_the_rest_first(stage: &Stage) {
     station.settle();
     assert_eq!(station.count(|seen| matches!(seen, Seen::Received(..))), 0, "nothing while paused");
     station.submit(|desk| desk.receive(connection)).expect("it is open");
-    station.wait("the rest", |station| station.bytes_of(connection).len() >= 8);
+    station.wait("the rest", |station| station.count_from(connection) >= 8);
     assert_eq!(station.bytes_of(connection), b"twothree");
 }
 
@@ -115,7 +115,7 @@ pub fn nothing_is_delivered_while_paused(stage: &Stage) {
         station.settle();
         assert_eq!(station.bytes_of(connection), b"");
         station.submit(|desk| desk.receive(connection)).expect("it is open");
-        station.wait("the bytes", |station| station.bytes_of(connection).len() == 100);
+        station.wait("the bytes", |station| station.count_from(connection) == 100);
         assert_eq!(station.bytes_of(connection), [round; 100]);
         assert_eq!(station.count(|seen| matches!(seen, Seen::ReceiveEnded(..))), 1);
     }

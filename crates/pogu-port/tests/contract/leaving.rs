@@ -76,7 +76,7 @@ pub fn bytes_that_come_after_a_deadline_still_come(stage: &Stage) {
             station.turn_with(deadline.since(station.clock.now()), remember);
         }
         peer.write(b"late");
-        station.wait("the bytes", |station| station.bytes_of(connection).len() == 4 * round);
+        station.wait("the bytes", |station| station.count_from(connection) == 4 * round);
     }
 }
 

@@ -130,7 +130,8 @@ scenarios! {
         a_detached_connection_takes_its_bytes_along
         a_connection_may_be_detached_amid_received_bytes
         a_stream_moves_between_drivers_and_back [Descriptors]
-        a_full_port_gives_the_stream_back;
+        a_full_port_gives_the_stream_back
+        what_is_of_another_kind_comes_back_as_it_was;
     turning:
         posts_of_four_threads_arrive_each_in_order [Threads]
         a_full_inbox_gives_the_value_back

@@ -1,10 +1,12 @@
 //! Connections move between ports.
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use pogu_port::{Completion, DriverChoice, Owner, Selection, StreamOptions, SubmitError};
 
-use crate::support::{Desk, Kernel, Post, Seen, Stage, Station, assert_same, echo, narrow, pattern};
+use crate::support::{Capability, Desk, Kernel, Post, Seen, Simulated, Stage, Station, World};
+use crate::support::{assert_same, echo, localhost, narrow, pattern};
 
 pub fn a_stream_moves_to_a_port_on_another_thread(stage: &Stage) {
     let mut station = stage.station();
@@ -108,6 +110,29 @@ pub fn a_stream_moves_between_drivers_and_back(stage: &Stage) {
 /// A world of the driver that runs on every supported system.
 fn of_readiness() -> Rc<Kernel> {
     Rc::new(Kernel::new(Selection::choose(DriverChoice::Readiness).expect("it runs everywhere")))
+}
+
+pub fn what_is_of_another_kind_comes_back_as_it_was(stage: &Stage) {
+    let kind: Rc<dyn World> = match stage.world().lacks(Capability::Descriptors) {
+        Some(_) => of_readiness(),
+        None => Rc::new(Simulated::new(Duration::ZERO)),
+    };
+    let elsewhere = stage.in_world(kind);
+    let (mut here, mut there) = (stage.station(), elsewhere.station());
+    let (stream, mut peer) = there.accepted();
+    let refused = here.submit(|desk| desk.adopt_with(stream, &StreamOptions::default())).expect_err("of another kind");
+    assert_eq!(refused.error, SubmitError::Foreign);
+    let connection = there.submit(|desk| desk.adopt(refused.returned));
+    there.submit(|desk| desk.receive(connection)).expect("it is open");
+    peer.write(b"unharmed");
+    there.wait("the bytes", |there| there.bytes_of(connection) == b"unharmed");
+    let listener = elsewhere.bind(localhost()).expect("an address is free");
+    let refused = here.submit(|desk| desk.operations.listen(Owner(9), listener)).expect_err("of another kind");
+    assert_eq!(refused.error, SubmitError::Foreign);
+    let address = refused.returned.local_address();
+    there.submit(|desk| desk.listen(refused.returned));
+    there.accepted_at(address);
+    assert_eq!(here.port().operations().open(), 0);
 }
 
 pub fn a_full_port_gives_the_stream_back(stage: &Stage) {

@@ -28,7 +28,7 @@ pub fn pauses_amid_arriving_bytes_lose_none(stage: &Stage) {
     let confirmed = |station: &Station| station.count(|seen| *seen == Seen::ReceiveEnded(connection, None)) == pauses;
     station.wait("all confirmations", confirmed);
     station.submit(|desk| desk.receive(connection)).expect("it is open");
-    station.wait("the bytes", |station| station.bytes_of(connection).len() >= expected.len());
+    station.wait("the bytes", |station| station.count_from(connection) >= expected.len());
     assert_same(&station.bytes_of(connection), &expected);
 }
 

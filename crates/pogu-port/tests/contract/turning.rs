@@ -121,7 +121,7 @@ pub fn an_always_ready_peer_does_not_starve_a_quiet_one(stage: &Stage) {
             stage.world().advance(Duration::from_millis(10));
             whispered_in = Some(turn);
         }
-        if !station.bytes_of(quiet).is_empty() {
+        if station.count_from(quiet) > 0 {
             let turns = turn - whispered_in.expect("it came after it was sent");
             assert!(turns <= 3, "it took {turns} turns");
             break;
@@ -157,7 +157,7 @@ pub fn bytes_are_counted(stage: &Stage) {
         desk.send(connection, &[1; 700]);
     });
     peer.write(&[2; 300]);
-    station.wait("the bytes", |station| station.bytes_of(connection).len() == 300);
+    station.wait("the bytes", |station| station.count_from(connection) == 300);
     station.wait_seen(&Seen::Sent(connection, 0, None));
     peer.read_exactly(&mut station, 700);
     let counters = station.port().counters();

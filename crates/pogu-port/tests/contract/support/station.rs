@@ -168,6 +168,15 @@ impl Station {
         self.checker.is_live(connection)
     }
 
+    /// How many bytes were received from `connection`.
+    pub fn count_from(&self, connection: ConnectionId) -> usize {
+        let received = |seen: &Seen| match seen {
+            Seen::Received(from, bytes) if *from == connection => bytes.len(),
+            _ => 0,
+        };
+        self.seen.iter().map(received).sum()
+    }
+
     /// Everything received from `connection`, joined.
     pub fn bytes_of(&self, connection: ConnectionId) -> Vec<u8> {
         let received = |seen: &Seen| match seen {
