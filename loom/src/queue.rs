@@ -23,11 +23,7 @@ const STRIDE: usize = 1 << 16;
 impl<T> ArrayQueue<T> {
     pub(crate) fn new(capacity: usize) -> ArrayQueue<T> {
         let slot = |index| Slot { stamp: AtomicUsize::new(index), value: Mutex::new(None) };
-        ArrayQueue {
-            head: AtomicUsize::new(0),
-            tail: AtomicUsize::new(0),
-            slots: (0..capacity).map(slot).collect(),
-        }
+        ArrayQueue { head: AtomicUsize::new(0), tail: AtomicUsize::new(0), slots: (0..capacity).map(slot).collect() }
     }
 
     fn slot(&self, position: usize) -> &Slot<T> {

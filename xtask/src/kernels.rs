@@ -6,6 +6,7 @@
 
 mod image;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
@@ -52,12 +53,17 @@ pub fn run(options: &Options) -> Result<(), Failure> {
 /// Prints a row of the table. False if something failed there.
 fn row(version: &str, console: &str, seconds: u64) -> bool {
     let tally = Tally::read(console);
-    let said = |line: &str| line.split_once("kernel ").map(|(_, words)| words.trim_end().to_owned());
-    let mut differences: Vec<String> =
-        console.lines().filter(|line| line.contains("older form is used")).filter_map(said).collect();
-    differences.sort_unstable();
-    differences.dedup();
-    let release = console.lines().find_map(|line| line.strip_prefix("RELEASE ")).unwrap_or(version).trim();
+    let refused = |line: &str| {
+        let (_, form) = line.split_once(": refuses ")?;
+        form.split_once(';').map(|(form, _)| format!("refuses {form}"))
+    };
+    let differences: BTreeSet<String> = console.lines().filter_map(refused).collect();
+    let differences: Vec<String> = differences.into_iter().collect();
+    let release = console
+        .lines()
+        .find_map(|line| line.split_once("RELEASE ").map(|(_, release)| release))
+        .unwrap_or(version)
+        .trim();
     println!(
         "| {release} | {} | {} | {} | {seconds} | {} |",
         tally.passed,

@@ -41,9 +41,6 @@ pub fn run(options: &Options) -> Result<(), Failure> {
     let mut run = 0;
     for row in rows {
         let Outcome { tally, took } = tests(&mut command(row)?).map_err(|error| format!("{}: {error}", row.name))?;
-        if row.driver == "uring" && tally.skipped > 0 {
-            return Err(format!("{}: {} tests were skipped: io_uring was to run", row.name, tally.skipped).into());
-        }
         let seconds = took.as_secs_f64();
         println!("{:<14} {:<10} {:>7} {:>8} {seconds:>8.1}", row.name, row.driver, tally.passed, tally.skipped);
         run += 1;
@@ -69,6 +66,7 @@ fn command(row: &Row) -> Result<Command, Failure> {
         command.env("POGU_URING_WITHOUT", row.name);
     }
     if row.driver == "uring" {
+        // What cannot run would be skipped otherwise.
         command.env("POGU_REQUIRE_URING", "1");
     }
     Ok(command)

@@ -168,7 +168,8 @@ fn a_completion_queue_of_eight_loses_nothing() {
     let Some(selection) = selection(|features| features) else { return };
     let config = PortConfig { submission_entries: 4, completion_entries: 8, ..PortConfig::default() };
     let counters = echo_all(&selection, &config, 100, 5000);
-    assert!(counters.receive_rearms > 0, "overflow ends multishots: {counters:?}");
+    let multishot = selection.features.is_some_and(|features| features.multishot);
+    assert!(!multishot || counters.receive_rearms > 0, "overflow ends multishots: {counters:?}");
 }
 
 #[test]
@@ -312,16 +313,20 @@ fn a_callback_that_unwinds_loses_no_buffer_and_no_completion() {
     echo.run_until(|echo| echo.unsent.len() == 1);
     for _ in 0..20 {
         stream.write_all(&[7; 64]).expect("sends");
-        let dispatched = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            let until = Some(Time::from_nanos(u64::MAX));
-            echo.port.dispatch(until, |_, completion| {
-                if let Completion::Received { bytes, .. } = completion {
-                    assert_eq!(bytes.len(), 64);
-                    std::panic::resume_unwind(Box::new("as planned"));
-                }
-            })
-        }));
-        drop(dispatched);
+        // A turn that only arms the receive again delivers nothing.
+        let unwound = |echo: &mut Echo| {
+            let dispatched = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                let until = Some(Time::from_nanos(u64::MAX));
+                echo.port.dispatch(until, |_, completion| {
+                    if let Completion::Received { bytes, .. } = completion {
+                        assert_eq!(bytes.len(), 64);
+                        std::panic::resume_unwind(Box::new("as planned"));
+                    }
+                })
+            }));
+            dispatched.is_err()
+        };
+        while !unwound(&mut echo) {}
     }
     let other = clients(echo.address, 10, 1000);
     echo.run_until(|echo| echo.closed == 10);

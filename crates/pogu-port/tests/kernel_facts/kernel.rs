@@ -56,7 +56,9 @@ pub fn ask(name: &str, question: impl Fn(SetUp)) {
 
 /// A line about this kernel, whether or not the test passes.
 pub fn say(line: &str) {
-    let _ = writeln!(io::stderr(), "kernel {}: {line}", release());
+    // In one piece, however many tests speak.
+    let line = format!("kernel {}: {line}\n", release());
+    let _ = io::stderr().write_all(line.as_bytes());
 }
 
 pub fn release() -> String {

@@ -33,7 +33,12 @@ fn multishot_on_an_empty_buffer_ring_ends_and_loses_nothing() {
         kernel.offer(2);
         kernel.receive(server.as_raw_fd(), MULTISHOT, 0, 3);
         let received = kernel.next();
-        assert_eq!(received, Completed { user_data: 3, result: 4, more: true, buffer: Some(2) }, "kernel {}", release());
+        assert_eq!(
+            received,
+            Completed { user_data: 3, result: 4, more: true, buffer: Some(2) },
+            "kernel {}",
+            release()
+        );
         assert_eq!(kernel.bytes(&received), b"pogu");
         // Armed and idle it holds no buffer; the next piece of data finds none.
         assert_eq!(kernel.all_by_now(), []);
