@@ -143,6 +143,7 @@ scenarios! {
         bytes_are_counted;
     racing:
         pauses_amid_arriving_bytes_lose_none
+        a_pause_that_another_connection_takes_back_keeps_the_order
         an_abort_amid_arriving_bytes_is_the_last_word
         a_close_amid_arriving_bytes_is_the_last_word
         an_abort_amid_a_send_ends_it_once

@@ -1,11 +1,12 @@
 //! Cancels that race what they cancel: in hundreds of rounds, with another number of turns between the two in each.
 
+use std::cell::RefCell;
 use std::io::ErrorKind;
 use std::time::Duration;
 
 use pogu_port::{Completion, ConnectionId, SubmitError};
 
-use crate::support::{Desk, Peer, Random, Seen, Stage, Station, assert_same, narrow, pattern, remember};
+use crate::support::{Desk, Peer, Post, Random, Seen, Stage, Station, assert_same, narrow, pattern, remember};
 
 const ROUNDS: usize = 200;
 
@@ -30,6 +31,37 @@ pub fn pauses_amid_arriving_bytes_lose_none(stage: &Stage) {
     station.submit(|desk| desk.receive(connection)).expect("it is open");
     station.wait("the bytes", |station| station.count_from(connection) >= expected.len());
     assert_same(&station.bytes_of(connection), &expected);
+}
+
+/// Whose receiver pauses is resumed in the callback of another, with new bytes perhaps on their way behind the kept ones.
+pub fn a_pause_that_another_connection_takes_back_keeps_the_order(stage: &Stage) {
+    let mut station = stage.station();
+    let (waker, mut first) = station.pair();
+    let (sleeper, mut second) = station.pair();
+    let expected = pattern(300_000);
+    first.write_in_pieces(&vec![0; 40_000], 100, &mut Random(18));
+    second.write_in_pieces(&expected, 1_000, &mut Random(19));
+    let mut random = Random(20);
+    let received = RefCell::new(Vec::new());
+    let mut bite = |desk: &mut Desk<'_, '_>, completion: &mut Completion<'_, Post>| {
+        let Completion::Received { connection, bytes, .. } = completion else { return };
+        if *connection == waker {
+            return desk.receive(sleeper).expect("it is open");
+        }
+        let taken = random.below(bytes.len() + 1);
+        received.borrow_mut().extend_from_slice(&bytes[..taken]);
+        bytes.keep_from(taken);
+        desk.pause(sleeper).expect("it is open");
+    };
+    station.submit(|desk| desk.receive(waker)).expect("it is open");
+    while received.borrow().len() < expected.len() {
+        station.submit(|desk| desk.receive(sleeper)).expect("it is open");
+        for _ in 0..20 {
+            station.turn_with(Duration::from_millis(1), &mut bite);
+        }
+    }
+    assert_same(&received.borrow(), &expected);
+    station.wait_with("the other's bytes", bite, |station| station.count_from(waker) == 40_000);
 }
 
 pub fn an_abort_amid_arriving_bytes_is_the_last_word(stage: &Stage) {
