@@ -99,7 +99,7 @@ mod stream;
 #[cfg(target_os = "linux")]
 mod uring;
 
-pub use clock::{Clock, Time};
+pub use clock::{Clock, Time, entropy};
 pub use completion::{Completion, Lent, Turn};
 pub use counters::Counters;
 pub use descriptors::raise_descriptor_limit;

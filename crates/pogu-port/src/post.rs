@@ -10,6 +10,7 @@
 //! ```
 
 use std::fmt;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 
@@ -93,6 +94,24 @@ impl<M> Inbox<M> {
             self.waker.wake();
         }
         Ok(())
+    }
+}
+
+/// The receiving end of an inbox: closes it when it is dropped, so that posts to a port that has gone, or never came to be,
+/// are refused.
+pub(crate) struct Receiver<M>(pub(crate) Arc<Inbox<M>>);
+
+impl<M> Drop for Receiver<M> {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
+impl<M> Deref for Receiver<M> {
+    type Target = Arc<Inbox<M>>;
+
+    fn deref(&self) -> &Arc<Inbox<M>> {
+        &self.0
     }
 }
 

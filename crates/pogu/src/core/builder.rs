@@ -1,6 +1,6 @@
 //! How a core is configured and opened.
 
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex};
 
 use pogu_port::{Clock, DriverChoice, PortConfig, PortSeed, Selection};
@@ -82,15 +82,17 @@ impl CoreBuilder {
             (0..self.workers).map(|_| PortSeed::open(&selection, &config)).collect::<Result<_, _>>()?;
         let shared = Arc::new(Shared {
             node: self.node,
+            incarnation: pogu_port::entropy() as u32,
             clock,
             outbox_max: config.posts_max,
             posters: ports.iter().map(PortSeed::poster).collect(),
             loads: (0..self.workers).map(|_| AtomicUsize::new(0)).collect(),
             ledgers: (0..self.workers).map(|_| Mutex::default()).collect(),
             services: Mutex::default(),
+            stop_at: AtomicU64::new(u64::MAX),
         });
         let seed = |(index, port)| WorkerSeed { port, shared: Arc::clone(&shared), index };
         let seeds = ports.into_iter().enumerate().map(seed).collect();
-        Ok((Core { shared, selection, threads: Vec::new() }, seeds))
+        Ok((Core { shared, selection, threads: Vec::new(), told_to_stop: false }, seeds))
     }
 }

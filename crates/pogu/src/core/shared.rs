@@ -1,30 +1,42 @@
 //! What the workers of a core share: inboxes, loads, published counters. Nothing that a session's message touches.
 
 use std::fmt;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError, Weak};
 
-use pogu_port::{Clock, Owner, PostError, Poster};
+use pogu_port::{Clock, Owner, PostError, Poster, Time};
 
 use crate::counters::{Counters, Ledger};
 use crate::message::Message;
 use crate::service::Running;
 
+/// The load of a worker that takes no more sessions: more than any other can have.
+const RETIRED: usize = usize::MAX / 2;
+
 /// What the workers of a core share with each other and with its handles.
 pub(crate) struct Shared {
     pub(super) node: u16,
+    /// Tells the names of this core from those of every other, also in the same process and after a restart.
+    pub(super) incarnation: u32,
     pub(super) clock: Clock,
     pub(super) outbox_max: usize,
     pub(super) posters: Vec<Poster<Message>>,
     /// Sessions by worker: where the next one goes.
     pub(super) loads: Vec<AtomicUsize>,
     pub(super) ledgers: Vec<Mutex<Ledger>>,
-    pub(super) services: Mutex<Vec<Arc<Running>>>,
+    pub(super) services: Mutex<Vec<Weak<Running>>>,
+    /// When what has not ended is to be aborted, in nanoseconds of the clock; `u64::MAX` while the core runs. Not a message,
+    /// because it must arrive however full an inbox is.
+    pub(super) stop_at: AtomicU64,
 }
 
 impl Shared {
     pub(crate) fn node(&self) -> u16 {
         self.node
+    }
+
+    pub(crate) fn incarnation(&self) -> u32 {
+        self.incarnation
     }
 
     pub(crate) fn clock(&self) -> &Clock {
@@ -45,10 +57,6 @@ impl Shared {
         self.outbox_max
     }
 
-    pub(crate) fn poster(&self, worker: usize) -> Option<&Poster<Message>> {
-        self.posters.get(worker)
-    }
-
     pub(crate) fn post(&self, worker: usize, message: Message) -> Result<(), PostError<Message>> {
         match self.posters.get(worker) {
             Some(poster) => poster.post(Owner(0), message),
@@ -56,34 +64,53 @@ impl Shared {
         }
     }
 
-    /// Chooses the worker with the fewest sessions and counts one more there.
-    pub(crate) fn place(&self) -> usize {
-        let loads = self.loads.iter().map(|load| load.load(Ordering::Relaxed)).enumerate();
-        let worker = loads.min_by_key(|(_, load)| *load).map_or(0, |(worker, _)| worker);
-        if let Some(load) = self.loads.get(worker) {
-            load.fetch_add(1, Ordering::Relaxed);
+    /// Makes a worker look at what it shares. One whose inbox is full is awake, or will be.
+    pub(crate) fn nudge(&self, worker: usize) {
+        let _ = self.post(worker, Message::Look);
+    }
+
+    /// Chooses the worker with the fewest sessions and counts one more there. `None` if all have gone.
+    pub(super) fn place(&self) -> Option<u16> {
+        let loads = self.loads.iter().map(|load| load.load(Ordering::Relaxed));
+        let (worker, load) = loads.enumerate().min_by_key(|(_, load)| *load)?;
+        if load >= RETIRED {
+            return None;
         }
-        worker
+        self.loads.get(worker)?.fetch_add(1, Ordering::Relaxed);
+        u16::try_from(worker).ok()
     }
 
     /// Counts one session less.
-    pub(crate) fn unplace(&self, worker: usize) {
+    pub(super) fn unplace(&self, worker: usize) {
         if let Some(load) = self.loads.get(worker) {
             load.fetch_sub(1, Ordering::Relaxed);
         }
     }
 
-    /// Copies a worker's counters for others to read, unless somebody is reading just now.
-    pub(crate) fn publish(&self, worker: usize, ledger: &Ledger) {
-        if let Some(Ok(mut published)) = self.ledgers.get(worker).map(Mutex::try_lock) {
-            published.copy_from(ledger);
+    /// The worker has gone: it is never chosen again.
+    pub(crate) fn retire(&self, worker: usize) {
+        if let Some(load) = self.loads.get(worker) {
+            load.store(RETIRED + RETIRED / 2, Ordering::Relaxed);
         }
     }
 
+    /// When the core is to have stopped, once it has been told to.
+    pub(crate) fn stop_at(&self) -> Option<Time> {
+        let nanoseconds = self.stop_at.load(Ordering::Acquire);
+        (nanoseconds != u64::MAX).then_some(Time::from_nanos(nanoseconds))
+    }
+
+    /// Copies what has changed of a worker's counters for others to read. False if somebody is reading just now.
+    pub(crate) fn publish(&self, worker: usize, ledger: &mut Ledger) -> bool {
+        let Some(Ok(mut published)) = self.ledgers.get(worker).map(Mutex::try_lock) else { return false };
+        ledger.copy_changes_to(&mut published);
+        true
+    }
+
     /// As [`Shared::publish`], for the last time: waits for whoever is reading.
-    pub(crate) fn publish_last(&self, worker: usize, ledger: &Ledger) {
+    pub(crate) fn publish_last(&self, worker: usize, ledger: &mut Ledger) {
         if let Some(published) = self.ledgers.get(worker) {
-            published.lock().unwrap_or_else(PoisonError::into_inner).copy_from(ledger);
+            ledger.copy_changes_to(&mut published.lock().unwrap_or_else(PoisonError::into_inner));
         }
     }
 
@@ -95,7 +122,7 @@ impl Shared {
         total
     }
 
-    pub(super) fn services(&self) -> std::sync::MutexGuard<'_, Vec<Arc<Running>>> {
+    pub(super) fn services(&self) -> MutexGuard<'_, Vec<Weak<Running>>> {
         self.services.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
