@@ -16,11 +16,6 @@ use crate::message::{Message, SharedFrame};
 use crate::session::Session;
 use crate::worker::{BroadcastOutcome, JoinOutcome, NEVER, SendOutcome, State, Undelivered};
 
-/// Bytes that one session may broadcast in one turn before its further packets wait for the next turn. A broadcast is sent
-/// to every member, whose send queues leave only at the end of a turn: a few members that burst must not fill the queues of
-/// all. 8 KiB: a hundred small packets, and thirty members bursting at once stay below the default bound of a queue.
-const BROADCAST_BYTES_PER_TURN: usize = 8 * 1024;
-
 /// The engine, seen from a handler of one session.
 ///
 /// Nothing here blocks, and nothing calls another handler before this one has returned.
@@ -28,13 +23,11 @@ pub struct Context<'a> {
     state: &'a mut State,
     operations: Operations<'a>,
     name: Name,
-    /// Bytes that this session has broadcast in this turn.
-    broadcast_bytes: usize,
 }
 
 impl<'a> Context<'a> {
     pub(crate) fn new(state: &'a mut State, operations: Operations<'a>, name: Name) -> Context<'a> {
-        Context { state, operations, name, broadcast_bytes: 0 }
+        Context { state, operations, name }
     }
 
     /// The session's name.
@@ -121,7 +114,7 @@ impl<'a> Context<'a> {
             return BroadcastOutcome::Unencodable(error);
         }
         let from = self.id();
-        self.broadcast_bytes = self.broadcast_bytes.saturating_add(whole.len());
+        self.state.charge_broadcast(self.name, whole.len());
         self.state.broadcast(room, from, SharedFrame { format, whole: whole.into() })
     }
 
@@ -168,7 +161,7 @@ impl<'a> Context<'a> {
 
     /// True if the session has caused so much in this turn that its further packets should wait for the next one.
     pub(crate) fn has_had_enough(&self) -> bool {
-        self.broadcast_bytes >= BROADCAST_BYTES_PER_TURN || self.state.is_congested(self.name)
+        self.state.has_had_enough(self.name)
     }
 
     pub(crate) fn count_frame(&mut self) {

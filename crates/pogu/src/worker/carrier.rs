@@ -42,6 +42,8 @@ pub(crate) struct Carrier {
     pub(crate) timer_at: Time,
     /// The earliest entry of this carrier in the worker's deadlines; later ones are stale.
     pub(crate) armed_at: Time,
+    /// A turn, and the bytes that the session has broadcast in it.
+    pub(crate) broadcasts: (u32, u32),
     /// True exactly while the carrier is in the worker's list of those to flush.
     pub(crate) dirty: bool,
     /// True once the peer's end of stream has come.
@@ -151,6 +153,7 @@ impl Carrier {
             active_at: now,
             timer_at: NEVER,
             armed_at: NEVER,
+            broadcasts: (0, 0),
             dirty: false,
             peer_finished: false,
             paused: false,
@@ -161,6 +164,12 @@ impl Carrier {
     /// The service.
     pub(crate) fn running(&self) -> &Arc<Running> {
         self.standing.running()
+    }
+
+    /// Bytes that the session has broadcast in `turn`.
+    pub(crate) fn has_broadcast(&self, turn: u32) -> usize {
+        let (last, bytes) = self.broadcasts;
+        if last == turn { bytes as usize } else { 0 }
     }
 
     /// True for a connection that is only told why it is refused.

@@ -14,6 +14,11 @@ use crate::context::Context;
 use crate::session::Session;
 use crate::worker::{SPARE_BYTES_MAX, SPARE_MAX, State, Unfinished};
 
+/// Bytes that one session may broadcast in one turn before its further packets wait for the next turn. A broadcast is sent
+/// to every member, whose send queues leave only at the end of a turn: a few members that burst must not fill the queues of
+/// all. 8 KiB: a hundred small packets, and thirty members bursting at once stay below the default bound of a queue.
+const BROADCAST_BYTES_PER_TURN: usize = 8 * 1024;
+
 /// What has become of received bytes.
 enum Parsed {
     /// From this offset on they are the beginning of a frame (or nothing).
@@ -31,6 +36,9 @@ impl State {
         let now = self.now;
         let Some(carrier) = self.carriers.get_mut(name) else { return };
         let service = carrier.running().index;
+        if carrier.is_live() && carrier.has_broadcast(self.turn) >= BROADCAST_BYTES_PER_TURN {
+            return bytes.keep_from(0);
+        }
         self.ledger.row(service).bytes_received += bytes.len() as u64;
         if !carrier.is_live() {
             return;
@@ -46,6 +54,7 @@ impl State {
             }
             Some((Parsed::Enough(offset), unfinished)) => {
                 self.recycle_unfinished(unfinished);
+                self.ledger.row(service).bytes_received -= bytes.len().saturating_sub(offset) as u64;
                 bytes.keep_from(offset);
                 self.hold_back(operations, name);
             }
@@ -54,6 +63,20 @@ impl State {
             }
             Some((Parsed::Ended, _)) | None => {}
         }
+    }
+
+    pub(crate) fn charge_broadcast(&mut self, name: Name, bytes: usize) {
+        let turn = self.turn;
+        if let Some(carrier) = self.carriers.get_mut(name) {
+            let before = carrier.has_broadcast(turn);
+            carrier.broadcasts = (turn, u32::try_from(before.saturating_add(bytes)).unwrap_or(u32::MAX));
+        }
+    }
+
+    /// True if a session has caused so much in this turn that its further packets should wait.
+    pub(crate) fn has_had_enough(&self, name: Name) -> bool {
+        let broadcast = self.carriers.get(name).map_or(0, |carrier| carrier.has_broadcast(self.turn));
+        broadcast >= BROADCAST_BYTES_PER_TURN || self.is_congested(name)
     }
 
     /// Keeps the beginning of a frame: `rest`, or what was begun earlier and `rest` has been added to.

@@ -98,6 +98,7 @@ impl Worker {
             return Ok(WorkerStatus::Stopped);
         }
         state.note_absence(begun);
+        state.turn = state.turn.wrapping_add(1);
         let until = state.sleep_until(begun).into_iter().chain(timeout.map(|timeout| begun + timeout)).min();
         self.port
             .dispatch(until, |operations, completion| {
@@ -143,6 +144,8 @@ pub(crate) struct State {
     pub(crate) shared: Arc<Shared>,
     pub(crate) index: usize,
     pub(crate) now: Time,
+    /// Counts turns, round and round.
+    pub(crate) turn: u32,
     pub(crate) carriers: Slots<Carrier>,
     pub(crate) ledger: Ledger,
     pub(crate) rooms: Rooms,
@@ -173,6 +176,7 @@ impl State {
         State {
             index,
             now: shared.clock().now(),
+            turn: 0,
             carriers: Slots::with_generations(u32::MAX, u32::MAX),
             ledger: Ledger::default(),
             rooms: Rooms::new(shared.workers()),
