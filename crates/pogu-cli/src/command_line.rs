@@ -40,7 +40,7 @@ Frames are the course's: u16 size (header included), u16 id, body; little-endian
   1 JOIN  body u32 room; answered by the same frame once no later SAY can be missed. A second JOIN moves.
   2 SAY   goes verbatim to every member of the sender's room, the sender included.
   3 ECHO  comes back verbatim.
-A SAY without a room (also between a JOIN and its answer), another id or a wrong body length is a violation:
+A SAY before any JOIN, another id or a wrong body length is a violation:
 what was already answered is still sent, then that session ends.";
 
 const SWARM_HELP: &str = "\

@@ -19,5 +19,5 @@ pub(crate) fn allow(sessions: u64) -> Result<(), Failure> {
 
 /// Raises the soft limit as far as the hard one. The limit after that; `None` if the system does not say.
 pub(crate) fn raise() -> Option<u64> {
-    rlimit::increase_nofile_limit(u64::MAX).ok()
+    pogu::raise_descriptor_limit().ok()
 }

@@ -7,8 +7,8 @@
 //! | 3 | ECHO | anything | the frame verbatim to the sender |
 //!
 //! Every JOIN gets exactly one answer, in the order of the JOINs. A session leaves its room when its JOIN for another one
-//! comes, and is in the new room when the answer comes: a SAY in between is a SAY without a room. Any other id, a JOIN
-//! whose body is not four bytes, and a SAY without a room are violations: what was answered before still leaves, then the
+//! comes; a SAY behind a JOIN goes to the room that the JOIN names, answered or not. Any other id, a JOIN
+//! whose body is not four bytes, and a SAY before any JOIN are violations: what was answered before still leaves, then the
 //! session ends.
 
 /// Asks for a room; the answer to it.

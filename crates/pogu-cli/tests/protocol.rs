@@ -92,6 +92,19 @@ fn every_join_is_answered_once_and_in_order() {
 }
 
 #[test]
+fn a_say_right_behind_a_join_is_heard_in_that_room() {
+    on_each_driver(|driver| {
+        let server = Server::start(driver, &[]);
+        let mut hears = Client::joined(server.address, 77);
+        let mut hurries = Client::connect(server.address);
+        hurries.raw(&[frame(JOIN, &77_u32.to_le_bytes()), frame(SAY, b"in a hurry")].concat());
+        hurries.expect(JOIN, &77_u32.to_le_bytes());
+        hurries.expect(SAY, b"in a hurry");
+        hears.expect(SAY, b"in a hurry");
+    });
+}
+
+#[test]
 fn a_flood_of_joins_without_waiting_is_a_violation() {
     on_each_driver(|driver| {
         let server = Server::start(driver, &[]);

@@ -31,7 +31,7 @@ fn a_signal_ends_sessions_in_good_order_and_prints_the_summary() {
             let server = Server::start(driver, &[]);
             let mut gone = Client::connect(server.address);
             gone.echo(&[0; 96]);
-            drop(gone);
+            gone.leave();
             let mut stays = Client::connect(server.address);
             stays.echo(&[0; 96]);
             server.process.signal(signal);

@@ -50,6 +50,13 @@ impl fmt::Debug for Time {
     }
 }
 
+/// Sixty-four bits that nobody can foresee, from the operating system's seed of the process: for what must differ between
+/// two starts. Everything above the port takes its randomness from here.
+pub fn entropy() -> u64 {
+    use std::hash::{BuildHasher, RandomState};
+    RandomState::new().hash_one(std::process::id())
+}
+
 /// The source of [`Time`]. Clones share the origin.
 #[derive(Clone, Debug)]
 pub struct Clock(Source);

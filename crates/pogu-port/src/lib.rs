@@ -102,7 +102,7 @@ mod sync;
 #[cfg(target_os = "linux")]
 mod uring;
 
-pub use clock::{Clock, Time};
+pub use clock::{Clock, Time, entropy};
 pub use completion::{Completion, Lent, Turn};
 pub use counters::Counters;
 pub use descriptors::raise_descriptor_limit;

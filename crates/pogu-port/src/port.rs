@@ -10,14 +10,14 @@ use crate::counters::Counters;
 use crate::driver::{Driver, Operations};
 use crate::error::OsError;
 use crate::options::PortConfig;
-use crate::post::{Inbox, Poster, Wake};
+use crate::post::{Inbox, Poster, Receiver, Wake};
 use crate::selection::{DriverKind, OpenError, Selection};
 
 /// A port that has its resources but no thread yet. `Send`: open it anywhere, [`start`](PortSeed::start) it on the thread
 /// that will dispatch.
 pub struct PortSeed<M> {
     driver: DriverSeed,
-    inbox: Arc<Inbox<M>>,
+    inbox: Receiver<M>,
 }
 
 #[allow(clippy::large_enum_variant)] // one per port, moved once
@@ -68,7 +68,7 @@ impl<M: Send> PortSeed<M> {
             }
             _ => DriverSeed::Readiness(crate::readiness::Seed::open(config)?),
         };
-        let inbox = Inbox::new(config.posts_max, driver.waker());
+        let inbox = Receiver(Inbox::new(config.posts_max, driver.waker()));
         Ok(PortSeed { driver, inbox })
     }
 
@@ -98,7 +98,7 @@ impl<M> fmt::Debug for PortSeed<M> {
 /// Dropping it closes everything and waits until nothing is in flight (see the contract, g).
 pub struct Port<M> {
     driver: Box<dyn Driver<M>>,
-    inbox: Arc<Inbox<M>>,
+    inbox: Receiver<M>,
     /// A ring belongs to the thread that enabled it.
     not_send: PhantomData<*const ()>,
 }
@@ -160,12 +160,6 @@ impl<M> Port<M> {
     /// Posts that found the inbox full.
     pub fn refused_posts(&self) -> u64 {
         self.inbox.refused()
-    }
-}
-
-impl<M> Drop for Port<M> {
-    fn drop(&mut self) {
-        self.inbox.close();
     }
 }
 

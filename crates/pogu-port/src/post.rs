@@ -13,6 +13,7 @@
 //! `closed` again. So no value (a stream, say) outlives its port, however long the posters do.
 
 use std::fmt;
+use std::ops::Deref;
 use std::sync::Arc;
 
 use crate::error::PostError;
@@ -106,6 +107,24 @@ impl<M> Inbox<M> {
     /// True for one poster of each park. The others must not write: theirs would be a `false` beside the port's next `true`.
     fn takes_the_wake(&self) -> bool {
         self.parked.compare_exchange(true, false, Ordering::SeqCst, Ordering::Relaxed).is_ok()
+    }
+}
+
+/// The receiving end of an inbox: closes it when it is dropped, so that posts to a port that has gone, or never came to be,
+/// are refused.
+pub(crate) struct Receiver<M>(pub(crate) Arc<Inbox<M>>);
+
+impl<M> Drop for Receiver<M> {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
+impl<M> Deref for Receiver<M> {
+    type Target = Arc<Inbox<M>>;
+
+    fn deref(&self) -> &Arc<Inbox<M>> {
+        &self.0
     }
 }
 

@@ -1,7 +1,7 @@
 //! Rooms: what a session says is heard by everybody in its room.
 //! `cargo run --example chat`, then `pogu swarm --mode room` in another terminal.
 
-use pogu::{Context, Core, Packet, ReadError, Room, Service, Session};
+use pogu::{BroadcastOutcome, Context, Core, JoinOutcome, Packet, ReadError, Room, Service, Session};
 
 const JOIN: u16 = 1;
 const SAY: u16 = 2;
@@ -18,9 +18,10 @@ impl Session for Guest {
                 Ok(room) => self.move_to(cx, room),
                 Err(error) => cx.unreadable(JOIN, error),
             },
-            (SAY, Some(room)) => {
-                cx.broadcast(room, SAY, packet.body());
-            }
+            (SAY, Some(room)) => match cx.broadcast(room, SAY, packet.body()) {
+                BroadcastOutcome::Posted => {}
+                refused => cx.disconnect(format!("{refused:?}")),
+            },
             (SAY, None) => cx.violation(SAY, "join a room first"),
             (id, _) => cx.violation(id, "expected 1 (join) or 2 (say)"),
         }
@@ -37,7 +38,9 @@ impl Guest {
         if let Some(left) = self.room.replace(room) {
             cx.leave(left);
         }
-        cx.join(room);
+        if cx.join(room) != JoinOutcome::Asked {
+            cx.disconnect("the room takes nobody now");
+        }
     }
 }
 

@@ -14,7 +14,7 @@ use crate::cause::{Cause, Limit, Misbehaviour};
 use crate::identity::{Room, SessionId, SessionRef};
 use crate::message::{Message, SharedFrame};
 use crate::session::Session;
-use crate::worker::{BroadcastOutcome, JoinOutcome, NEVER, SendOutcome, State};
+use crate::worker::{BroadcastOutcome, JoinOutcome, NEVER, SendOutcome, State, Undelivered};
 
 /// The engine, seen from a handler of one session.
 ///
@@ -71,17 +71,26 @@ impl<'a> Context<'a> {
     }
 
     /// Queues a packet for another session, wherever it lives.
-    pub fn send_to(&mut self, session: SessionId, id: u16, body: &[u8]) -> SendOutcome {
-        if session.node() != self.state.shared.node() {
+    ///
+    /// In another worker the packet is encoded there; that it fits is checked here against this session's own format.
+    pub fn send_to(&mut self, session: impl Into<SessionId>, id: u16, body: &[u8]) -> SendOutcome {
+        let session = session.into();
+        if !session.is_of(&self.state.shared) {
             return SendOutcome::Gone;
         }
         if session.worker() == self.state.index {
             return self.state.send(&mut self.operations, session.name(), id, body);
         }
+        let own = self.state.carriers.get(self.name);
+        let fits = own.map(|carrier| carrier.running().service.format.frame_bytes(body.len()));
+        if let Some(Err(error)) = fits {
+            return SendOutcome::Unencodable(error);
+        }
         let message = Message::Send { session, id, body: Bytes::copy_from_slice(body) };
         match self.state.post(session.worker(), message) {
-            true => SendOutcome::Posted,
-            false => SendOutcome::Overloaded,
+            Ok(()) => SendOutcome::Posted,
+            Err(Undelivered::Full) => SendOutcome::Overloaded,
+            Err(Undelivered::Gone(_)) => SendOutcome::Gone,
         }
     }
 
@@ -96,17 +105,16 @@ impl<'a> Context<'a> {
     }
 
     /// Sends a packet to every member of a room, this session included if it is one. All members see the broadcasts of a
-    /// room in the same order. The packet is encoded once.
+    /// room in the same order. The packet is encoded once. In `on_disconnected` it still works: to say who left.
     pub fn broadcast(&mut self, room: Room, id: u16, body: &[u8]) -> BroadcastOutcome {
-        let Some(carrier) = self.state.carriers.get(self.name).filter(|carrier| carrier.is_live()) else {
-            return BroadcastOutcome::Gone;
-        };
-        let format = carrier.running.service.format;
+        let Some(carrier) = self.state.carriers.get(self.name) else { return BroadcastOutcome::Gone };
+        let format = carrier.running().service.format;
         let mut whole = Vec::with_capacity(format.frame_bytes(body.len()).unwrap_or(0));
         if let Err(error) = format.encode(id, body, &mut whole) {
             return BroadcastOutcome::Unencodable(error);
         }
-        let from = Some(self.id());
+        let from = self.id();
+        self.state.charge_broadcast(self.name, whole.len());
         self.state.broadcast(room, from, SharedFrame { format, whole: whole.into() })
     }
 
@@ -144,11 +152,16 @@ impl<'a> Context<'a> {
     /// Ends the session because messages between workers pile up.
     pub(crate) fn disconnect_overloaded(&mut self) {
         let maximum = self.state.shared.outbox_max() as u64;
-        self.end(Cause::limit(Limit::WorkerInbox, maximum, maximum));
+        self.end(Cause::limit(Limit::WorkerInbox, maximum.saturating_add(1), maximum));
     }
 
     fn end(&mut self, cause: Cause) {
         self.state.stop(&mut self.operations, self.name, cause);
+    }
+
+    /// True if the session has caused so much in this turn that its further packets should wait for the next one.
+    pub(crate) fn has_had_enough(&self) -> bool {
+        self.state.has_had_enough(self.name)
     }
 
     pub(crate) fn count_frame(&mut self) {

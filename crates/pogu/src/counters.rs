@@ -26,6 +26,8 @@ pub struct Counters {
     pub sends: u64,
     /// Frames dropped at the bound of a send queue.
     pub frames_dropped: u64,
+    /// Frames that do not fit the frame format of the session that they were meant for.
+    pub frames_unencodable: u64,
     /// Frames that were addressed to a session that had ended.
     pub frames_to_gone: u64,
     /// Broadcasts that a room refused because messages between workers piled up.
@@ -65,6 +67,7 @@ impl Counters {
             bytes_sent,
             sends,
             frames_dropped,
+            frames_unencodable,
             frames_to_gone,
             broadcasts_refused,
             linger_expired,
@@ -80,6 +83,7 @@ impl Counters {
         self.bytes_sent += bytes_sent;
         self.sends += sends;
         self.frames_dropped += frames_dropped;
+        self.frames_unencodable += frames_unencodable;
         self.frames_to_gone += frames_to_gone;
         self.broadcasts_refused += broadcasts_refused;
         self.linger_expired += linger_expired;
@@ -92,18 +96,32 @@ impl Counters {
 /// What one worker counts: a row per service, by the service's index.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Ledger {
-    rows: Vec<Counters>,
+    rows: Vec<Row>,
+    /// Rows that have changed since the last copy, so that services that are over cost nothing.
+    changed: Vec<usize>,
     /// What belongs to no service: rooms, and messages to sessions that are not there any more.
     core: Counters,
 }
 
+#[derive(Clone, Copy, Debug, Default)]
+struct Row {
+    counters: Counters,
+    /// True exactly while it stands in `changed`.
+    changed: bool,
+}
+
 impl Ledger {
-    /// The row of a service, made if it is new.
+    /// The row of a service, made if it is new, to be changed.
     pub(crate) fn row(&mut self, service: usize) -> &mut Counters {
         if self.rows.len() <= service {
-            self.rows.resize(service + 1, Counters::default());
+            self.rows.resize(service + 1, Row::default());
         }
-        &mut self.rows[service]
+        let row = &mut self.rows[service];
+        if !row.changed {
+            row.changed = true;
+            self.changed.push(service);
+        }
+        &mut row.counters
     }
 
     pub(crate) fn core(&mut self) -> &mut Counters {
@@ -111,18 +129,45 @@ impl Ledger {
     }
 
     pub(crate) fn get(&self, service: usize) -> Counters {
-        self.rows.get(service).copied().unwrap_or_default()
+        self.rows.get(service).map(|row| row.counters).unwrap_or_default()
     }
 
     pub(crate) fn total(&self) -> Counters {
         let mut total = self.core;
-        self.rows.iter().for_each(|row| total.add(row));
+        self.rows.iter().for_each(|row| total.add(&row.counters));
         total
     }
 
-    /// Takes over what `newer` says, without a new allocation if the number of services is the same.
-    pub(crate) fn copy_from(&mut self, newer: &Ledger) {
-        self.rows.clone_from(&newer.rows);
-        self.core = newer.core;
+    /// Brings `copy` up to date with the rows that have changed since the last time.
+    pub(crate) fn copy_changes_to(&mut self, copy: &mut Ledger) {
+        for service in self.changed.drain(..) {
+            let Some(row) = self.rows.get_mut(service) else { continue };
+            row.changed = false;
+            if copy.rows.len() <= service {
+                copy.rows.resize(service + 1, Row::default());
+            }
+            copy.rows[service].counters = row.counters;
+        }
+        copy.core = self.core;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_copy_follows_the_rows_that_change() {
+        let (mut ledger, mut copy) = (Ledger::default(), Ledger::default());
+        ledger.row(2).frames_received += 5;
+        ledger.core().frames_to_gone += 1;
+        ledger.copy_changes_to(&mut copy);
+        ledger.row(2).frames_received += 1;
+        ledger.row(0).refused += 1;
+        assert_eq!(copy.get(2).frames_received, 5);
+        ledger.copy_changes_to(&mut copy);
+        assert_eq!((copy.get(2).frames_received, copy.get(0).refused, copy.get(7).refused), (6, 1, 0));
+        assert_eq!(copy.total(), ledger.total());
+        assert!(ledger.changed.is_empty());
     }
 }

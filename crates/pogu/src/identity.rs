@@ -5,20 +5,30 @@ use std::marker::PhantomData;
 
 use pogu_port::slots::Name;
 
-/// The name of a session: node, worker, slot, and a generation of the slot that never comes twice.
+use crate::core::Shared;
+
+/// The name of a session: node, incarnation of the core, worker, slot, and a generation of the slot that never comes twice.
 ///
 /// `Copy` and `Send`: keep it anywhere, send it anywhere. When the session has ended, the name reaches nobody.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SessionId {
     node: u16,
     worker: u16,
+    incarnation: u32,
     slot: u32,
     generation: u32,
 }
 
 impl SessionId {
-    pub(crate) fn new(node: u16, worker: u16, name: Name) -> SessionId {
-        SessionId { node, worker, slot: name.slot, generation: name.generation }
+    pub(crate) fn new(core: &Shared, worker: usize, name: Name) -> SessionId {
+        let worker = u16::try_from(worker).unwrap_or(u16::MAX);
+        let Name { slot, generation } = name;
+        SessionId { node: core.node(), worker, incarnation: core.incarnation(), slot, generation }
+    }
+
+    /// True if the name was given by this core: the same process, the same start.
+    pub(crate) fn is_of(self, core: &Shared) -> bool {
+        self.node == core.node() && self.incarnation == core.incarnation()
     }
 
     /// The node (server process) that it was given in; 0 unless the core was configured otherwise.
@@ -48,7 +58,7 @@ impl fmt::Debug for SessionId {
     }
 }
 
-/// The name of a session whose user's type is `S`.
+/// The name of a session whose user's type is `S`. Wherever a [`SessionId`] is asked for, it will do.
 pub struct SessionRef<S> {
     id: SessionId,
     session: PhantomData<fn(S)>,
@@ -72,6 +82,12 @@ impl<S> Clone for SessionRef<S> {
 }
 
 impl<S> Copy for SessionRef<S> {}
+
+impl<S> From<SessionRef<S>> for SessionId {
+    fn from(session: SessionRef<S>) -> SessionId {
+        session.id
+    }
+}
 
 impl<S> fmt::Debug for SessionRef<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -9,8 +9,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use crate::core::Shared;
-use crate::message::Message;
 use crate::service::Running;
 
 /// The listener of a started server service. Its options (backlog, address reuse; no-delay and linger of the accepted
@@ -18,12 +16,11 @@ use crate::service::Running;
 #[derive(Clone)]
 pub struct Listener {
     running: Arc<Running>,
-    core: Arc<Shared>,
 }
 
 impl Listener {
-    pub(crate) fn new(running: Arc<Running>, core: Arc<Shared>) -> Listener {
-        Listener { running, core }
+    pub(crate) fn new(running: Arc<Running>) -> Listener {
+        Listener { running }
     }
 
     /// The address that it is bound to, with the port that the system chose.
@@ -33,16 +30,13 @@ impl Listener {
 
     /// True until it has been asked to close, or its core to stop.
     pub fn is_open(&self) -> bool {
-        !self.running.closed.load(Ordering::Acquire)
+        !self.running.is_closed()
     }
 
     /// Stops accepting and closes the socket. The sessions that came through it live on.
     pub fn close(&self) {
         self.running.closed.store(true, Ordering::Release);
-        // If the inbox is full, the flag alone makes the worker turn every connection away.
-        let _ = self
-            .core
-            .post(self.core.listener_worker(&self.running), Message::CloseListener { service: self.running.index });
+        self.running.shared.nudge(self.running.shared.listener_worker(&self.running));
     }
 }
 

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use pogu_port::{BoundListener, Detached};
 use pogu_wire::FrameFormat;
 
+use crate::core::Place;
 use crate::identity::{Room, SessionId};
 use crate::service::Running;
 
@@ -21,12 +22,10 @@ pub(crate) struct SharedFrame {
 pub(crate) enum Message {
     /// Take this listener into your port.
     Listen { running: Arc<Running>, listener: Box<BoundListener> },
-    /// Close the listener of this service; its sessions live on.
-    CloseListener { service: usize },
-    /// Take this connection, for which a place is reserved.
-    Adopt { running: Arc<Running>, stream: Box<Detached> },
-    /// Open this many connections, for which places are reserved.
-    Connect { running: Arc<Running>, count: usize },
+    /// Take this connection. The place is there whenever the message is on its way.
+    Adopt { place: Option<Place>, stream: Box<Detached> },
+    /// Open a connection for each of these places.
+    Connect { running: Arc<Running>, places: Vec<Place> },
     /// Send a packet to one of your sessions.
     Send { session: SessionId, id: u16, body: Bytes },
     /// To a room's home: one more member.
@@ -34,15 +33,15 @@ pub(crate) enum Message {
     /// To a room's home: one member less in that worker.
     Leave { room: Room, worker: usize },
     /// To a room's home: put this broadcast in order.
-    Broadcast { room: Room, from: Option<SessionId>, frame: Arc<SharedFrame> },
+    Broadcast { room: Room, from: SessionId, frame: Arc<SharedFrame> },
     /// From a room's home: the join with this ticket is in order; what follows reaches the session.
     Joined { room: Room, session: SessionId, ticket: u32 },
     /// From a room's home: give this to your members.
     Deliver { room: Room, frame: Arc<SharedFrame> },
     /// From a room's home: nobody got the broadcast.
     BroadcastRefused { room: Room, session: SessionId },
-    /// Look at what was asked of the core: it is to stop.
-    Stop,
+    /// Look at what is shared: something there has changed.
+    Look,
 }
 
 #[cfg(test)]

@@ -3,11 +3,11 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use pogu_port::{ListenOptions, StreamOptions};
+use pogu_port::{ListenOptions, OsError, StreamOptions};
 use pogu_wire::FrameFormat;
 
 use crate::core::Shared;
@@ -78,6 +78,8 @@ impl Default for Limits {
 pub struct Service {
     pub(crate) address: String,
     pub(crate) role: Role,
+    /// How many sessions a client service opens; `None` until it was said.
+    pub(crate) sessions: Option<usize>,
     pub(crate) format: FrameFormat,
     pub(crate) limits: Limits,
     pub(crate) listen: ListenOptions,
@@ -88,7 +90,7 @@ pub struct Service {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Role {
     Server,
-    Client { sessions: usize },
+    Client,
 }
 
 impl Service {
@@ -100,13 +102,14 @@ impl Service {
 
     /// A service that opens connections to `address`: one session unless [`Service::sessions`] says otherwise.
     pub fn client(address: impl fmt::Display) -> Service {
-        Service::new(address, Role::Client { sessions: 1 })
+        Service::new(address, Role::Client)
     }
 
     fn new(address: impl fmt::Display, role: Role) -> Service {
         Service {
             address: address.to_string(),
             role,
+            sessions: None,
             format: FrameFormat::course(),
             limits: Limits::default(),
             listen: ListenOptions::default(),
@@ -115,11 +118,9 @@ impl Service {
         }
     }
 
-    /// How many sessions a client service opens.
+    /// How many sessions a client service opens, at most [`Limits::sessions_max`]. Default 1.
     pub fn sessions(mut self, sessions: usize) -> Service {
-        if let Role::Client { sessions: wanted } = &mut self.role {
-            *wanted = sessions;
-        }
+        self.sessions = Some(sessions);
         self
     }
 
@@ -189,6 +190,7 @@ impl Service {
 pub(crate) struct Running {
     /// Its place in the core's list of services.
     pub(crate) index: usize,
+    pub(crate) shared: Arc<Shared>,
     pub(crate) service: Service,
     pub(crate) address: SocketAddr,
     pub(crate) factory: Box<dyn Factory>,
@@ -196,6 +198,8 @@ pub(crate) struct Running {
     pub(crate) sessions: AtomicUsize,
     /// True once its listener has been asked to close, or its core to stop: nothing new comes in.
     pub(crate) closed: AtomicBool,
+    /// Why the last connection that could not be made could not.
+    pub(crate) connect_error: Mutex<Option<OsError>>,
 }
 
 impl Running {
@@ -203,17 +207,13 @@ impl Running {
         &self.service.limits
     }
 
-    /// Takes a place for a session, if the cap leaves one.
-    pub(crate) fn reserve(&self) -> bool {
-        let maximum = self.limits().sessions_max;
-        self.sessions
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |sessions| (sessions < maximum).then_some(sessions + 1))
-            .is_ok()
+    /// True once nothing new is to come in.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
     }
 
-    /// Gives a place back.
-    pub(crate) fn release(&self) {
-        self.sessions.fetch_sub(1, Ordering::Relaxed);
+    pub(crate) fn note_connect_error(&self, error: OsError) {
+        *self.connect_error.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
     }
 }
 
@@ -230,7 +230,6 @@ impl fmt::Debug for Running {
 #[derive(Clone, Debug)]
 pub struct ServiceHandle {
     pub(crate) running: Arc<Running>,
-    pub(crate) core: Arc<Shared>,
 }
 
 impl ServiceHandle {
@@ -247,12 +246,17 @@ impl ServiceHandle {
     /// Totals of this service. They may lag behind by the turn that a worker is in.
     pub fn counters(&self) -> Counters {
         let index = self.running.index;
-        self.core.sum(|ledger: &Ledger| ledger.get(index))
+        self.running.shared.sum(|ledger: &Ledger| ledger.get(index))
+    }
+
+    /// Why the last connection that could not be made could not; `None` if all could, so far.
+    pub fn connect_error(&self) -> Option<OsError> {
+        *self.running.connect_error.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The listener of a server service; `None` for a client service.
     pub fn listener(&self) -> Option<Listener> {
         let listens = self.running.service.role == Role::Server;
-        listens.then(|| Listener::new(Arc::clone(&self.running), Arc::clone(&self.core)))
+        listens.then(|| Listener::new(Arc::clone(&self.running)))
     }
 }

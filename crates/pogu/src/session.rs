@@ -53,6 +53,37 @@ pub trait Session: Any {
     }
 }
 
+/// A boxed session is a session: for factories that choose between types.
+impl<S: Session + ?Sized> Session for Box<S> {
+    fn on_connected(&mut self, cx: &mut Context<'_>) {
+        (**self).on_connected(cx);
+    }
+
+    fn on_packet(&mut self, cx: &mut Context<'_>, packet: Packet<'_>) {
+        (**self).on_packet(cx, packet);
+    }
+
+    fn on_joined(&mut self, cx: &mut Context<'_>, room: Room) {
+        (**self).on_joined(cx, room);
+    }
+
+    fn on_broadcast_refused(&mut self, cx: &mut Context<'_>, room: Room) {
+        (**self).on_broadcast_refused(cx, room);
+    }
+
+    fn on_timer(&mut self, cx: &mut Context<'_>) {
+        (**self).on_timer(cx);
+    }
+
+    fn on_stopping(&mut self, cx: &mut Context<'_>) {
+        (**self).on_stopping(cx);
+    }
+
+    fn on_disconnected(&mut self, cx: &mut Context<'_>, cause: &Cause) {
+        (**self).on_disconnected(cx, cause);
+    }
+}
+
 /// A connection that asks for a session.
 #[derive(Clone, Debug)]
 #[non_exhaustive]

@@ -293,19 +293,22 @@ fn a_timer_fires_once_and_at_its_time() {
     assert_eq!(client.frames(), [fired(at(90_100))], "a time that has passed is as soon as possible");
 }
 
+/// How long sessions have to speak to each other after they were told that the service stops.
+const TELL_TIME: Duration = Duration::from_millis(20);
+
 #[test]
 fn a_stop_aborts_what_does_not_end_in_time() {
-    // What comes first, the linger time (5 s) or the deadline of the stop, ends who does not finish.
-    for (drain, end) in [(2, 2), (30, 5)] {
+    // What comes first, the linger time (5 s, after the time to tell) or the deadline of the stop, ends who does not finish.
+    for (drain, end) in [(2, Duration::from_secs(2)), (30, TELL_TIME + Duration::from_secs(5))] {
         let mut world = World::new();
         let (core, service, reports) = serve(&mut world, |service| service);
         let mut stubborn: Vec<Client> = (0..5).map(|_| world.connect(&service)).collect();
         world.run_to(at(20));
         core.begin_stop(Duration::from_secs(drain));
-        world.run_to(just_before(at(20 + end)));
+        world.run_to(just_before(at(20) + end));
         assert!(!core.has_stopped());
         stubborn.iter_mut().for_each(|client| assert_eq!(client.take_what_came(), Flow::Finished));
-        world.run_to(at(20 + end));
+        world.run_to(at(20) + end);
         assert!(core.has_stopped());
         stubborn.iter_mut().for_each(|client| assert_eq!(client.take_what_came(), Flow::Reset));
         let counters = core.counters();
@@ -334,7 +337,7 @@ fn a_second_stop_may_bring_the_deadline_forward() {
 }
 
 #[test]
-fn an_orderly_stop_takes_no_time() {
+fn an_orderly_stop_takes_the_time_to_tell() {
     let mut world = World::new();
     let (core, service, reports) = serve(&mut world, |service| service);
     let mut clients: Vec<Option<Client>> = (0..20).map(|_| Some(world.connect(&service))).collect();
@@ -347,7 +350,7 @@ fn an_orderly_stop_takes_no_time() {
         }
         core.has_stopped()
     });
-    assert_eq!(time, Time::ZERO);
+    assert_eq!(time, Time::ZERO + TELL_TIME);
     assert_eq!((core.counters().sessions_closed, core.counters().linger_expired), (20, 0));
     assert_eq!(reports.try_iter().filter(|event| *event == Event::Stopping).count(), 20);
     let refused = core.serve(Service::server(SERVER), |_incoming| Alarm);

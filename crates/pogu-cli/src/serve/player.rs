@@ -88,8 +88,9 @@ impl Player {
     }
 
     fn say(&mut self, cx: &mut Context<'_>, packet: Packet<'_>) {
-        let Place::In(room) = self.place else {
-            return cx.violation(SAY, "expected a JOIN, and its answer, before it");
+        // A SAY right behind a JOIN is fine: the room's home takes them in that order.
+        let (Place::In(room) | Place::Joining(room)) = self.place else {
+            return cx.violation(SAY, "expected a JOIN before it");
         };
         match cx.broadcast(room_name(room), SAY, packet.body()) {
             BroadcastOutcome::Posted | BroadcastOutcome::Gone => {}

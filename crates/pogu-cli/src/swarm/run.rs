@@ -116,7 +116,11 @@ impl Watch<'_> {
 
     fn nobody_answers(&self) -> Failure {
         let causes: Vec<&str> = self.handle.counters().causes().map(|(kind, _)| kind.label()).collect();
-        let why = if causes.is_empty() { "no answer".to_owned() } else { causes.join(", ") };
+        let why = match self.handle.connect_error() {
+            Some(error) => error.to_string(),
+            None if causes.is_empty() => "no answer".to_owned(),
+            None => causes.join(", "),
+        };
         let connections = counted(self.shared.slots.len() as u64, "connection");
         let target = self.handle.address();
         Failure::Run(format!("nobody answers at {target}: of {connections} none could be made ({why})"))

@@ -205,6 +205,12 @@ impl Client {
         assert_eq!(self.receive(), None, "only the end of the stream was to come");
     }
 
+    /// Leaves in good order, and waits until the server has seen it.
+    pub fn leave(mut self) {
+        self.stream.shutdown(std::net::Shutdown::Write).expect("connected");
+        self.expect_end();
+    }
+
     pub fn join(&mut self, room: u32) {
         self.send(JOIN, &room.to_le_bytes());
         self.expect(JOIN, &room.to_le_bytes());

@@ -10,11 +10,26 @@ use crate::service::{Role, Service};
 pub(super) fn check(service: &Service) -> Result<()> {
     service.format.validate()?;
     let limits = &service.limits;
-    let smallest = [("sessions_max", limits.sessions_max), ("send_bytes_max", limits.send_bytes_max)];
+    let smallest = [
+        ("sessions_max", limits.sessions_max),
+        ("send_bytes_max", limits.send_bytes_max),
+        ("connects_in_flight_max", limits.connects_in_flight_max),
+    ];
     for (field, value) in smallest {
         if value == 0 {
             return Err(Error::Configuration { field, value: value.to_string(), allowed: "1 or more" });
         }
+    }
+    match (service.role, service.sessions) {
+        (Role::Server, Some(sessions)) => {
+            let value = sessions.to_string();
+            return Err(Error::Configuration { field: "sessions", value, allowed: "for a client service only" });
+        }
+        (Role::Client, Some(sessions)) if sessions > limits.sessions_max => {
+            let value = sessions.to_string();
+            return Err(Error::Configuration { field: "sessions", value, allowed: "at most sessions_max" });
+        }
+        _ => {}
     }
     let timeouts = [
         ("send_age_max", limits.send_age_max),

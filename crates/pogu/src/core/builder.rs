@@ -99,6 +99,7 @@ impl CoreBuilder {
             (0..self.workers).map(|_| PortSeed::open(&selection, &config)).collect::<Result<_, _>>()?;
         let shared = Arc::new(Shared {
             node: self.node,
+            incarnation: pogu_port::entropy() as u32,
             clock,
             outbox_max: config.posts_max,
             posters: ports.iter().map(PortSeed::poster).collect(),

@@ -2,13 +2,14 @@
 
 mod address;
 mod builder;
+mod place;
 mod shared;
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::sync_channel;
+use std::sync::{Arc, Mutex, Weak};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -24,10 +25,14 @@ use crate::worker::{Worker, WorkerSeed, WorkerStatus};
 
 use address::{bind, check, nothing_there, resolve};
 pub use builder::CoreBuilder;
+pub(crate) use place::Place;
 pub(crate) use shared::{Presence, Shared};
 
 /// How long [`Core::run_until_interrupted`] lets sessions end in good order: twice the default linger time.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How often a thread that waits for an interrupt looks whether a worker has ended.
+const WATCH_INTERVAL: Duration = Duration::from_millis(20);
 
 /// Starts a worker on a thread of its own and waits until it runs there.
 fn spawn(seed: WorkerSeed) -> Result<JoinHandle<Result<()>>> {
@@ -64,7 +69,8 @@ fn run(mut worker: Worker) -> Result<()> {
 
 /// Workers and the services on them. Several cores in one process do not know of each other.
 ///
-/// Dropping a core stops it at once: sessions are aborted. [`Core::stop`] ends them in good order.
+/// Dropping a core stops it at once: sessions are aborted. [`Core::stop`] ends them in good order. Workers that were handed
+/// out hear of either when they are dispatched next.
 pub struct Core {
     shared: Arc<Shared>,
     selection: Selection,
@@ -102,7 +108,7 @@ impl Core {
         let worker = self.shared.listener_worker(&running);
         let message = Message::Listen { running: Arc::clone(&running), listener: Box::new(listener) };
         self.post(worker, message)?;
-        Ok(ServiceHandle { running, core: Arc::clone(&self.shared) })
+        Ok(ServiceHandle { running })
     }
 
     /// Starts a client service: opens its sessions. `factory` makes the session of each connection once it is made; a
@@ -116,30 +122,34 @@ impl Core {
         A: Admission + 'static,
     {
         self.check(&service)?;
-        let Role::Client { sessions } = service.role else {
+        if service.role != Role::Client {
             let reason = "a server service listens: start it with `serve`".to_owned();
             return Err(Error::Address { address: service.address, reason });
-        };
+        }
         let address =
             *resolve(&self.selection, &service.address)?.first().ok_or_else(|| nothing_there(&service.address))?;
+        let sessions = service.sessions.unwrap_or(1);
         let running = self.register(service, address, Box::new(factory));
-        let mut counts = vec![0; self.shared.workers()];
+        let mut places: Vec<Vec<Place>> = (0..self.shared.workers()).map(|_| Vec::new()).collect();
         for _ in 0..sessions {
-            if !running.reserve() {
-                break;
-            }
-            if let Some(count) = counts.get_mut(self.shared.place()) {
-                *count += 1;
+            let place = Place::take(&running).ok_or(Error::Workers("all workers have gone"))?;
+            if let Some(of_worker) = places.get_mut(place.worker()) {
+                of_worker.push(place);
             }
         }
-        for (worker, count) in counts.into_iter().enumerate().filter(|(_, count)| *count > 0) {
-            self.post(worker, Message::Connect { running: Arc::clone(&running), count })?;
+        for (worker, places) in places.into_iter().enumerate().filter(|(_, places)| !places.is_empty()) {
+            let posted = self.post(worker, Message::Connect { running: Arc::clone(&running), places });
+            if let Err(error) = posted {
+                // Workers that have been asked already give up what they have not begun.
+                running.closed.store(true, Ordering::Release);
+                return Err(error);
+            }
         }
-        Ok(ServiceHandle { running, core: Arc::clone(&self.shared) })
+        Ok(ServiceHandle { running })
     }
 
     fn check(&self, service: &Service) -> Result<()> {
-        match self.shared.stop_requested() {
+        match self.shared.stop_at() {
             None => check(service),
             Some(_) => Err(Error::Workers("the core has stopped")),
         }
@@ -149,13 +159,15 @@ impl Core {
         let mut services = self.shared.services();
         let running = Arc::new(Running {
             index: services.len(),
+            shared: Arc::clone(&self.shared),
             service,
             address,
             factory,
             sessions: AtomicUsize::new(0),
             closed: AtomicBool::new(false),
+            connect_error: Mutex::default(),
         });
-        services.push(Arc::clone(&running));
+        services.push(Arc::downgrade(&running));
         running
     }
 
@@ -191,19 +203,23 @@ impl Core {
         self.shared.sum(Ledger::total)
     }
 
-    /// Waits for Ctrl-C or SIGTERM, then stops; a second one cuts the drain short.
+    /// Waits for Ctrl-C or SIGTERM, then stops; a second one cuts the drain short. Also ends if a worker fails.
     ///
     /// # Errors
     /// The handler could not be installed, or a worker failed.
     pub fn run_until_interrupted(self) -> Result<()> {
         let interrupt = Interrupt::install()?;
-        interrupt.wait();
+        while !interrupt.wait_timeout(WATCH_INTERVAL) {
+            if self.threads.iter().any(JoinHandle::is_finished) {
+                break;
+            }
+        }
         self.stop_unless_interrupted(DRAIN_TIMEOUT, Some(&interrupt)).map(drop)
     }
 
     /// Ends everything: listeners close, sessions are told, what was sent leaves, connections end in good order; what has
-    /// not ended after `drain_timeout` is aborted. Returns the final totals once the core's own threads have ended. Workers
-    /// that were handed out end when their threads dispatch them.
+    /// not ended after `drain_timeout` is aborted. Returns the final totals once the core's own threads have ended; a handler
+    /// that never returns keeps it from that. Workers that were handed out end when their threads dispatch them.
     ///
     /// # Errors
     /// A worker failed.
@@ -224,7 +240,7 @@ impl Core {
         self.announce_stop(now + drain_timeout);
         if let Some(interrupt) = interrupt {
             while !self.threads.iter().all(JoinHandle::is_finished) {
-                if interrupt.wait_timeout(Duration::from_millis(20)) {
+                if interrupt.wait_timeout(WATCH_INTERVAL) {
                     self.announce_stop(now);
                 }
             }
@@ -244,8 +260,9 @@ impl Core {
         self.shared.has_stopped()
     }
 
+    /// Tells every worker when to have ended; a second time only to bring that forward.
     fn announce_stop(&self, deadline: Time) {
-        for running in self.shared.services().iter() {
+        for running in self.shared.services().iter().filter_map(Weak::upgrade) {
             running.closed.store(true, Ordering::Release);
         }
         self.shared.request_stop(deadline);
@@ -263,11 +280,11 @@ impl Core {
 
 impl Drop for Core {
     fn drop(&mut self) {
-        if !self.threads.is_empty() {
+        if self.shared.stop_at().is_none() {
             self.announce_stop(self.shared.clock.now());
-            if let Err(error) = self.join() {
-                tracing::error!(%error, "a worker failed");
-            }
+        }
+        if let Err(error) = self.join() {
+            tracing::error!(%error, "a worker failed");
         }
     }
 }

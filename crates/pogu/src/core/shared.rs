@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use pogu_port::{Clock, Owner, PostError, Poster, Time};
 
@@ -10,17 +10,23 @@ use crate::counters::{Counters, Ledger};
 use crate::message::Message;
 use crate::service::Running;
 
+/// The load of a worker that takes no more sessions: more than any other can have.
+const RETIRED: usize = usize::MAX / 2;
+
 /// What the workers of a core share with each other and with its handles.
 pub(crate) struct Shared {
     pub(super) node: u16,
+    /// Tells the names of this core from those of every other, also in the same process and after a restart.
+    pub(super) incarnation: u32,
     pub(super) clock: Clock,
     pub(super) outbox_max: usize,
     pub(super) posters: Vec<Poster<Message>>,
     /// Sessions by worker: where the next one goes.
     pub(super) loads: Vec<AtomicUsize>,
     pub(super) ledgers: Vec<Mutex<Ledger>>,
-    pub(super) services: Mutex<Vec<Arc<Running>>>,
-    /// When a stop aborts what has not ended, in nanoseconds; [`NOT_STOPPING`] if none was asked for.
+    pub(super) services: Mutex<Vec<Weak<Running>>>,
+    /// When what has not ended is to be aborted, in nanoseconds of the clock; [`NOT_STOPPING`] while the core runs. Not a
+    /// message, because it must arrive however full an inbox is.
     pub(super) stop_at: AtomicU64,
     /// Workers that have not stopped.
     pub(super) present: AtomicUsize,
@@ -55,6 +61,10 @@ impl Shared {
         self.node
     }
 
+    pub(crate) fn incarnation(&self) -> u32 {
+        self.incarnation
+    }
+
     pub(crate) fn clock(&self) -> &Clock {
         &self.clock
     }
@@ -75,27 +85,15 @@ impl Shared {
 
     /// Asks every worker to stop; a second request may bring the deadline forward.
     ///
-    /// The request is looked at in every turn, and the message only wakes: a full inbox belongs to a worker that is awake.
+    /// The request is looked at in every turn, and the message only wakes.
     pub(super) fn request_stop(&self, deadline: Time) {
         let deadline = deadline.as_nanos().min(NOT_STOPPING - 1);
-        self.stop_at.fetch_min(deadline, Ordering::Release);
-        for worker in 0..self.workers() {
-            let _ = self.post(worker, Message::Stop);
-        }
-    }
-
-    /// The deadline of the stop, if one was asked for.
-    pub(crate) fn stop_requested(&self) -> Option<Time> {
-        let deadline = self.stop_at.load(Ordering::Acquire);
-        (deadline != NOT_STOPPING).then(|| Time::from_nanos(deadline))
+        self.stop_at.fetch_min(deadline, Ordering::AcqRel);
+        (0..self.workers()).for_each(|worker| self.nudge(worker));
     }
 
     pub(super) fn has_stopped(&self) -> bool {
         self.present.load(Ordering::Acquire) == 0
-    }
-
-    pub(crate) fn poster(&self, worker: usize) -> Option<&Poster<Message>> {
-        self.posters.get(worker)
     }
 
     pub(crate) fn post(&self, worker: usize, message: Message) -> Result<(), PostError<Message>> {
@@ -105,34 +103,53 @@ impl Shared {
         }
     }
 
-    /// Chooses the worker with the fewest sessions and counts one more there.
-    pub(crate) fn place(&self) -> usize {
-        let loads = self.loads.iter().map(|load| load.load(Ordering::Relaxed)).enumerate();
-        let worker = loads.min_by_key(|(_, load)| *load).map_or(0, |(worker, _)| worker);
-        if let Some(load) = self.loads.get(worker) {
-            load.fetch_add(1, Ordering::Relaxed);
+    /// Makes a worker look at what it shares. One whose inbox is full is awake, or will be.
+    pub(crate) fn nudge(&self, worker: usize) {
+        let _ = self.post(worker, Message::Look);
+    }
+
+    /// Chooses the worker with the fewest sessions and counts one more there. `None` if all have gone.
+    pub(super) fn place(&self) -> Option<u16> {
+        let loads = self.loads.iter().map(|load| load.load(Ordering::Relaxed));
+        let (worker, load) = loads.enumerate().min_by_key(|(_, load)| *load)?;
+        if load >= RETIRED {
+            return None;
         }
-        worker
+        self.loads.get(worker)?.fetch_add(1, Ordering::Relaxed);
+        u16::try_from(worker).ok()
     }
 
     /// Counts one session less.
-    pub(crate) fn unplace(&self, worker: usize) {
+    pub(super) fn unplace(&self, worker: usize) {
         if let Some(load) = self.loads.get(worker) {
             load.fetch_sub(1, Ordering::Relaxed);
         }
     }
 
-    /// Copies a worker's counters for others to read, unless somebody is reading just now.
-    pub(crate) fn publish(&self, worker: usize, ledger: &Ledger) {
-        if let Some(Ok(mut published)) = self.ledgers.get(worker).map(Mutex::try_lock) {
-            published.copy_from(ledger);
+    /// The worker has gone: it is never chosen again.
+    pub(crate) fn retire(&self, worker: usize) {
+        if let Some(load) = self.loads.get(worker) {
+            load.store(RETIRED + RETIRED / 2, Ordering::Relaxed);
         }
     }
 
+    /// When the core is to have stopped, once it has been told to.
+    pub(crate) fn stop_at(&self) -> Option<Time> {
+        let nanoseconds = self.stop_at.load(Ordering::Acquire);
+        (nanoseconds != NOT_STOPPING).then_some(Time::from_nanos(nanoseconds))
+    }
+
+    /// Copies what has changed of a worker's counters for others to read. False if somebody is reading just now.
+    pub(crate) fn publish(&self, worker: usize, ledger: &mut Ledger) -> bool {
+        let Some(Ok(mut published)) = self.ledgers.get(worker).map(Mutex::try_lock) else { return false };
+        ledger.copy_changes_to(&mut published);
+        true
+    }
+
     /// As [`Shared::publish`], for the last time: waits for whoever is reading.
-    pub(crate) fn publish_last(&self, worker: usize, ledger: &Ledger) {
+    pub(crate) fn publish_last(&self, worker: usize, ledger: &mut Ledger) {
         if let Some(published) = self.ledgers.get(worker) {
-            published.lock().unwrap_or_else(PoisonError::into_inner).copy_from(ledger);
+            ledger.copy_changes_to(&mut published.lock().unwrap_or_else(PoisonError::into_inner));
         }
     }
 
@@ -144,7 +161,7 @@ impl Shared {
         total
     }
 
-    pub(super) fn services(&self) -> std::sync::MutexGuard<'_, Vec<Arc<Running>>> {
+    pub(super) fn services(&self) -> MutexGuard<'_, Vec<Weak<Running>>> {
         self.services.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,46 +1,49 @@
-//! How a connection becomes a session: accepted or dialled, counted, placed, made.
-//!
-//! A place in the service is reserved before a connection is handed to its worker, so that the cap is real however many
-//! workers accept at the same time; it is given back when the session has ended. What fails on the way gives it back too.
+//! How a connection becomes a session: accepted or dialled, placed, handed over, made.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use pogu_port::slots::Name;
+use pogu_port::slots::{Name, Slots};
 use pogu_port::{BoundListener, ConnectionId, Detached, ListenerId, Operations, OsError, Owner, SubmitError};
 
 use crate::cause::{Cause, CauseKind};
+use crate::core::Place;
 use crate::message::Message;
 use crate::service::Running;
 use crate::session::{Incoming, Refusal, Session};
+use crate::worker::carrier::Standing;
+use crate::worker::handling::caught;
+use crate::worker::mail::Undelivered;
 use crate::worker::{Carrier, Stage, State, Step};
 
 /// Connections that a client service still wants from this worker.
 pub(crate) struct Dial {
     running: Arc<Running>,
-    /// Not yet begun.
-    remaining: usize,
+    /// For those that are not yet begun.
+    places: VecDeque<Place>,
     /// Begun and neither connected nor failed.
     in_flight: usize,
 }
 
 impl State {
     pub(super) fn listen(&mut self, operations: &mut Operations<'_>, running: Arc<Running>, listener: BoundListener) {
-        if self.stopping.is_some() || running.closed.load(Ordering::Acquire) {
+        if self.stopping.is_some() || running.is_closed() {
             return;
         }
         match operations.listen(Owner(0), listener) {
             Ok(listener) => self.listeners.push((listener, running)),
             Err(refused) => {
+                running.closed.store(true, Ordering::Release);
                 tracing::error!(address = %running.address, error = %refused.error, "the port refused the listener");
             }
         }
     }
 
-    pub(super) fn close_listener(&mut self, operations: &mut Operations<'_>, service: usize) {
+    /// Closes the listeners whose service was told to.
+    pub(super) fn close_listeners(&mut self, operations: &mut Operations<'_>) {
         for (listener, running) in &self.listeners {
-            if running.index == service {
+            if running.is_closed() {
                 // Already closing is as good.
                 let _ = operations.close_listener(*listener);
             }
@@ -50,92 +53,90 @@ impl State {
     pub(super) fn accepted(&mut self, operations: &mut Operations<'_>, listener: ListenerId, stream: Detached) {
         let Some((_, running)) = self.listeners.iter().find(|(open, _)| *open == listener) else { return };
         let running = Arc::clone(running);
-        if running.closed.load(Ordering::Acquire) {
+        if running.is_closed() {
+            self.ledger.row(running.index).refused += 1;
             return stream.reset();
         }
-        if !running.reserve() {
-            return self.refuse(operations, running, stream);
-        }
-        let worker = self.shared.place();
-        if worker == self.index {
-            return self.adopt(operations, running, stream);
-        }
-        let message = Message::Adopt { running: Arc::clone(&running), stream: Box::new(stream) };
-        if !self.mail.post(worker, message) {
-            // The message closed the stream when it was dropped.
-            self.give_back(worker, &running);
-            self.ledger.row(running.index).refused += 1;
+        let mut message = Message::Adopt { place: None, stream: Box::new(stream) };
+        loop {
+            let Message::Adopt { place, stream } = message else { return };
+            drop(place);
+            let Some(place) = Place::take(&running) else { return self.refuse(operations, &running, *stream) };
+            let worker = place.worker();
+            if worker == self.index {
+                return self.adopt(operations, place, *stream);
+            }
+            match self.mail.post(worker, Message::Adopt { place: Some(place), stream }) {
+                Ok(()) => return,
+                Err(Undelivered::Full) => {
+                    // The message gave the place back and closed the stream when it was dropped.
+                    self.ledger.row(running.index).refused += 1;
+                    return;
+                }
+                Err(Undelivered::Gone(returned)) => {
+                    self.shared.retire(worker);
+                    message = returned;
+                }
+            }
         }
     }
 
-    fn give_back(&mut self, worker: usize, running: &Running) {
-        running.release();
-        self.shared.unplace(worker);
-    }
-
-    /// Takes a connection for which a place is reserved.
-    pub(super) fn adopt(&mut self, operations: &mut Operations<'_>, running: Arc<Running>, stream: Detached) {
+    /// Takes a connection for which there is a place.
+    pub(super) fn adopt(&mut self, operations: &mut Operations<'_>, place: Place, stream: Detached) {
+        let service = place.running().index;
         if self.stopping.is_some() {
-            self.give_back(self.index, &running);
+            self.ledger.row(service).refused += 1;
             return stream.reset();
         }
         let peer_address = stream.peer_address();
-        let Some(name) = self.enroll(operations, &running, stream) else {
-            self.give_back(self.index, &running);
-            self.ledger.row(running.index).count_disconnect(CauseKind::System);
-            return;
-        };
-        if let Some(carrier) = self.carriers.get_mut(name) {
-            carrier.peer_address = peer_address;
+        match self.enroll(operations, Standing::Placed(place), stream) {
+            Ok(name) => {
+                if let Some(carrier) = self.carriers.get_mut(name) {
+                    carrier.peer_address = peer_address;
+                }
+                self.open(operations, name);
+            }
+            Err(error) => self.not_enrolled(service, error, CauseKind::System),
         }
-        self.open(operations, name);
+    }
+
+    /// The port did not take a connection: a limit of ours counts as a refusal, the system's word as its fault.
+    fn not_enrolled(&mut self, service: usize, error: SubmitError, fault: CauseKind) {
+        tracing::debug!(worker = self.index, %error, "the port refused a connection");
+        let row = self.ledger.row(service);
+        match error {
+            SubmitError::Os(_) => row.count_disconnect(fault),
+            _ => row.refused += 1,
+        }
     }
 
     /// Gives the stream to the port and makes a carrier for it, not yet receiving.
-    fn enroll(&mut self, operations: &mut Operations<'_>, running: &Arc<Running>, stream: Detached) -> Option<Name> {
+    fn enroll(
+        &mut self,
+        operations: &mut Operations<'_>,
+        standing: Standing,
+        stream: Detached,
+    ) -> Result<Name, SubmitError> {
         let now = self.now;
-        let mut failure = None;
-        let options = &running.service.stream;
-        let adopt = |owner| operations.adopt(owner, stream, options).map_err(|refused| refused.error);
-        let name = Self::enroll_with(&mut self.carriers, adopt, &mut failure, |connection| {
-            Carrier::new(connection, Arc::clone(running), Stage::Live, now)
-        });
-        if let Some(error) = failure {
-            tracing::debug!(worker = self.index, %error, "the port refused a stream");
-        }
-        name
-    }
-
-    /// Makes a carrier whose owner token the connection carries from its first moment.
-    fn enroll_with(
-        carriers: &mut pogu_port::slots::Slots<Carrier>,
-        connect: impl FnOnce(Owner) -> Result<ConnectionId, SubmitError>,
-        failure: &mut Option<SubmitError>,
-        make: impl FnOnce(ConnectionId) -> Carrier,
-    ) -> Option<Name> {
-        carriers.try_insert_with(|name| match connect(Self::owner_of(name)) {
-            Ok(connection) => Some(make(connection)),
-            Err(error) => {
-                *failure = Some(error);
-                None
-            }
-        })
+        let running = Arc::clone(standing.running());
+        let adopt = |owner| operations.adopt(owner, stream, &running.service.stream).map_err(|refused| refused.error);
+        enroll_with(&mut self.carriers, adopt, |connection| Carrier::new(connection, standing, Stage::Live, now))
     }
 
     /// Makes the user's half of an established connection and starts to receive.
     fn open(&mut self, operations: &mut Operations<'_>, name: Name) {
         let session = self.session_id(name);
         let Some(carrier) = self.carriers.get_mut(name) else { return };
-        let running = Arc::clone(&carrier.running);
+        let running = Arc::clone(carrier.running());
         let connection = carrier.connection;
         let incoming = Incoming { session, peer_address: carrier.peer_address, worker: self.index };
-        match catch_unwind(AssertUnwindSafe(|| running.factory.make(incoming))) {
-            Ok(Ok(made)) => self.begin(operations, name, made),
-            Ok(Err(refusal)) => {
+        match caught(|| running.factory.make(incoming)) {
+            Some(Ok(made)) => self.begin(operations, name, made),
+            Some(Err(refusal)) => {
                 self.ledger.row(running.index).refused += 1;
                 self.become_refusal(operations, name, &refusal);
             }
-            Err(_) => {
+            None => {
                 tracing::error!(service = %running.address, "the session factory panicked");
                 self.stop(operations, name, Cause::HandlerPanicked);
             }
@@ -150,41 +151,37 @@ impl State {
         carrier.session = Some(session);
         carrier.opened = true;
         carrier.active_at = now;
-        self.ledger.row(carrier.running.index).sessions_opened += 1;
+        self.ledger.row(carrier.running().index).sessions_opened += 1;
         self.arm(name);
         self.call(operations, name, |session, cx| session.on_connected(cx));
     }
 
     /// Tells a connection above the cap why it is refused, if few enough are being told.
-    fn refuse(&mut self, operations: &mut Operations<'_>, running: Arc<Running>, stream: Detached) {
+    fn refuse(&mut self, operations: &mut Operations<'_>, running: &Arc<Running>, stream: Detached) {
         self.ledger.row(running.index).refused += 1;
         if self.lingering_refusals >= running.limits().lingering_refusals_max || self.stopping.is_some() {
             self.ledger.row(running.index).refused_at_once += 1;
             return stream.reset();
         }
-        let Some(name) = self.enroll(operations, &running, stream) else { return };
+        // A connection that the port does not take was refused all the same.
+        let Ok(name) = self.enroll(operations, Standing::Refused(Arc::clone(running)), stream) else { return };
         let Some(carrier) = self.carriers.get_mut(name) else { return };
-        carrier.refused = true;
         let connection = carrier.connection;
         self.lingering_refusals += 1;
         self.say_goodbye(operations, name, &running.service.full);
         let _ = operations.receive(connection);
     }
 
-    /// A connection that had a place turns out to be unwanted: it gives the place back and goes the way of a refusal.
+    /// A connection that has a place turns out to be unwanted: it gives the place back and goes the way of a refusal.
     fn become_refusal(&mut self, operations: &mut Operations<'_>, name: Name, refusal: &Refusal) {
         let Some(carrier) = self.carriers.get_mut(name) else { return };
-        carrier.refused = true;
-        let running = Arc::clone(&carrier.running);
-        let connection = carrier.connection;
-        self.give_back(self.index, &running);
+        let running = Arc::clone(carrier.running());
+        carrier.standing = Standing::Refused(Arc::clone(&running));
         self.lingering_refusals += 1;
         tracing::debug!(service = %running.address, reason = refusal.reason(), "the factory refused a connection");
         if self.lingering_refusals > running.limits().lingering_refusals_max {
             self.ledger.row(running.index).refused_at_once += 1;
-            self.end_at(name, Cause::HandlerAsked(refusal.reason().to_owned().into()), Step::Close);
-            let _ = operations.abort(connection);
-            return;
+            return self.abort(operations, name, Cause::HandlerAsked(refusal.reason().to_owned().into()));
         }
         self.say_goodbye(operations, name, refusal);
     }
@@ -196,8 +193,8 @@ impl State {
         self.stop(operations, name, Cause::HandlerAsked(refusal.reason().to_owned().into()));
     }
 
-    pub(super) fn want(&mut self, running: Arc<Running>, count: usize) {
-        self.dials.push(Dial { running, remaining: count, in_flight: 0 });
+    pub(super) fn want(&mut self, running: Arc<Running>, places: Vec<Place>) {
+        self.dials.push(Dial { running, places: places.into(), in_flight: 0 });
     }
 
     /// Begins as many connections of client services as may be in flight.
@@ -207,34 +204,41 @@ impl State {
         }
         let mut dials = std::mem::take(&mut self.dials);
         for dial in &mut dials {
-            while dial.remaining > 0 && dial.in_flight < dial.running.limits().connects_in_flight_max {
-                dial.remaining -= 1;
-                if self.stopping.is_none() && self.connect(operations, &dial.running) {
-                    dial.in_flight += 1;
-                } else {
-                    self.give_back(self.index, &dial.running);
-                }
+            if self.stopping.is_some() || dial.running.is_closed() {
+                dial.places.clear();
+            }
+            while dial.in_flight < dial.running.limits().connects_in_flight_max {
+                let Some(place) = dial.places.pop_front() else { break };
+                dial.in_flight += usize::from(self.connect(operations, place));
             }
         }
-        dials.retain(|dial| dial.remaining > 0 || dial.in_flight > 0);
+        dials.retain(|dial| !dial.places.is_empty() || dial.in_flight > 0);
         self.dials = dials;
     }
 
-    fn connect(&mut self, operations: &mut Operations<'_>, running: &Arc<Running>) -> bool {
+    fn connect(&mut self, operations: &mut Operations<'_>, place: Place) -> bool {
         let now = self.now;
-        let mut failure = None;
-        let options = &running.service.stream;
-        let connect = |owner| operations.connect(owner, running.address, options);
-        let name = Self::enroll_with(&mut self.carriers, connect, &mut failure, |connection| {
-            let mut carrier = Carrier::new(connection, Arc::clone(running), Stage::Connecting { since: now }, now);
+        let running = Arc::clone(place.running());
+        let connect = |owner| operations.connect(owner, running.address, &running.service.stream);
+        let enrolled = enroll_with(&mut self.carriers, connect, |connection| {
+            let stage = Stage::Connecting { since: now };
+            let mut carrier = Carrier::new(connection, Standing::Placed(place), stage, now);
             carrier.peer_address = Some(running.address);
             carrier
         });
-        match name {
-            Some(name) => self.arm(name),
-            None => self.ledger.row(running.index).count_disconnect(CauseKind::ConnectFailed),
+        match enrolled {
+            Ok(name) => {
+                self.arm(name);
+                true
+            }
+            Err(error) => {
+                if let SubmitError::Os(error) = error {
+                    running.note_connect_error(error);
+                }
+                self.not_enrolled(running.index, error, CauseKind::ConnectFailed);
+                false
+            }
         }
-        name.is_some()
     }
 
     pub(super) fn connected(&mut self, operations: &mut Operations<'_>, name: Name) {
@@ -244,12 +248,15 @@ impl State {
         }
         carrier.stage = Stage::Live;
         carrier.active_at = self.now;
-        let service = carrier.running.index;
+        let service = carrier.running().index;
         self.dialled(service);
         self.open(operations, name);
     }
 
     pub(super) fn connect_failed(&mut self, name: Name, error: OsError) {
+        if let Some(carrier) = self.carriers.get(name) {
+            carrier.running().note_connect_error(error);
+        }
         self.end_at(name, Cause::ConnectFailed(error), Step::Close);
     }
 
@@ -259,13 +266,21 @@ impl State {
             dial.in_flight = dial.in_flight.saturating_sub(1);
         }
     }
+}
 
-    /// Gives back the places of connections that are not going to be made.
-    pub(super) fn give_up_dialling(&mut self) {
-        for dial in std::mem::take(&mut self.dials) {
-            for _ in 0..dial.remaining {
-                self.give_back(self.index, &dial.running);
-            }
+/// Makes a carrier whose owner token the connection carries from its first moment.
+fn enroll_with(
+    carriers: &mut Slots<Carrier>,
+    connect: impl FnOnce(Owner) -> Result<ConnectionId, SubmitError>,
+    make: impl FnOnce(ConnectionId) -> Carrier,
+) -> Result<Name, SubmitError> {
+    let mut refused = SubmitError::Full { maximum: u32::MAX };
+    let enrolled = carriers.try_insert_with(|name| match connect(State::owner_of(name)) {
+        Ok(connection) => Some(make(connection)),
+        Err(error) => {
+            refused = error;
+            None
         }
-    }
+    });
+    enrolled.ok_or(refused)
 }

@@ -16,6 +16,7 @@ use std::sync::Arc;
 use pogu_port::{ConnectionId, Gather, Time};
 
 use crate::cause::Cause;
+use crate::core::Place;
 use crate::identity::Room;
 use crate::service::Running;
 use crate::session::Session;
@@ -25,7 +26,7 @@ pub(crate) const NEVER: Time = Time::from_nanos(u64::MAX);
 
 pub(crate) struct Carrier {
     pub(crate) connection: ConnectionId,
-    pub(crate) running: Arc<Running>,
+    pub(crate) standing: Standing,
     pub(crate) stage: Stage,
     /// The user's half. `None` while it is being called, after it panicked, and for a refusal, which never has one.
     pub(crate) session: Option<Box<dyn Session>>,
@@ -41,14 +42,33 @@ pub(crate) struct Carrier {
     pub(crate) timer_at: Time,
     /// The earliest entry of this carrier in the worker's deadlines; later ones are stale.
     pub(crate) armed_at: Time,
+    /// A turn, and the bytes that the session has broadcast in it.
+    pub(crate) broadcasts: (u32, u32),
     /// True exactly while the carrier is in the worker's list of those to flush.
     pub(crate) dirty: bool,
     /// True once the peer's end of stream has come.
     pub(crate) peer_finished: bool,
-    /// True for a connection that is only told why it is refused: it has no place in the service's count.
-    pub(crate) refused: bool,
+    /// True exactly while receiving is paused because the peer does not read its answers.
+    pub(crate) paused: bool,
     /// True once the factory has made the user's half.
     pub(crate) opened: bool,
+}
+
+/// How a connection stands to its service.
+pub(crate) enum Standing {
+    /// It has a place there, and gives it back when it is gone.
+    Placed(Place),
+    /// It is only told why it has none.
+    Refused(Arc<Running>),
+}
+
+impl Standing {
+    pub(crate) fn running(&self) -> &Arc<Running> {
+        match self {
+            Standing::Placed(place) => place.running(),
+            Standing::Refused(running) => running,
+        }
+    }
 }
 
 pub(crate) enum Stage {
@@ -120,10 +140,10 @@ pub(crate) struct Membership {
 }
 
 impl Carrier {
-    pub(crate) fn new(connection: ConnectionId, running: Arc<Running>, stage: Stage, now: Time) -> Carrier {
+    pub(crate) fn new(connection: ConnectionId, standing: Standing, stage: Stage, now: Time) -> Carrier {
         Carrier {
             connection,
-            running,
+            standing,
             stage,
             session: None,
             peer_address: None,
@@ -133,11 +153,28 @@ impl Carrier {
             active_at: now,
             timer_at: NEVER,
             armed_at: NEVER,
+            broadcasts: (0, 0),
             dirty: false,
             peer_finished: false,
-            refused: false,
+            paused: false,
             opened: false,
         }
+    }
+
+    /// The service.
+    pub(crate) fn running(&self) -> &Arc<Running> {
+        self.standing.running()
+    }
+
+    /// Bytes that the session has broadcast in `turn`.
+    pub(crate) fn has_broadcast(&self, turn: u32) -> usize {
+        let (last, bytes) = self.broadcasts;
+        if last == turn { bytes as usize } else { 0 }
+    }
+
+    /// True for a connection that is only told why it is refused.
+    pub(crate) fn is_refusal(&self) -> bool {
+        matches!(self.standing, Standing::Refused(_))
     }
 
     pub(crate) fn is_live(&self) -> bool {
@@ -146,7 +183,7 @@ impl Carrier {
 
     /// The earliest time at which something is due, seen from what is known now.
     pub(crate) fn next_due(&self) -> Time {
-        let limits = self.running.limits();
+        let limits = self.running().limits();
         match &self.stage {
             Stage::Connecting { since } => *since + limits.connect_timeout,
             Stage::Ending(ending) if ending.step == Step::Close => NEVER,

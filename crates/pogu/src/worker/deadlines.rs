@@ -1,8 +1,9 @@
 //! The times at which sessions want to be looked at.
 //!
 //! A session has one live entry; it is not moved when the session is active, but looked at when it is due and put back
-//! for the time that is then right. So a busy session costs one entry per timeout, not one per message. An entry that
-//! was overtaken by an earlier one stays until its time and is then ignored (its time is not the carrier's `armed_at`).
+//! for the time that is then right. An entry that was overtaken by an earlier one, or whose session has ended, stays until
+//! its time and is then ignored (its time is not the carrier's `armed_at`); when such entries are the most, all of them are
+//! thrown out, so that there are never more than a few per session.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -16,8 +17,18 @@ pub(crate) struct Deadlines {
 }
 
 impl Deadlines {
+    /// Entries, stale ones included.
+    pub(crate) fn len(&self) -> usize {
+        self.heap.len()
+    }
+
     pub(crate) fn push(&mut self, at: Time, name: Name) {
         self.heap.push(Reverse((at, name)));
+    }
+
+    /// Throws out the entries that are not live.
+    pub(crate) fn retain(&mut self, mut live: impl FnMut(Time, Name) -> bool) {
+        self.heap.retain(|Reverse((at, name))| live(*at, *name));
     }
 
     /// The earliest entry's time, stale or not.

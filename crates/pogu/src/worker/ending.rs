@@ -10,7 +10,7 @@
 //! Flush and drain together have the service's linger time; when it is up, or when something fails, the connection is
 //! *aborted* (everything cancelled, reset) and step 4 follows. The first cause stays the cause.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
 
 use pogu_port::slots::Name;
 use pogu_port::{Operation, Operations, OsError, Time};
@@ -18,19 +18,38 @@ use pogu_port::{Operation, Operations, OsError, Time};
 use crate::cause::{Cause, CauseKind};
 use crate::context::Context;
 use crate::worker::carrier::{Ending, NEVER};
-use crate::worker::handling::drop_quietly;
+use crate::worker::handling::{caught, drop_quietly};
 use crate::worker::{Carrier, Stage, State, Step};
+
+/// How long sessions have, after they were told that the service stops, to speak to each other: broadcasts and posts take a
+/// turn or two from worker to worker.
+const TELL_TIME: Duration = Duration::from_millis(20);
 
 /// The state of a worker whose core was stopped.
 pub(crate) struct Stopping {
     /// When what has not ended is aborted.
     deadline: Time,
-    aborted: bool,
+    step: StopStep,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum StopStep {
+    /// Sessions have been told and still live.
+    Telling { until: Time },
+    /// They end in good order.
+    Ending,
+    /// They are being aborted.
+    Aborting,
 }
 
 impl Stopping {
-    pub(super) fn next_look(&self, _now: Time) -> Time {
-        if self.aborted { NEVER } else { self.deadline }
+    /// When there is something to be done.
+    pub(super) fn next_look(&self) -> Time {
+        match self.step {
+            StopStep::Telling { until } => until.min(self.deadline),
+            StopStep::Ending => self.deadline,
+            StopStep::Aborting => NEVER,
+        }
     }
 }
 
@@ -67,15 +86,23 @@ impl State {
             return;
         }
         let limit = self.stopping.as_ref().map_or(NEVER, |stopping| stopping.deadline);
-        let deadline = (now + carrier.running.limits().linger_timeout).min(limit);
+        let deadline = (now + carrier.running().limits().linger_timeout).min(limit);
         let was = std::mem::replace(&mut carrier.stage, Stage::Ending(Box::new(Ending { cause, step, deadline })));
         carrier.timer_at = NEVER;
         let unfinished = carrier.unfinished.take();
-        let service = carrier.running.index;
+        let service = carrier.running().index;
         self.recycle_unfinished(unfinished);
         self.leave_all(name);
         if matches!(was, Stage::Connecting { .. }) {
             self.dialled(service);
+        }
+    }
+
+    /// Puts another cause in the place of the first: for a panic, which must not hide behind an end that came just before.
+    pub(super) fn blame(&mut self, name: Name, cause: Cause) {
+        let Some(carrier) = self.carriers.get_mut(name) else { return };
+        if let Stage::Ending(ending) = &mut carrier.stage {
+            ending.cause = cause;
         }
     }
 
@@ -102,8 +129,10 @@ impl State {
             return;
         }
         ending.step = Step::Close;
-        self.ledger.row(carrier.running.index).linger_expired += 1;
         let _ = operations.abort(carrier.connection);
+        if !carrier.is_refusal() {
+            self.ledger.row(carrier.running().index).linger_expired += 1;
+        }
     }
 
     /// Every operation of the connection has come back.
@@ -117,7 +146,7 @@ impl State {
         let kind = if well { cause.kind() } else { CauseKind::HandlerPanicked };
         self.leave_all(name);
         let Some(carrier) = self.carriers.remove(name) else { return };
-        tracing::debug!(service = %carrier.running.address, session = %self.session_id(name), %cause, "session ended");
+        tracing::debug!(service = %carrier.running().address, session = %self.session_id(name), %cause, "session ended");
         self.account(carrier, kind);
     }
 
@@ -125,52 +154,57 @@ impl State {
     fn say_disconnected(&mut self, operations: &mut Operations<'_>, name: Name, cause: &Cause) -> bool {
         let session = self.carriers.get_mut(name).and_then(|carrier| carrier.session.take());
         let Some(mut session) = session else { return true };
-        let called = catch_unwind(AssertUnwindSafe(|| {
-            session.on_disconnected(&mut Context::new(self, operations.reborrow(), name), cause);
-        }));
-        drop_quietly(session) && called.is_ok()
+        let called = caught(|| session.on_disconnected(&mut Context::new(self, operations.reborrow(), name), cause));
+        drop_quietly(session) && called.is_some()
     }
 
     fn account(&mut self, carrier: Carrier, kind: CauseKind) {
-        if carrier.refused {
+        if carrier.is_refusal() {
             self.lingering_refusals = self.lingering_refusals.saturating_sub(1);
             return;
         }
-        let row = self.ledger.row(carrier.running.index);
+        let row = self.ledger.row(carrier.running().index);
         row.count_disconnect(kind);
         row.sessions_closed += u64::from(carrier.opened);
-        carrier.running.release();
-        self.shared.unplace(self.index);
     }
 
-    /// If the core was asked to stop, ends everything in good order until the deadline; a second request may bring it forward.
-    pub(super) fn stop_if_requested(&mut self, operations: &mut Operations<'_>) {
-        let Some(deadline) = self.shared.stop_requested() else { return };
-        if let Some(stopping) = &mut self.stopping {
-            stopping.deadline = stopping.deadline.min(deadline);
-            return;
+    /// Follows what the core was told: stops, tells, ends, aborts.
+    pub(super) fn look_at_stopping(&mut self, operations: &mut Operations<'_>) {
+        let Some(deadline) = self.shared.stop_at() else { return };
+        let now = self.now;
+        match &mut self.stopping {
+            None => self.tell_stopping(operations, deadline),
+            Some(stopping) => stopping.deadline = deadline,
         }
+        match self.stopping.as_ref().map(|stopping| stopping.step) {
+            Some(StopStep::Telling { until }) if now >= until.min(deadline) => self.end_all(operations),
+            Some(StopStep::Ending) if now >= deadline => self.abort_all(operations),
+            _ => {}
+        }
+    }
+
+    /// Nothing new comes in, and sessions may say a last word.
+    fn tell_stopping(&mut self, operations: &mut Operations<'_>, deadline: Time) {
         for (listener, _) in &self.listeners {
             let _ = operations.close_listener(*listener);
         }
-        self.give_up_dialling();
+        self.stopping = Some(Stopping { deadline, step: StopStep::Telling { until: self.now + TELL_TIME } });
         let names: Vec<Name> = self.carriers.names().collect();
-        for name in &names {
-            self.call_live(operations, *name, |session, cx| session.on_stopping(cx));
+        for name in names {
+            self.call_live(operations, name, |session, cx| session.on_stopping(cx));
         }
-        self.stopping = Some(Stopping { deadline, aborted: false });
+    }
+
+    fn end_all(&mut self, operations: &mut Operations<'_>) {
+        self.step_to(StopStep::Ending);
+        let names: Vec<Name> = self.carriers.names().collect();
         for name in names {
             self.stop(operations, name, Cause::ServiceStopping);
         }
     }
 
-    pub(super) fn look_at_stopping(&mut self, operations: &mut Operations<'_>) {
-        let now = self.now;
-        let Some(stopping) = &mut self.stopping else { return };
-        if stopping.aborted || now < stopping.deadline {
-            return;
-        }
-        stopping.aborted = true;
+    fn abort_all(&mut self, operations: &mut Operations<'_>) {
+        self.step_to(StopStep::Aborting);
         let names: Vec<Name> = self.carriers.names().collect();
         for name in names {
             self.end_at(name, Cause::ServiceStopping, Step::Flush);
@@ -178,19 +212,27 @@ impl State {
         }
     }
 
+    fn step_to(&mut self, step: StopStep) {
+        if let Some(stopping) = &mut self.stopping {
+            stopping.step = step;
+        }
+    }
+
     pub(super) fn has_stopped(&self) -> bool {
         self.stopping.is_some() && self.carriers.is_empty() && self.listeners.is_empty()
     }
 
-    /// The worker is dropped: gives every place back. No user's half is called any more.
-    pub(super) fn abandon(&mut self) {
+    /// The worker is dropped with everything that lives on it: no further session comes here, and the user's halves hear of
+    /// their end. The port closes the connections.
+    pub(super) fn abandon(&mut self, operations: &mut Operations<'_>) {
+        self.shared.retire(self.index);
+        self.dials.clear();
         let names: Vec<Name> = self.carriers.names().collect();
         for name in names {
-            let Some(mut carrier) = self.carriers.remove(name) else { continue };
-            drop_quietly(carrier.session.take());
-            self.account(carrier, CauseKind::ServiceStopping);
+            self.end_at(name, Cause::ServiceStopping, Step::Close);
+            self.closed(operations, name);
         }
-        self.shared.publish_last(self.index, &self.ledger);
+        self.shared.publish_last(self.index, &mut self.ledger);
     }
 
     /// As [`State::call`], if the session is live.

@@ -14,10 +14,17 @@ use crate::context::Context;
 use crate::session::Session;
 use crate::worker::{SPARE_BYTES_MAX, SPARE_MAX, State, Unfinished};
 
+/// Bytes that one session may broadcast in one turn before its further packets wait for the next turn. A broadcast is sent
+/// to every member, whose send queues leave only at the end of a turn: a few members that burst must not fill the queues of
+/// all. 8 KiB: a hundred small packets, and thirty members bursting at once stay below the default bound of a queue.
+const BROADCAST_BYTES_PER_TURN: usize = 8 * 1024;
+
 /// What has become of received bytes.
 enum Parsed {
     /// From this offset on they are the beginning of a frame (or nothing).
     UpTo(usize),
+    /// From this offset on they wait: the session has caused enough for this turn.
+    Enough(usize),
     /// The session ended; the rest concerns nobody.
     Ended,
     /// No honest peer sends this.
@@ -28,13 +35,16 @@ impl State {
     pub(super) fn received(&mut self, operations: &mut Operations<'_>, name: Name, bytes: &mut Lent<'_>) {
         let now = self.now;
         let Some(carrier) = self.carriers.get_mut(name) else { return };
-        let service = carrier.running.index;
+        let service = carrier.running().index;
+        if carrier.is_live() && carrier.has_broadcast(self.turn) >= BROADCAST_BYTES_PER_TURN {
+            return bytes.keep_from(0);
+        }
         self.ledger.row(service).bytes_received += bytes.len() as u64;
         if !carrier.is_live() {
             return;
         }
         carrier.active_at = now;
-        let format = carrier.running.service.format;
+        let format = carrier.running().service.format;
         let unfinished = carrier.unfinished.take();
         let parsed = self.call(operations, name, |session, cx| packets(session, cx, format, bytes, unfinished));
         match parsed {
@@ -42,11 +52,31 @@ impl State {
                 let rest = bytes.get(offset..).unwrap_or_default();
                 self.keep_unfinished(name, rest, unfinished);
             }
+            Some((Parsed::Enough(offset), unfinished)) => {
+                self.recycle_unfinished(unfinished);
+                self.ledger.row(service).bytes_received -= bytes.len().saturating_sub(offset) as u64;
+                bytes.keep_from(offset);
+                self.hold_back(operations, name);
+            }
             Some((Parsed::Broken(violation), _)) => {
                 self.stop(operations, name, Cause::PeerMisbehaved(Misbehaviour::Frame(violation)));
             }
             Some((Parsed::Ended, _)) | None => {}
         }
+    }
+
+    pub(crate) fn charge_broadcast(&mut self, name: Name, bytes: usize) {
+        let turn = self.turn;
+        if let Some(carrier) = self.carriers.get_mut(name) {
+            let before = carrier.has_broadcast(turn);
+            carrier.broadcasts = (turn, u32::try_from(before.saturating_add(bytes)).unwrap_or(u32::MAX));
+        }
+    }
+
+    /// True if a session has caused so much in this turn that its further packets should wait.
+    pub(crate) fn has_had_enough(&self, name: Name) -> bool {
+        let broadcast = self.carriers.get(name).map_or(0, |carrier| carrier.has_broadcast(self.turn));
+        broadcast >= BROADCAST_BYTES_PER_TURN || self.is_congested(name)
     }
 
     /// Keeps the beginning of a frame: `rest`, or what was begun earlier and `rest` has been added to.
@@ -86,17 +116,14 @@ impl State {
         handler: impl FnOnce(&mut dyn Session, &mut Context<'_>) -> R,
     ) -> Option<R> {
         let mut session = self.carriers.get_mut(name)?.session.take()?;
-        let called = catch_unwind(AssertUnwindSafe(|| {
-            handler(&mut *session, &mut Context::new(self, operations.reborrow(), name))
-        }));
-        match called {
-            Ok(result) => {
+        match caught(|| handler(&mut *session, &mut Context::new(self, operations.reborrow(), name))) {
+            Some(result) => {
                 if let Some(carrier) = self.carriers.get_mut(name) {
                     carrier.session = Some(session);
                 }
                 Some(result)
             }
-            Err(_) => {
+            None => {
                 drop_quietly(session);
                 self.panicked(operations, name);
                 None
@@ -106,9 +133,10 @@ impl State {
 
     fn panicked(&mut self, operations: &mut Operations<'_>, name: Name) {
         if let Some(carrier) = self.carriers.get(name) {
-            tracing::error!(service = %carrier.running.address, session = %self.session_id(name), "a session panicked");
+            tracing::error!(service = %carrier.running().address, session = %self.session_id(name), "a session panicked");
         }
         self.stop(operations, name, Cause::HandlerPanicked);
+        self.blame(name, Cause::HandlerPanicked);
     }
 
     pub(super) fn peer_finished(&mut self, operations: &mut Operations<'_>, name: Name) {
@@ -127,9 +155,22 @@ impl State {
     }
 }
 
+/// Calls code of the user's. `None` if it panicked; what it threw is gone, even if its drop panics in turn.
+pub(super) fn caught<R>(code: impl FnOnce() -> R) -> Option<R> {
+    match catch_unwind(AssertUnwindSafe(code)) {
+        Ok(result) => Some(result),
+        Err(payload) => {
+            if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+                std::mem::forget(again);
+            }
+            None
+        }
+    }
+}
+
 /// Drops a value of the user's; true if that went well.
 pub(super) fn drop_quietly<T>(value: T) -> bool {
-    catch_unwind(AssertUnwindSafe(|| drop(value))).is_ok()
+    caught(|| drop(value)).is_some()
 }
 
 /// Hands every whole frame to the session. Gives back the buffer of the unfinished frame, with what it now holds.
@@ -156,6 +197,9 @@ fn packets(
                 session.on_packet(cx, frame.into());
                 if !cx.is_live() {
                     return (Parsed::Ended, unfinished);
+                }
+                if cx.has_had_enough() {
+                    return (Parsed::Enough(at), unfinished);
                 }
             }
             Decoded::NeedMore(_) => return (Parsed::UpTo(at), unfinished),
@@ -188,7 +232,11 @@ fn finish_begun(
                 cx.count_frame();
                 session.on_packet(cx, frame.into());
                 begun.bytes.clear();
-                return if cx.is_live() { Parsed::UpTo(at) } else { Parsed::Ended };
+                return match cx.is_live() {
+                    false => Parsed::Ended,
+                    true if cx.has_had_enough() => Parsed::Enough(at),
+                    true => Parsed::UpTo(at),
+                };
             }
             Decoded::Violation(violation) => return Parsed::Broken(violation),
         }

@@ -4,15 +4,16 @@ use pogu_port::Operations;
 use pogu_port::slots::Name;
 
 use crate::message::Message;
-use crate::worker::State;
+use crate::worker::{SendOutcome, State};
 
 impl State {
     pub(super) fn message(&mut self, operations: &mut Operations<'_>, message: Message) {
         match message {
             Message::Listen { running, listener } => self.listen(operations, running, *listener),
-            Message::CloseListener { service } => self.close_listener(operations, service),
-            Message::Adopt { running, stream } => self.adopt(operations, running, *stream),
-            Message::Connect { running, count } => self.want(running, count),
+            Message::Adopt { place: Some(place), stream } => self.adopt(operations, place, *stream),
+            Message::Connect { running, places } => self.want(running, places),
+            // The end of the turn looks at everything that is shared.
+            Message::Adopt { place: None, .. } | Message::Look => {}
             Message::Send { session, id, body } => self.send_posted(operations, session.name(), id, &body),
             Message::Join { room, session, ticket } => self.home_join(room, session, ticket),
             Message::Leave { room, worker } => self.home_leave(room, worker),
@@ -22,14 +23,15 @@ impl State {
             Message::BroadcastRefused { room, session } => {
                 self.call_live(operations, session.name(), |session, cx| session.on_broadcast_refused(cx, room));
             }
-            // The request itself is looked at in every turn.
-            Message::Stop => {}
         }
     }
 
     fn send_posted(&mut self, operations: &mut Operations<'_>, name: Name, id: u16, body: &[u8]) {
-        if self.send(operations, name, id, body) == crate::SendOutcome::Gone {
-            self.ledger.core().frames_to_gone += 1;
+        // What became of the others is counted with their session.
+        match self.send(operations, name, id, body) {
+            SendOutcome::Gone => self.ledger.core().frames_to_gone += 1,
+            SendOutcome::Unencodable(_) => self.ledger.core().frames_unencodable += 1,
+            _ => {}
         }
     }
 

@@ -8,10 +8,18 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use pogu_port::{Owner, PostError};
+use pogu_port::PostError;
 
 use crate::core::Shared;
 use crate::message::Message;
+
+/// Why a message was not taken.
+pub(crate) enum Undelivered {
+    /// There is no room for it; it was dropped.
+    Full,
+    /// There is no such worker, or it has gone; the message comes back.
+    Gone(Message),
+}
 
 pub(crate) struct Mail {
     shared: Arc<Shared>,
@@ -27,9 +35,9 @@ impl Mail {
         Mail { shared, own, outboxes, outbox_max }
     }
 
-    /// True if a further message to `worker` would be taken.
+    /// True if a further message to `worker` would find room.
     pub(crate) fn has_room(&self, worker: usize) -> bool {
-        self.outboxes.get(worker).is_some_and(|outbox| outbox.len() < self.outbox_max)
+        self.outboxes.get(worker).is_none_or(|outbox| outbox.len() < self.outbox_max)
     }
 
     /// Messages that wait for room in other workers' inboxes, and for this worker itself.
@@ -37,26 +45,35 @@ impl Mail {
         self.outboxes.iter().map(VecDeque::len).sum()
     }
 
-    /// Sends a message that a user caused. False if there is no room: nothing happened.
-    pub(crate) fn post(&mut self, worker: usize, message: Message) -> bool {
-        let taken = self.has_room(worker);
-        if taken {
-            self.post_always(worker, message);
+    /// Sends a message that a user caused.
+    pub(crate) fn post(&mut self, worker: usize, message: Message) -> Result<(), Undelivered> {
+        match self.has_room(worker) {
+            true => self.post_always(worker, message).map_err(Undelivered::Gone),
+            false => Err(Undelivered::Full),
         }
-        taken
     }
 
-    /// Sends a message that must not be lost.
-    pub(crate) fn post_always(&mut self, worker: usize, message: Message) {
-        let Some(outbox) = self.outboxes.get_mut(worker) else { return };
+    /// Sends a message that must not be lost, however many wait. It comes back if the worker has gone: then there are no
+    /// sessions that it could concern.
+    pub(crate) fn post_always(&mut self, worker: usize, message: Message) -> Result<(), Message> {
+        let Some(outbox) = self.outboxes.get_mut(worker) else { return Err(message) };
         if worker == self.own || !outbox.is_empty() {
             outbox.push_back(message);
-            return;
+            return Ok(());
         }
-        // A worker that has stopped has no sessions that the message could concern.
-        if let Err(PostError::Full(message)) = self.shared.post(worker, message) {
-            outbox.push_back(message);
+        match self.shared.post(worker, message) {
+            Ok(()) => Ok(()),
+            Err(PostError::Full(message)) => {
+                outbox.push_back(message);
+                Ok(())
+            }
+            Err(PostError::Closed(message)) => Err(message),
         }
+    }
+
+    /// Sends a message that keeps the books right. A worker that has gone has no books.
+    pub(crate) fn tell(&mut self, worker: usize, message: Message) {
+        let _ = self.post_always(worker, message);
     }
 
     /// Takes the oldest message that this worker told itself.
@@ -69,22 +86,19 @@ impl Mail {
         self.outboxes.get(self.own).map_or(0, VecDeque::len)
     }
 
-    /// Tries again to deliver what did not fit. True if something is still waiting.
-    pub(crate) fn retry(&mut self) -> bool {
-        let mut waiting = false;
+    /// Tries again to deliver what did not fit.
+    pub(crate) fn retry(&mut self) {
         for (worker, outbox) in self.outboxes.iter_mut().enumerate().filter(|(worker, _)| *worker != self.own) {
             while let Some(message) = outbox.pop_front() {
-                match self.shared.poster(worker).map(|poster| poster.post(Owner(0), message)) {
-                    Some(Err(PostError::Full(message))) => {
+                match self.shared.post(worker, message) {
+                    Ok(()) => {}
+                    Err(PostError::Full(message)) => {
                         outbox.push_front(message);
-                        waiting = true;
                         break;
                     }
-                    Some(Err(PostError::Closed(_))) | None => outbox.clear(),
-                    Some(Ok(())) => {}
+                    Err(PostError::Closed(_)) => outbox.clear(),
                 }
             }
         }
-        waiting
     }
 }

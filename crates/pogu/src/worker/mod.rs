@@ -36,6 +36,7 @@ use crate::service::Running;
 pub(crate) use carrier::{Carrier, NEVER, Outgoing, Stage, Step, Unfinished};
 use deadlines::Deadlines;
 use mail::Mail;
+pub(crate) use mail::Undelivered;
 use rooms::Rooms;
 pub use rooms::{BroadcastOutcome, JoinOutcome, ROOMS_PER_SESSION_MAX};
 pub use sending::SendOutcome;
@@ -94,24 +95,27 @@ impl Worker {
     /// # Errors
     /// The port failed.
     pub fn dispatch(&mut self, timeout: Option<Duration>) -> Result<WorkerStatus> {
+        let begun = self.state.shared.clock().now();
         let state = &mut self.state;
         if self.presence.is_none() {
             return Ok(WorkerStatus::Stopped);
         }
-        let now = self.port.now();
-        let until = state.sleep_until(now).into_iter().chain(timeout.map(|timeout| self.port_time() + timeout)).min();
-        let state = &mut self.state;
-        self.port
+        state.note_absence(begun);
+        state.turn = state.turn.wrapping_add(1);
+        let until = state.sleep_until(begun).into_iter().chain(timeout.map(|timeout| begun + timeout)).min();
+        let turn = self
+            .port
             .dispatch(until, |operations, completion| {
                 state.now = operations.now();
                 state.complete(operations, completion);
             })
             .map_err(Error::Port)?;
+        state.asleep_until = if turn.completions == 0 { until.unwrap_or(NEVER) } else { Time::ZERO };
         let mut operations = self.port.operations();
         state.now = operations.now();
         state.finish_turn(&mut operations);
         if state.has_stopped() {
-            state.shared.publish_last(state.index, &state.ledger);
+            state.shared.publish_last(state.index, &mut state.ledger);
             self.presence = None;
             return Ok(WorkerStatus::Stopped);
         }
@@ -128,10 +132,6 @@ impl Worker {
     pub fn sessions(&self) -> usize {
         self.state.carriers.len()
     }
-
-    fn port_time(&self) -> Time {
-        self.state.shared.clock().now()
-    }
 }
 
 impl fmt::Debug for Worker {
@@ -145,7 +145,7 @@ impl fmt::Debug for Worker {
 
 impl Drop for Worker {
     fn drop(&mut self) {
-        self.state.abandon();
+        self.state.abandon(&mut self.port.operations());
     }
 }
 
@@ -154,6 +154,8 @@ pub(crate) struct State {
     pub(crate) shared: Arc<Shared>,
     pub(crate) index: usize,
     pub(crate) now: Time,
+    /// Counts turns, round and round.
+    pub(crate) turn: u32,
     pub(crate) carriers: Slots<Carrier>,
     pub(crate) ledger: Ledger,
     pub(crate) rooms: Rooms,
@@ -161,6 +163,8 @@ pub(crate) struct State {
     listeners: Vec<(ListenerId, Arc<Running>)>,
     dials: Vec<admission::Dial>,
     deadlines: Deadlines,
+    /// The memory of the list that `due` walks.
+    due_now: Vec<(Time, Name)>,
     /// Sessions with something to flush at the end of the turn.
     dirty: Vec<Name>,
     spare_gathers: Vec<Gather>,
@@ -170,6 +174,12 @@ pub(crate) struct State {
     spare_unfinished: Vec<Box<Unfinished>>,
     lingering_refusals: usize,
     stopping: Option<ending::Stopping>,
+    /// True exactly while others read older counters than these.
+    unpublished: bool,
+    /// If the last turn brought nothing: until when it was told to wait. A simulated port waits between two turns.
+    asleep_until: Time,
+    /// Until then nobody is blamed for a silence that may have been ours.
+    lenient_until: Time,
 }
 
 impl State {
@@ -177,7 +187,8 @@ impl State {
         let outbox_max = shared.outbox_max();
         State {
             index,
-            now: Time::ZERO,
+            now: shared.clock().now(),
+            turn: 0,
             carriers: Slots::with_generations(u32::MAX, u32::MAX),
             ledger: Ledger::default(),
             rooms: Rooms::new(shared.workers()),
@@ -185,22 +196,26 @@ impl State {
             listeners: Vec::new(),
             dials: Vec::new(),
             deadlines: Deadlines::default(),
+            due_now: Vec::new(),
             dirty: Vec::new(),
             spare_gathers: Vec::new(),
             spare_outgoing: Vec::new(),
             spare_unfinished: Vec::new(),
             lingering_refusals: 0,
             stopping: None,
+            unpublished: false,
+            asleep_until: Time::ZERO,
+            lenient_until: Time::ZERO,
             shared,
         }
     }
 
     pub(crate) fn session_id(&self, name: Name) -> SessionId {
-        SessionId::new(self.shared.node(), u16::try_from(self.index).unwrap_or(u16::MAX), name)
+        SessionId::new(&self.shared, self.index, name)
     }
 
-    /// Sends a message that a handler caused. False if there is no room.
-    pub(crate) fn post(&mut self, worker: usize, message: Message) -> bool {
+    /// Sends a message that a handler caused.
+    pub(crate) fn post(&mut self, worker: usize, message: Message) -> Result<(), Undelivered> {
         self.mail.post(worker, message)
     }
 
@@ -213,7 +228,7 @@ impl State {
 
     pub(crate) fn count_frame(&mut self, name: Name) {
         if let Some(carrier) = self.carriers.get(name) {
-            self.ledger.row(carrier.running.index).frames_received += 1;
+            self.ledger.row(carrier.running().index).frames_received += 1;
         }
     }
 
@@ -235,8 +250,9 @@ impl State {
             _ if self.mail.own_waiting() > 0 => Some(now),
             _ => Some(now + MAIL_RETRY),
         };
-        let stop = self.stopping.as_ref().map(|stopping| stopping.next_look(now));
-        self.deadlines.next().into_iter().chain(retry).chain(stop).min()
+        let stop = self.stopping.as_ref().map(|stopping| stopping.next_look());
+        let publish = self.unpublished.then(|| now + MAIL_RETRY);
+        self.deadlines.next().into_iter().chain(publish).chain(retry).chain(stop).min()
     }
 
     fn complete(&mut self, operations: &mut Operations<'_>, completion: Completion<'_, Message>) {
@@ -264,17 +280,17 @@ impl State {
     }
 
     fn finish_turn(&mut self, operations: &mut Operations<'_>) {
-        self.stop_if_requested(operations);
         self.own_messages(operations);
         self.due(operations);
         self.own_messages(operations);
         self.mail.retry();
-        self.dial(operations);
+        self.close_listeners(operations);
         self.look_at_stopping(operations);
+        self.dial(operations);
         self.flush(operations);
     }
 
     fn publish(&mut self) {
-        self.shared.publish(self.index, &self.ledger);
+        self.unpublished = !self.shared.publish(self.index, &mut self.ledger);
     }
 }

@@ -27,6 +27,7 @@ pub const ROOMS_PER_SESSION_MAX: usize = 64;
 
 /// What became of a join.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[must_use = "a join that is not on its way will not be acknowledged"]
 #[non_exhaustive]
 pub enum JoinOutcome {
     /// It is on its way; `on_joined` tells when it took effect.
@@ -43,6 +44,7 @@ pub enum JoinOutcome {
 
 /// What became of a broadcast.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[must_use = "a broadcast that was refused reaches nobody"]
 #[non_exhaustive]
 pub enum BroadcastOutcome {
     /// It is on its way to the room's home. Should the home have to refuse it, `on_broadcast_refused` tells.
@@ -94,11 +96,13 @@ impl State {
             return JoinOutcome::TooMany;
         }
         let ticket = self.rooms.next_ticket();
-        if !self.mail.post(self.rooms.home(room), Message::Join { room, session, ticket }) {
-            return JoinOutcome::Overloaded;
+        match self.mail.post(self.rooms.home(room), Message::Join { room, session, ticket }) {
+            Ok(()) => {
+                carrier.rooms.push(Membership { room, ticket, place: None });
+                JoinOutcome::Asked
+            }
+            Err(_) => JoinOutcome::Overloaded,
         }
-        carrier.rooms.push(Membership { room, ticket, place: None });
-        JoinOutcome::Asked
     }
 
     /// Takes a session out of a room. True if it was in it or joining it.
@@ -123,7 +127,7 @@ impl State {
             self.remove_member(room, place);
         }
         let worker = self.index;
-        self.mail.post_always(self.rooms.home(room), Message::Leave { room, worker });
+        self.mail.tell(self.rooms.home(room), Message::Leave { room, worker });
     }
 
     fn remove_member(&mut self, room: Room, place: usize) {
@@ -141,11 +145,14 @@ impl State {
         }
     }
 
-    pub(crate) fn broadcast(&mut self, room: Room, from: Option<SessionId>, frame: SharedFrame) -> BroadcastOutcome {
+    pub(crate) fn broadcast(&mut self, room: Room, from: SessionId, frame: SharedFrame) -> BroadcastOutcome {
         let message = Message::Broadcast { room, from, frame: Arc::new(frame) };
         match self.mail.post(self.rooms.home(room), message) {
-            true => BroadcastOutcome::Posted,
-            false => BroadcastOutcome::Overloaded,
+            Ok(()) => BroadcastOutcome::Posted,
+            Err(_) => {
+                self.ledger.core().broadcasts_refused += 1;
+                BroadcastOutcome::Overloaded
+            }
         }
     }
 
@@ -156,7 +163,7 @@ impl State {
         if let Some(count) = counts.get_mut(session.worker()) {
             *count += 1;
         }
-        self.mail.post_always(session.worker(), Message::Joined { room, session, ticket });
+        self.mail.tell(session.worker(), Message::Joined { room, session, ticket });
     }
 
     /// At the home: a member leaves.
@@ -171,18 +178,17 @@ impl State {
     }
 
     /// At the home: a broadcast takes its place in the order.
-    pub(super) fn home_broadcast(&mut self, room: Room, from: Option<SessionId>, frame: &Arc<SharedFrame>) {
+    pub(super) fn home_broadcast(&mut self, room: Room, from: SessionId, frame: &Arc<SharedFrame>) {
         let Some(counts) = self.rooms.homes.get(&room) else { return };
         let mut targets = counts.iter().enumerate().filter(|(_, count)| **count > 0).map(|(worker, _)| worker);
         if targets.clone().any(|worker| !self.mail.has_room(worker)) {
             self.ledger.core().broadcasts_refused += 1;
-            if let Some(session) = from {
-                self.mail.post_always(session.worker(), Message::BroadcastRefused { room, session });
-            }
+            // If there is no room to tell it either, it is counted all the same.
+            let _ = self.mail.post(from.worker(), Message::BroadcastRefused { room, session: from });
             return;
         }
         targets.by_ref().for_each(|worker| {
-            self.mail.post_always(worker, Message::Deliver { room, frame: Arc::clone(frame) });
+            self.mail.tell(worker, Message::Deliver { room, frame: Arc::clone(frame) });
         });
     }
 

@@ -48,7 +48,7 @@ impl State {
         let Some(carrier) = self.carriers.get(name).filter(|carrier| carrier.is_live()) else {
             return SendOutcome::Gone;
         };
-        let format = carrier.running.service.format;
+        let format = carrier.running().service.format;
         let frame_bytes = match format.frame_bytes(body.len()) {
             Ok(frame_bytes) => frame_bytes,
             Err(error) => return SendOutcome::Unencodable(error),
@@ -86,14 +86,14 @@ impl State {
     fn overflow(&mut self, operations: &mut Operations<'_>, name: Name, frame_bytes: usize) -> Option<SendOutcome> {
         let carrier = self.carriers.get(name)?;
         let charged = carrier.outgoing.as_ref().map_or(0, |outgoing| outgoing.charged_bytes());
-        let limits = carrier.running.limits();
+        let limits = carrier.running().limits();
         let (wanted, maximum) = (charged.saturating_add(frame_bytes), limits.send_bytes_max);
         if wanted <= maximum {
             return None;
         }
         match limits.send_overflow {
             SendOverflow::DropNewest => {
-                self.ledger.row(carrier.running.index).frames_dropped += 1;
+                self.ledger.row(carrier.running().index).frames_dropped += 1;
                 Some(SendOutcome::Dropped)
             }
             // The peer does not read what it has: to flush would be to wait for it.
@@ -101,6 +101,33 @@ impl State {
                 self.abort(operations, name, Cause::limit(Limit::SendBytes, wanted as u64, maximum as u64));
                 Some(SendOutcome::Disconnected)
             }
+        }
+    }
+
+    /// True if a session has so much to send that answering further packets would be adding to a heap: half its bound.
+    pub(crate) fn is_congested(&self, name: Name) -> bool {
+        let Some(carrier) = self.carriers.get(name) else { return false };
+        let charged = carrier.outgoing.as_ref().map_or(0, |outgoing| outgoing.charged_bytes());
+        charged >= carrier.running().limits().send_bytes_max.div_ceil(2)
+    }
+
+    /// Stops receiving from a session that does not read its answers; `sent` resumes.
+    pub(super) fn hold_back(&mut self, operations: &mut Operations<'_>, name: Name) {
+        if !self.is_congested(name) {
+            return;
+        }
+        let Some(carrier) = self.carriers.get_mut(name).filter(|carrier| carrier.is_live() && !carrier.paused) else {
+            return;
+        };
+        carrier.paused = operations.pause(carrier.connection).is_ok();
+    }
+
+    /// Receives again when enough has left, or when the session is ending: then what comes is discarded.
+    fn resume(&mut self, operations: &mut Operations<'_>, name: Name) {
+        let congested = self.is_congested(name);
+        let Some(carrier) = self.carriers.get_mut(name) else { return };
+        if carrier.paused && (!congested || !carrier.is_live()) {
+            carrier.paused = operations.receive(carrier.connection).is_err();
         }
     }
 
@@ -117,7 +144,7 @@ impl State {
 
     fn queued(&mut self, name: Name) {
         if let Some(carrier) = self.carriers.get(name) {
-            self.ledger.row(carrier.running.index).frames_sent += 1;
+            self.ledger.row(carrier.running().index).frames_sent += 1;
         }
         self.mark_dirty(name);
     }
@@ -142,7 +169,7 @@ impl State {
     fn flush_one(&mut self, operations: &mut Operations<'_>, name: Name) {
         let Some(carrier) = self.carriers.get_mut(name) else { return };
         carrier.dirty = false;
-        let (service, connection) = (carrier.running.index, carrier.connection);
+        let (service, connection) = (carrier.running().index, carrier.connection);
         let waiting = carrier.outgoing.as_mut().filter(|out| out.in_flight_bytes == 0 && !out.queued.is_empty());
         if let Some(outgoing) = waiting {
             let gather = std::mem::replace(&mut outgoing.queued, self.spare_gathers.pop().unwrap_or_default());
@@ -161,7 +188,7 @@ impl State {
     pub(super) fn sent(&mut self, operations: &mut Operations<'_>, name: Name, gather: Gather, error: Option<OsError>) {
         let now = self.now;
         let Some(carrier) = self.carriers.get_mut(name) else { return };
-        let service = carrier.running.index;
+        let service = carrier.running().index;
         if let Some(outgoing) = &mut carrier.outgoing {
             let left = outgoing.in_flight_bytes.saturating_sub(gather.len());
             outgoing.in_flight_bytes = 0;
@@ -178,6 +205,7 @@ impl State {
         }
         self.recycle_gather(gather);
         self.settle(name);
+        self.resume(operations, name);
         self.advance(operations, name);
     }
 
@@ -204,7 +232,7 @@ impl State {
         let mut others: Vec<(FrameFormat, Option<Bytes>)> = Vec::new();
         for member in members {
             let Some(carrier) = self.carriers.get(*member) else { continue };
-            let (format, service) = (carrier.running.service.format, carrier.running.index);
+            let (format, service) = (carrier.running().service.format, carrier.running().index);
             if format == frame.format {
                 self.send_encoded(operations, *member, &frame.whole);
                 continue;
@@ -216,7 +244,7 @@ impl State {
                 Some((_, Some(whole))) => {
                     self.send_encoded(operations, *member, whole);
                 }
-                _ => self.ledger.row(service).frames_dropped += 1,
+                _ => self.ledger.row(service).frames_unencodable += 1,
             }
         }
     }

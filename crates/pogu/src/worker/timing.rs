@@ -1,10 +1,18 @@
 //! Deadlines of sessions: what is due, and when to look again.
 
-use pogu_port::Operations;
+use std::time::Duration;
+
 use pogu_port::slots::Name;
+use pogu_port::{Operations, Time};
 
 use crate::cause::{Cause, Limit};
 use crate::worker::{Stage, State};
+
+/// An absence of the worker from its port that is long enough to be taken for a silence of its peers.
+const ABSENCE_MIN: Duration = Duration::from_millis(100);
+
+/// The longest time that limits wait after an absence: in a second every port has been read.
+const LENIENCY_MAX: Duration = Duration::from_secs(1);
 
 /// What is due for a session.
 enum Due {
@@ -22,12 +30,19 @@ impl State {
         if due < carrier.armed_at {
             carrier.armed_at = due;
             self.deadlines.push(due, name);
+            if self.deadlines.len() > 64 + 4 * self.carriers.len() {
+                let carriers = &self.carriers;
+                self.deadlines.retain(|at, name| carriers.get(name).is_some_and(|carrier| carrier.armed_at == at));
+            }
         }
     }
 
     /// Looks at every session whose time has come.
     pub(super) fn due(&mut self, operations: &mut Operations<'_>) {
-        while let Some((at, name)) = self.deadlines.pop_due(self.now) {
+        // What a handler makes due waits for the next turn: a timer of zero must not keep the worker from its port.
+        let mut due = std::mem::take(&mut self.due_now);
+        due.extend(std::iter::from_fn(|| self.deadlines.pop_due(self.now)));
+        for (at, name) in due.drain(..) {
             let Some(carrier) = self.carriers.get_mut(name).filter(|carrier| carrier.armed_at == at) else { continue };
             carrier.armed_at = super::carrier::NEVER;
             match self.what_is_due(name) {
@@ -38,10 +53,31 @@ impl State {
                     }
                     self.call_live(operations, name, |session, cx| session.on_timer(cx));
                 }
+                Due::Limit(_) if self.now < self.lenient_until => {
+                    self.look_again(name, self.lenient_until);
+                    continue;
+                }
                 Due::Limit(cause) => self.limit_reached(operations, name, cause),
                 Due::Linger => self.linger_expired(operations, name),
             }
             self.arm(name);
+        }
+        self.due_now = due;
+    }
+
+    /// The worker was away (a slow handler, a debugger, a game loop that stalled): what its peers sent meanwhile has not been
+    /// looked at yet, and their silence proves nothing until it has. Sleeping until something is due is no absence.
+    pub(super) fn note_absence(&mut self, back: Time) {
+        let away = back.since(self.now.max(self.asleep_until.min(back)));
+        if away >= ABSENCE_MIN {
+            self.lenient_until = back + away.min(LENIENCY_MAX);
+        }
+    }
+
+    fn look_again(&mut self, name: Name, at: Time) {
+        if let Some(carrier) = self.carriers.get_mut(name) {
+            carrier.armed_at = at;
+            self.deadlines.push(at, name);
         }
     }
 
@@ -58,7 +94,7 @@ impl State {
     fn what_is_due(&self, name: Name) -> Due {
         let now = self.now;
         let Some(carrier) = self.carriers.get(name) else { return Due::Nothing };
-        let limits = carrier.running.limits();
+        let limits = carrier.running().limits();
         let late = |limit, since, allowed| {
             let waited = now.since(since);
             (waited >= allowed).then(|| Due::Limit(Cause::timeout(limit, waited, allowed)))

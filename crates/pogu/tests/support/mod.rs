@@ -87,12 +87,12 @@ impl Session for Probe {
     fn on_packet(&mut self, cx: &mut Context<'_>, packet: Packet<'_>) {
         let number = |packet: Packet<'_>| packet.reader().u32().expect("a number");
         match packet.id() {
-            JOIN => drop(cx.join(Room(number(packet).into()))),
-            LEAVE => drop(cx.leave(Room(number(packet).into()))),
+            JOIN => assert_eq!(cx.join(Room(number(packet).into())), pogu::JoinOutcome::Asked),
+            LEAVE => assert!(cx.leave(Room(number(packet).into()))),
             SAY => {
                 let (room, text) = packet.body().split_at(4);
                 let room = u32::from_le_bytes(room.try_into().expect("four bytes"));
-                cx.broadcast(Room(room.into()), SAY, text);
+                assert_eq!(cx.broadcast(Room(room.into()), SAY, text), pogu::BroadcastOutcome::Posted);
             }
             QUIT => cx.disconnect("asked to quit"),
             PANIC => panic!("a planted panic in a handler"),

@@ -1,0 +1,52 @@
+//! A place in a service: what makes the cap real.
+//!
+//! A place is taken before a connection is handed to its worker and lives with it, through inboxes and stages, until the
+//! session has ended or got lost on the way. It is a value that gives itself back when it is dropped, so that no path can
+//! forget it.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use crate::service::Running;
+
+/// See the [module](self).
+pub(crate) struct Place {
+    running: Arc<Running>,
+    worker: u16,
+}
+
+impl Place {
+    /// Takes a place on the worker with the fewest sessions. `None` if the service is full or no worker is left.
+    pub(crate) fn take(running: &Arc<Running>) -> Option<Place> {
+        let maximum = running.limits().sessions_max;
+        let one_more = |sessions| (sessions < maximum).then_some(sessions + 1);
+        running.sessions.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).ok()?;
+        let Some(worker) = running.shared.place() else {
+            running.sessions.fetch_sub(1, Ordering::Relaxed);
+            return None;
+        };
+        Some(Place { running: Arc::clone(running), worker })
+    }
+
+    pub(crate) fn running(&self) -> &Arc<Running> {
+        &self.running
+    }
+
+    pub(crate) fn worker(&self) -> usize {
+        usize::from(self.worker)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.running.sessions.fetch_sub(1, Ordering::Relaxed);
+        self.running.shared.unplace(self.worker());
+    }
+}
+
+impl fmt::Debug for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Place").field("worker", &self.worker).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,568 @@
+//! What must hold when users do what they should not, and workers do not do what they should: nothing leaks, nobody else
+//! notices, nothing is lost without a word.
+
+mod support;
+
+use std::io::{Read, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use pogu::{
+    BroadcastOutcome, Cause, CauseKind, Context, Core, DriverChoice, Error, Limits, Packet, PortConfig, Room,
+    SendOutcome, Service, Session, SessionId, WorkerStatus,
+};
+use support::{ECHO, JOIN, PATIENCE, Peer, SAY, core, eventually, frame, probes};
+
+on_every_driver!(
+    a_timer_of_zero_starves_nobody,
+    dropping_a_core_stops_handed_out_workers,
+    a_stop_arrives_although_an_inbox_is_full,
+    a_worker_that_has_gone_eats_no_connections,
+    a_dropped_worker_gives_back_what_was_to_be_dialled,
+    a_dropped_seed_is_never_chosen,
+    a_body_too_large_is_an_error_across_workers_too,
+    counters_are_right_when_everything_is_quiet,
+    a_name_of_another_core_reaches_nobody,
+    a_refused_broadcast_is_counted,
+    a_broadcast_in_on_stopping_arrives,
+    a_session_can_say_that_it_left,
+    contradictory_limits_are_configuration_errors,
+    a_client_that_reads_everything_is_not_cut_off,
+    loud_members_do_not_get_the_others_cut_off,
+    a_payload_that_panics_harms_nobody,
+    a_panic_is_counted_as_a_panic,
+    a_stall_of_the_worker_is_not_the_silence_of_its_peers,
+    a_factory_may_choose_between_types,
+    why_a_connection_could_not_be_made_is_told,
+);
+
+/// Sets a timer of zero again and again.
+struct Restless;
+
+impl Session for Restless {
+    fn on_packet(&mut self, cx: &mut Context<'_>, packet: Packet<'_>) {
+        if packet.id() == 9 {
+            cx.set_timer(Duration::ZERO);
+        }
+        cx.send(ECHO, packet.body());
+    }
+
+    fn on_timer(&mut self, cx: &mut Context<'_>) {
+        cx.set_timer(Duration::ZERO);
+    }
+}
+
+fn a_timer_of_zero_starves_nobody(driver: DriverChoice) {
+    let core = core(driver, 1).start().expect("a core");
+    let service = core.serve(Service::server("127.0.0.1:0"), |_| Restless).expect("a service");
+    let mut restless = Peer::connect(service.address());
+    restless.send(9, b"begin");
+    assert_eq!(restless.receive(), (ECHO, b"begin".to_vec()));
+    let mut other = Peer::connect(service.address());
+    other.send(ECHO, b"hello");
+    assert_eq!(other.receive(), (ECHO, b"hello".to_vec()));
+}
+
+fn dropping_a_core_stops_handed_out_workers(driver: DriverChoice) {
+    let (core, seeds) = core(driver, 1).hand_out().expect("a core");
+    let (factory, _reports) = probes();
+    let service = core.serve(Service::server("127.0.0.1:0"), factory).expect("a service");
+    let games: Vec<_> = seeds
+        .into_iter()
+        .map(|seed| {
+            std::thread::spawn(move || {
+                let mut worker = seed.start().expect("a worker");
+                while worker.dispatch(Some(Duration::from_millis(5))).expect("a turn") == WorkerStatus::Running {}
+            })
+        })
+        .collect();
+    let mut peer = Peer::connect(service.address());
+    peer.send(ECHO, b"x");
+    assert_eq!(peer.receive(), (ECHO, b"x".to_vec()));
+    drop(core);
+    games.into_iter().for_each(|game| game.join().expect("the loop ends by itself"));
+}
+
+/// Waits in its handler until it is let go; or sends much to a session of another worker.
+struct Blocker {
+    names: Arc<Mutex<Vec<SessionId>>>,
+    let_go: Arc<Mutex<Receiver<()>>>,
+    blocked: Sender<()>,
+}
+
+impl Session for Blocker {
+    fn on_connected(&mut self, cx: &mut Context<'_>) {
+        self.names.lock().expect("names").push(cx.id());
+        cx.send(ECHO, b"hello");
+    }
+
+    fn on_packet(&mut self, cx: &mut Context<'_>, packet: Packet<'_>) {
+        if packet.id() == 1 {
+            let _ = self.blocked.send(());
+            let _ = self.let_go.lock().expect("a receiver").recv();
+            return;
+        }
+        let own = cx.worker();
+        let other = *self.names.lock().expect("names").iter().find(|name| name.worker() != own).expect("another");
+        for _ in 0..64 {
+            cx.send_to(other, ECHO, b"letter");
+        }
+        cx.send(ECHO, b"sent");
+    }
+}
+
+fn a_stop_arrives_although_an_inbox_is_full(driver: DriverChoice) {
+    let mut port = PortConfig::default();
+    port.posts_max = 16;
+    let core = Core::builder().driver(driver).workers(2).port(port).start().expect("a core");
+    let names = Arc::default();
+    let (release, let_go) = channel();
+    let let_go = Arc::new(Mutex::new(let_go));
+    let (blocked, is_blocked) = channel();
+    let make = move |_| Blocker { names: Arc::clone(&names), let_go: Arc::clone(&let_go), blocked: blocked.clone() };
+    let service = core.serve(Service::server("127.0.0.1:0"), make).expect("a service");
+    let mut one = Peer::connect(service.address());
+    one.receive();
+    let mut two = Peer::connect(service.address());
+    two.receive();
+    one.send(1, b"");
+    is_blocked.recv_timeout(PATIENCE).expect("the handler runs");
+    two.send(2, b"");
+    assert_eq!(two.receive(), (ECHO, b"sent".to_vec()));
+    let (done, stopped) = channel();
+    let stop = std::thread::spawn(move || {
+        let result = core.stop(Duration::from_millis(100));
+        let _ = done.send(());
+        result
+    });
+    release.send(()).expect("it waits");
+    stopped.recv_timeout(PATIENCE).expect("the stop returns once the handler has");
+    stop.join().expect("no panic").expect("stopped");
+}
+
+fn a_worker_that_has_gone_eats_no_connections(driver: DriverChoice) {
+    let (core, mut seeds) = core(driver, 2).hand_out().expect("a core");
+    let (factory, _reports) = probes();
+    let service = core.serve(Service::server("127.0.0.1:0").max_sessions(20), factory).expect("a service");
+    let gone = seeds.pop().expect("two workers");
+    std::thread::spawn(move || drop(gone.start().expect("a worker"))).join().expect("dropped");
+    let seed = seeds.pop().expect("one worker");
+    let over = Arc::new(AtomicBool::new(false));
+    let until = Arc::clone(&over);
+    let game = std::thread::spawn(move || {
+        let mut worker = seed.start().expect("a worker");
+        while !until.load(Ordering::Relaxed) {
+            let _ = worker.dispatch(Some(Duration::from_millis(5))).expect("a turn");
+        }
+    });
+    let mut peers: Vec<Peer> = (0..20).map(|_| Peer::connect(service.address())).collect();
+    for peer in &mut peers {
+        peer.send(ECHO, b"served");
+        assert_eq!(peer.receive(), (ECHO, b"served".to_vec()));
+    }
+    drop(peers);
+    eventually("all places are free", || service.sessions() == 0);
+    over.store(true, Ordering::Relaxed);
+    game.join().expect("the loop ends");
+}
+
+fn a_dropped_worker_gives_back_what_was_to_be_dialled(driver: DriverChoice) {
+    let (core, mut seeds) = core(driver, 1).hand_out().expect("a core");
+    let (factory, _reports) = probes();
+    let client = core.connect(Service::client("127.0.0.1:1").sessions(300), factory.clone()).expect("a service");
+    assert_eq!(client.sessions(), 300);
+    let seed = seeds.pop().expect("a worker");
+    let body = move || {
+        let mut worker = seed.start().expect("a worker");
+        let _ = worker.dispatch(Some(Duration::ZERO)).expect("a turn");
+    };
+    std::thread::spawn(body).join().expect("dropped");
+    assert_eq!(client.sessions(), 0);
+    let late = core.connect(Service::client("127.0.0.1:1"), factory);
+    assert!(matches!(late, Err(Error::Workers(_))), "{late:?}");
+}
+
+fn a_dropped_seed_is_never_chosen(driver: DriverChoice) {
+    let (core, seeds) = core(driver, 1).hand_out().expect("a core");
+    drop(seeds);
+    let (factory, _reports) = probes();
+    let client = core.connect(Service::client("127.0.0.1:1").sessions(3), factory);
+    assert!(matches!(client, Err(Error::Workers(_))), "{client:?}");
+}
+
+/// Sends a body of the length that it is told to a session of another worker, and tells what came of it.
+struct Writer {
+    names: Arc<Mutex<Vec<SessionId>>>,
+    outcomes: Sender<SendOutcome>,
+}
+
+impl Session for Writer {
+    fn on_connected(&mut self, cx: &mut Context<'_>) {
+        self.names.lock().expect("names").push(cx.id());
+        cx.send(ECHO, b"hello");
+    }
+
+    fn on_packet(&mut self, cx: &mut Context<'_>, packet: Packet<'_>) {
+        let own = cx.id();
+        let other = *self.names.lock().expect("names").iter().find(|name| **name != own).expect("another");
+        let length = packet.reader().u32().expect("a length") as usize;
+        let _ = self.outcomes.send(cx.send_to(other, ECHO, &vec![7; length]));
+    }
+}
+
+fn writers() -> (impl Fn(pogu::Incoming) -> Writer + Clone + Send + Sync + 'static, Receiver<SendOutcome>) {
+    let names = Arc::default();
+    let (outcomes, told) = channel();
+    (move |_| Writer { names: Arc::clone(&names), outcomes: outcomes.clone() }, told)
+}
+
+fn writer_peer(service: &pogu::ServiceHandle) -> Peer {
+    let mut peer = Peer::connect(service.address());
+    assert_eq!(peer.receive(), (ECHO, b"hello".to_vec()));
+    peer
+}
+
+fn a_body_too_large_is_an_error_across_workers_too(driver: DriverChoice) {
+    let core = core(driver, 2).start().expect("a core");
+    let (make, told) = writers();
+    let service = core.serve(Service::server("127.0.0.1:0"), make).expect("a service");
+    let mut one = writer_peer(&service);
+    let mut two = writer_peer(&service);
+    one.number(1, 70_000);
+    let outcome = told.recv_timeout(PATIENCE).expect("told");
+    assert!(matches!(outcome, SendOutcome::Unencodable(_)), "{outcome:?}");
+    one.number(1, 3);
+    assert_eq!(told.recv_timeout(PATIENCE), Ok(SendOutcome::Posted));
+    assert_eq!(two.receive(), (ECHO, vec![7; 3]));
+}
+
+fn a_name_of_another_core_reaches_nobody(driver: DriverChoice) {
+    let (first, second) = (core(driver, 1).start().expect("a core"), core(driver, 1).start().expect("a core"));
+    let (make, told) = writers();
+    let there = first.serve(Service::server("127.0.0.1:0"), make.clone()).expect("a service");
+    let here = second.serve(Service::server("127.0.0.1:0"), make).expect("a service");
+    let _addressee = writer_peer(&there);
+    let mut sender = writer_peer(&here);
+    sender.number(1, 3);
+    assert_eq!(told.recv_timeout(PATIENCE), Ok(SendOutcome::Gone));
+}
+
+fn counters_are_right_when_everything_is_quiet(driver: DriverChoice) {
+    let core = core(driver, 1).start().expect("a core");
+    let (factory, _reports) = probes();
+    let service = core.serve(Service::server("127.0.0.1:0"), factory).expect("a service");
+    let mut peer = Peer::connect(service.address());
+    for round in 1..=100 {
+        let over = Arc::new(AtomicBool::new(false));
+        let readers: Vec<_> = (0..2)
+            .map(|_| {
+                let (until, service) = (Arc::clone(&over), service.clone());
+                std::thread::spawn(move || {
+                    while !until.load(Ordering::Relaxed) {
+                        service.counters();
+                    }
+                })
+            })
+            .collect();
+        peer.send(ECHO, b"x");
+        peer.receive();
+        over.store(true, Ordering::Relaxed);
+        readers.into_iter().for_each(|reader| reader.join().expect("a reader"));
+        eventually("the last turn is counted", || {
+            let counters = service.counters();
+            counters.frames_received == round && counters.bytes_sent == round * 5
+        });
+    }
+}
+
+/// Broadcasts much when it is told to, and something at every occasion.
+struct Shouter {
+    outcomes: Sender<BroadcastOutcome>,
+}
+
+impl Shouter {
+    fn shout(&self, cx: &mut Context<'_>, id: u16) {
+        let _ = self.outcomes.send(cx.broadcast(Room(1), id, b"!"));
+    }
+}
+
+impl Session for Shouter {
+    fn on_packet(&mut self, cx: &mut Context<'_>, packet: Packet<'_>) {
+        match packet.id() {
+            JOIN => assert_eq!(cx.join(Room(1)), pogu::JoinOutcome::Asked),
+            _ => (0..100).for_each(|_| self.shout(cx, SAY)),
+        }
+    }
+
+    fn on_joined(&mut self, cx: &mut Context<'_>, _room: Room) {
+        cx.send(JOIN, b"");
+    }
+
+    fn on_stopping(&mut self, cx: &mut Context<'_>) {
+        self.shout(cx, 77);
+    }
+
+    fn on_disconnected(&mut self, cx: &mut Context<'_>, _cause: &Cause) {
+        self.shout(cx, 78);
+    }
+}
+
+fn shouters(
+    driver: DriverChoice,
+    workers: usize,
+    posts_max: usize,
+) -> (Core, pogu::ServiceHandle, Receiver<BroadcastOutcome>) {
+    let mut port = PortConfig::default();
+    port.posts_max = posts_max;
+    let core = Core::builder().driver(driver).workers(workers).port(port).start().expect("a core");
+    let (outcomes, told) = channel();
+    let make = move |_| Shouter { outcomes: outcomes.clone() };
+    let service = core.serve(Service::server("127.0.0.1:0"), make).expect("a service");
+    (core, service, told)
+}
+
+fn shouter_peer(service: &pogu::ServiceHandle) -> Peer {
+    let mut peer = Peer::connect(service.address());
+    peer.send(JOIN, b"");
+    assert_eq!(peer.receive(), (JOIN, Vec::new()));
+    peer
+}
+
+fn a_refused_broadcast_is_counted(driver: DriverChoice) {
+    let (core, service, told) = shouters(driver, 1, 16);
+    let mut peer = shouter_peer(&service);
+    peer.send(SAY, b"");
+    let refused =
+        (0..100).filter(|_| told.recv_timeout(PATIENCE).expect("told") == BroadcastOutcome::Overloaded).count() as u64;
+    assert!(refused > 0);
+    eventually("it is counted", || core.counters().broadcasts_refused == refused);
+    (0..100 - refused).for_each(|_| assert_eq!(peer.receive(), (SAY, b"!".to_vec())));
+}
+
+fn a_broadcast_in_on_stopping_arrives(driver: DriverChoice) {
+    let (core, service, _told) = shouters(driver, 2, 4096);
+    let mut peers: Vec<Peer> = (0..4).map(|_| shouter_peer(&service)).collect();
+    let stop = std::thread::spawn(move || core.stop(Duration::from_secs(5)).expect("stopped"));
+    for peer in &mut peers {
+        let (heard, well) = peer.ends_well();
+        assert_eq!((heard, well), (frame(77, b"!").repeat(4), true), "the last words of all four, and an end");
+    }
+    drop(peers);
+    assert_eq!(stop.join().expect("no panic").sessions_closed, 4);
+}
+
+fn a_session_can_say_that_it_left(driver: DriverChoice) {
+    let (_core, service, told) = shouters(driver, 1, 4096);
+    let mut stays = shouter_peer(&service);
+    drop(shouter_peer(&service));
+    assert_eq!(told.recv_timeout(PATIENCE), Ok(BroadcastOutcome::Posted));
+    assert_eq!(stays.receive(), (78, b"!".to_vec()));
+}
+
+fn contradictory_limits_are_configuration_errors(driver: DriverChoice) {
+    let core = core(driver, 1).start().expect("a core");
+    let (factory, _reports) = probes();
+    let mut never_dials = Limits::default();
+    never_dials.connects_in_flight_max = 0;
+    let mut no_time = Limits::default();
+    no_time.idle_timeout = Duration::ZERO;
+    let clients = [
+        Service::client("127.0.0.1:1").limits(never_dials),
+        Service::client("127.0.0.1:1").limits(no_time),
+        Service::client("127.0.0.1:1").sessions(50).max_sessions(20),
+        Service::client("127.0.0.1:1").max_sessions(0),
+    ];
+    for client in clients {
+        let refused = core.connect(client, factory.clone());
+        assert!(matches!(refused, Err(Error::Configuration { .. })), "{refused:?}");
+    }
+    let server = core.serve(Service::server("127.0.0.1:0").sessions(5), factory.clone());
+    assert!(matches!(server, Err(Error::Configuration { field: "sessions", .. })), "{server:?}");
+    assert!(matches!(core.connect(Service::server("127.0.0.1:0"), factory), Err(Error::Address { .. })));
+}
+
+/// Answers every packet with 60 bytes.
+struct Answerer;
+
+impl Session for Answerer {
+    fn on_packet(&mut self, cx: &mut Context<'_>, packet: Packet<'_>) {
+        cx.send(packet.id(), &[7; 60]);
+    }
+}
+
+fn a_client_that_reads_everything_is_not_cut_off(driver: DriverChoice) {
+    const PACKETS: usize = 16_000;
+    let core = core(driver, 1).start().expect("a core");
+    let service = core.serve(Service::server("127.0.0.1:0"), |_| Answerer).expect("a service");
+    let mut peer = Peer::connect(service.address());
+    let mut stream = peer.stream.try_clone().expect("a second handle");
+    let reader = std::thread::spawn(move || {
+        let mut answers = vec![0; PACKETS * 64];
+        stream.read_exact(&mut answers).map(|()| answers)
+    });
+    peer.stream.write_all(&frame(5, b"").repeat(PACKETS)).expect("the server reads");
+    let answers = reader.join().expect("a reader").expect("every answer");
+    assert!(answers.chunks(64).all(|answer| answer == frame(5, &[7; 60])));
+    eventually("all are counted", || service.counters().frames_sent == PACKETS as u64);
+    assert_eq!(service.counters().causes().count(), 0);
+}
+
+fn loud_members_do_not_get_the_others_cut_off(driver: DriverChoice) {
+    const LOUD: usize = 6;
+    const SAYINGS: usize = 120;
+    let (core, seeds) = core(driver, 1).hand_out().expect("a core");
+    let (factory, _reports) = probes();
+    let service = core.serve(Service::server("127.0.0.1:0"), factory).expect("a service");
+    let (step, steps) = channel();
+    let game = seeds.into_iter().next().map(|seed| {
+        std::thread::spawn(move || {
+            let mut worker = seed.start().expect("a worker");
+            // A game loop: a turn for each step, or many small ones while nobody steps.
+            loop {
+                let _ = steps.recv_timeout(Duration::from_millis(2));
+                if worker.dispatch(Some(Duration::ZERO)).expect("a turn") == WorkerStatus::Stopped {
+                    return;
+                }
+            }
+        })
+    });
+    let mut members: Vec<Peer> = (0..=LOUD).map(|_| Peer::connect(service.address())).collect();
+    members.iter_mut().for_each(|member| member.join(1));
+    let saying = frame(SAY, &[&1u32.to_le_bytes()[..], &[1; 500]].concat());
+    for loud in members.iter_mut().skip(1) {
+        loud.stream.write_all(&saying.repeat(SAYINGS)).expect("the kernel has room");
+    }
+    step.send(()).expect("the loop runs");
+    let readers: Vec<_> = members
+        .into_iter()
+        .map(|mut member| {
+            std::thread::spawn(move || {
+                let mut heard = vec![0; LOUD * SAYINGS * (4 + 500)];
+                member.stream.read_exact(&mut heard).map(|()| member)
+            })
+        })
+        .collect();
+    let members: Vec<_> = readers.into_iter().map(|reader| reader.join().expect("a reader")).collect();
+    assert!(members.iter().all(Result::is_ok), "{:?}", service.counters().causes().collect::<Vec<_>>());
+    core.stop(Duration::ZERO).expect("told");
+    drop(members);
+    game.expect("a worker").join().expect("the loop ends");
+}
+
+struct PanicsInItsDrop;
+
+impl Drop for PanicsInItsDrop {
+    fn drop(&mut self) {
+        assert!(std::thread::panicking(), "a planted panic in the drop of a payload");
+    }
+}
+
+struct Mine;
+
+impl Session for Mine {
+    fn on_packet(&mut self, cx: &mut Context<'_>, packet: Packet<'_>) {
+        match packet.id() {
+            1 => std::panic::panic_any(PanicsInItsDrop),
+            2 => {
+                cx.disconnect("in good order, so far");
+                panic!("a planted panic behind a disconnect");
+            }
+            id => {
+                cx.send(id, packet.body());
+            }
+        }
+    }
+}
+
+fn a_payload_that_panics_harms_nobody(driver: DriverChoice) {
+    let core = core(driver, 1).start().expect("a core");
+    let service = core.serve(Service::server("127.0.0.1:0"), |_| Mine).expect("a service");
+    let mut neighbour = Peer::connect(service.address());
+    let mut guilty = Peer::connect(service.address());
+    guilty.send(1, b"");
+    assert!(guilty.ends_well().1);
+    neighbour.send(ECHO, b"hm?");
+    assert_eq!(neighbour.receive(), (ECHO, b"hm?".to_vec()));
+}
+
+fn a_panic_is_counted_as_a_panic(driver: DriverChoice) {
+    let core = core(driver, 1).start().expect("a core");
+    let service = core.serve(Service::server("127.0.0.1:0"), |_| Mine).expect("a service");
+    let mut guilty = Peer::connect(service.address());
+    guilty.send(2, b"");
+    assert!(guilty.ends_well().1);
+    drop(guilty);
+    eventually("it is counted", || service.counters().causes().eq([(CauseKind::HandlerPanicked, 1)]));
+}
+
+fn a_stall_of_the_worker_is_not_the_silence_of_its_peers(driver: DriverChoice) {
+    const PEERS: usize = 300;
+    let idle = Duration::from_millis(400);
+    let (core, seeds) = core(driver, 1).hand_out().expect("a core");
+    let (factory, _reports) = probes();
+    let service = core.serve(Service::server("127.0.0.1:0").idle_timeout(idle), factory).expect("a service");
+    let (resume, go_on) = channel::<()>();
+    let (is_stalled, stalled) = channel();
+    let pause = Arc::new(AtomicBool::new(false));
+    let asked = Arc::clone(&pause);
+    let game = seeds.into_iter().next().map(|seed| {
+        std::thread::spawn(move || {
+            let mut worker = seed.start().expect("a worker");
+            while worker.dispatch(Some(Duration::from_millis(1))).expect("a turn") == WorkerStatus::Running {
+                if asked.swap(false, Ordering::SeqCst) {
+                    let _ = is_stalled.send(());
+                    let _ = go_on.recv();
+                }
+            }
+        })
+    });
+    let mut peers: Vec<Peer> = (0..PEERS).map(|_| Peer::connect(service.address())).collect();
+    let say_all = |peers: &mut [Peer]| peers.iter_mut().for_each(|peer| peer.send(ECHO, b"here"));
+    let hear_all = |peers: &mut [Peer]| peers.iter_mut().for_each(|peer| assert_eq!(peer.receive().0, ECHO));
+    say_all(&mut peers);
+    hear_all(&mut peers);
+    pause.store(true, Ordering::SeqCst);
+    stalled.recv_timeout(PATIENCE).expect("the loop stalls");
+    say_all(&mut peers);
+    // The stall is longer than the idle timeout; a peer that nobody reads proves how long it was.
+    peers[0].stream.set_read_timeout(Some(idle * 2)).expect("an option");
+    assert!(peers[0].stream.read(&mut [0]).is_err(), "nobody answers");
+    peers[0].stream.set_read_timeout(Some(PATIENCE)).expect("an option");
+    resume.send(()).expect("it waits");
+    hear_all(&mut peers);
+    assert_eq!(service.counters().disconnects(CauseKind::IdleTimeout), 0);
+    core.stop(Duration::ZERO).expect("told");
+    game.expect("a worker").join().expect("the loop ends");
+}
+
+fn a_factory_may_choose_between_types(driver: DriverChoice) {
+    let core = core(driver, 1).start().expect("a core");
+    let turn = AtomicBool::new(false);
+    let make = move |_| -> Box<dyn Session> {
+        match turn.fetch_xor(true, Ordering::Relaxed) {
+            false => Box::new(Answerer),
+            true => Box::new(Restless),
+        }
+    };
+    let service = core.serve(Service::server("127.0.0.1:0"), make).expect("a service");
+    for expected in [vec![7; 60], b"mine".to_vec()] {
+        let mut peer = Peer::connect(service.address());
+        peer.send(ECHO, b"mine");
+        assert_eq!(peer.receive(), (ECHO, expected));
+    }
+}
+
+fn why_a_connection_could_not_be_made_is_told(driver: DriverChoice) {
+    let address = {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("bind");
+        listener.local_addr().expect("an address")
+    };
+    let core = core(driver, 1).start().expect("a core");
+    let (factory, _reports) = probes();
+    let client = core.connect(Service::client(address), factory).expect("a client service");
+    eventually("it is counted", || client.counters().disconnects(CauseKind::ConnectFailed) == 1);
+    let why = client.connect_error().expect("a reason").to_string();
+    assert!(why.contains("connecting") && why.contains("refused"), "{why}");
+}
