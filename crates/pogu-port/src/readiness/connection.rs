@@ -13,6 +13,7 @@ use socket2::Socket;
 use super::poll::Interest;
 use crate::counters::Counters;
 use crate::error::{Operation, OsError};
+use crate::faults::{FaultPoint, Faults};
 use crate::gather::Gather;
 use crate::identity::Owner;
 
@@ -162,15 +163,20 @@ pub(super) enum Arrival {
 }
 
 /// Receives what is there into `space`, which is not empty. Never blocks, whatever the mode of the socket.
-pub(super) fn receive_now(socket: &Socket, space: &mut [u8]) -> Arrival {
-    loop {
-        return match rustix::net::recv(socket, &mut *space, RecvFlags::DONTWAIT) {
-            Ok((_, 0)) => Arrival::End,
-            Ok((_, count)) => Arrival::Bytes(count.min(space.len())),
-            Err(Errno::INTR) => continue,
-            Err(errno) if would_block(errno) => Arrival::Nothing,
-            Err(errno) => Arrival::Failed(OsError::from_code(Operation::Receive, errno.raw_os_error())),
-        };
+/// An interrupted call found nothing: if something is there, the poller reports it again.
+pub(super) fn receive_now(socket: &Socket, space: &mut [u8], faults: &Faults) -> Arrival {
+    let called = match faults.at_call(FaultPoint::Receive) {
+        Some(code) => Err(Errno::from_raw_os_error(code)),
+        None => rustix::net::recv(socket, &mut *space, RecvFlags::DONTWAIT).map(|(_, count)| count.min(space.len())),
+    };
+    let answered = match called {
+        Ok(count @ 1..) => return Arrival::Bytes(count),
+        nothing => faults.at_result(FaultPoint::Receive).map_or(nothing, |code| Err(Errno::from_raw_os_error(code))),
+    };
+    match answered {
+        Ok(_) => Arrival::End,
+        Err(errno) if would_block(errno) || errno == Errno::INTR => Arrival::Nothing,
+        Err(errno) => Arrival::Failed(OsError::from_code(Operation::Receive, errno.raw_os_error())),
     }
 }
 
@@ -182,12 +188,16 @@ pub(super) enum Progress {
 }
 
 /// Sends as much of `gather` as the socket takes. Never blocks, whatever the mode of the socket.
-pub(super) fn send_now(socket: &Socket, gather: &mut Gather, counters: &mut Counters) -> Progress {
+pub(super) fn send_now(socket: &Socket, gather: &mut Gather, counters: &mut Counters, faults: &Faults) -> Progress {
     for _ in 0..SENDS_IN_A_ROW_MAX {
         if gather.is_empty() {
             return Progress::Left;
         }
-        let (taken, offered) = send_once(socket, gather);
+        let (taken, offered) = match faults.at_call(FaultPoint::Send) {
+            Some(code) => (Err(Errno::from_raw_os_error(code)), gather.len()),
+            None => send_once(socket, gather),
+        };
+        let taken = faults.at_result(FaultPoint::Send).map_or(taken, |code| Err(Errno::from_raw_os_error(code)));
         let taken = match taken {
             Ok(taken) => taken,
             Err(Errno::INTR) => continue,

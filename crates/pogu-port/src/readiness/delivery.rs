@@ -87,12 +87,13 @@ impl Delivery {
         while budget > 0 {
             let room = self.buffer.len().min(budget);
             let Some(space) = self.buffer.get_mut(..room) else { return };
-            let Some(connection) = self.table.connection(name) else { return };
+            let Table { things, faults, .. } = &mut self.table;
+            let Some(Thing::Connection(connection)) = things.get_mut(name) else { return };
             if !connection.delivers() || !connection.kept.is_empty() {
                 return;
             }
             let owner = connection.owner;
-            let count = match receive_now(&connection.socket, space) {
+            let count = match receive_now(&connection.socket, space, faults) {
                 Arrival::Bytes(count) => count,
                 Arrival::Nothing => return,
                 Arrival::End => return self.receive_ended(name, owner, None, sink),
@@ -161,44 +162,29 @@ impl Delivery {
     /// Accepts until nobody waits or the budget is used up; then the poller reports the rest again.
     fn accept<M>(&mut self, name: Name, sink: &mut Sink<'_, M>) {
         for _ in 0..self.accepts_per_turn_max {
-            let Table { things, spare, now, accept_pause, .. } = &mut self.table;
+            let Table { things, spare, now, accept_pause, faults, .. } = &mut self.table;
             let Some(Thing::Listener(listener)) = things.get_mut(name) else { return };
             if listener.state != Accepting::Open {
                 return self.table.arm(name);
             }
             let owner = listener.owner;
-            match listener.attempt(*now, *accept_pause, spare) {
+            match listener.attempt(*now, *accept_pause, spare, faults) {
                 Attempt::Client(stream) => {
                     self.table.counters.accepted += 1;
                     self.hand_out(sink, Completion::Accepted { listener: ListenerId(name), owner, stream });
                 }
                 Attempt::Skipped => self.table.counters.accept_failures += 1,
                 Attempt::Nothing => return,
-                Attempt::Paused { error, begins, shed } => {
-                    return self.accept_paused(name, owner, error, begins, shed, sink);
+                Attempt::Paused(pause) => {
+                    self.table.arm(name);
+                    if let Some(error) = self.table.accept_paused(name, pause) {
+                        let retry_after = self.table.accept_pause;
+                        let listener = ListenerId(name);
+                        self.hand_out(sink, Completion::AcceptPaused { listener, owner, error, retry_after });
+                    }
+                    return;
                 }
             }
-        }
-    }
-
-    fn accept_paused<M>(
-        &mut self,
-        name: Name,
-        owner: Owner,
-        error: OsError,
-        begins: bool,
-        shed: bool,
-        sink: &mut Sink<'_, M>,
-    ) {
-        self.table.counters.accept_failures += 1;
-        self.table.counters.accept_sheds += u64::from(shed);
-        self.table.paused.push(name);
-        self.table.arm(name);
-        if begins {
-            let retry_after = self.table.accept_pause;
-            self.table.counters.accept_pauses += 1;
-            tracing::warn!(%error, ?retry_after, "accepting is paused");
-            self.hand_out(sink, Completion::AcceptPaused { listener: ListenerId(name), owner, error, retry_after });
         }
     }
 }

@@ -57,7 +57,7 @@ impl Seed {
     }
 
     pub(crate) fn start(self) -> Result<Readiness, OsError> {
-        let table = Table::new(&self.config, Poll::new(self.poller));
+        let table = Table::new(&self.config, Poll::new(self.poller, self.config.faults()));
         Ok(Readiness { delivery: Delivery::new(&self.config, table), events: Events::new(), polled: false })
     }
 }

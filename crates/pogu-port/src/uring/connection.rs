@@ -19,6 +19,8 @@ pub(super) struct Connection {
     pub(super) arm: Arm,
     /// A receive was armed before: what is to come may be there already.
     pub(super) armed_before: bool,
+    /// The step of the form that it was armed with last.
+    pub(super) armed_step: u8,
     pub(super) ended: Ended,
     pub(super) sending: Sending,
     pub(super) shut: Shut,
@@ -122,6 +124,7 @@ impl Connection {
             receive: Receive::Off,
             arm: Arm::Idle,
             armed_before: false,
+            armed_step: 0,
             ended: Ended::No,
             sending: Sending::Idle,
             shut: Shut::No,

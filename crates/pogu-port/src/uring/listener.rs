@@ -14,7 +14,6 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::time::Duration;
 
 use io_uring::{opcode, types};
-use rustix::io::Errno;
 use rustix::net::SocketFlags;
 use socket2::{SockAddr, SockAddrStorage, Socket};
 
@@ -155,10 +154,6 @@ impl Table {
     fn accept_failed<M>(&mut self, name: Name, number: u8, code: i32) -> Option<Completion<'static, M>> {
         let Table { listeners, counters, now, accept_pause, spare, paused, .. } = self;
         let listener = listeners.get_mut(name)?;
-        if [Errno::INTR, Errno::AGAIN, Errno::CANCELED].iter().any(|errno| errno.raw_os_error() == code) {
-            self.arm_accept(name, number);
-            return None;
-        }
         // The others in flight fail for the same reason at the same time: one try, one judgement.
         if listener.state != Accepting::Open {
             return None;
@@ -170,22 +165,24 @@ impl Table {
                 self.arm_accept(name, number);
                 None
             }
-            Verdict::Pause { until, begins } => {
+            Verdict::Pause { until, begins, logs } => {
                 listener.state = Accepting::Paused { until };
                 paused.push(name);
                 if listener.shortage.lasts() && spare.lend(|| shed_one(&listener.bound.socket)) {
                     counters.accept_sheds += 1;
                 }
-                begins.then(|| self.pause_began(name, error)).flatten()
+                begins.then(|| self.pause_began(name, error, logs)).flatten()
             }
         }
     }
 
-    fn pause_began<M>(&mut self, name: Name, error: OsError) -> Option<Completion<'static, M>> {
+    fn pause_began<M>(&mut self, name: Name, error: OsError, logs: bool) -> Option<Completion<'static, M>> {
         let owner = self.listeners.get(name)?.owner;
         let retry_after: Duration = self.accept_pause;
         self.counters.accept_pauses += 1;
-        tracing::warn!(%error, ?retry_after, "accepting is paused");
+        if logs {
+            tracing::warn!(%error, ?retry_after, "accepting is paused");
+        }
         Some(Completion::AcceptPaused { listener: ListenerId(name), owner, error, retry_after })
     }
 

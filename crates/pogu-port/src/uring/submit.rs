@@ -18,6 +18,7 @@ use crate::completion::Completion;
 use crate::counters::Counters;
 use crate::driver::Submit;
 use crate::error::{Operation, OsError, Refused, SubmitError};
+use crate::faults::FaultPoint;
 use crate::gather::Gather;
 use crate::identity::{ConnectionId, ListenerId, Name, Owner};
 use crate::options::StreamOptions;
@@ -77,6 +78,10 @@ impl Submit for Table {
         stream: Detached,
         options: &StreamOptions,
     ) -> Result<ConnectionId, Refused<Detached>> {
+        if let Some(code) = self.ring.injector.faults.at_call(FaultPoint::SetOption) {
+            let error = OsError::from_code(Operation::SetOption, code).into();
+            return Err(Refused { error, returned: stream });
+        }
         if let Err(error) = stream.apply(options) {
             return Err(Refused { error, returned: stream });
         }
@@ -114,6 +119,9 @@ impl Submit for Table {
     ) -> Result<ConnectionId, SubmitError> {
         if self.is_full() {
             return Err(self.full());
+        }
+        if let Some(code) = self.ring.injector.faults.at_call(FaultPoint::OpenSocket) {
+            return Err(OsError::from_code(Operation::OpenSocket, code).into());
         }
         let socket = open_stream(address, options)?;
         let address = Box::new(SockAddr::from(address));

@@ -128,9 +128,7 @@ impl Table {
 
     /// Asks the kernel to give an operation back. The operation's own completion says when it does.
     pub(super) fn push_cancel(&mut self, target: Token) {
-        let entry = opcode::AsyncCancel::new(target.encode()).build().user_data(Token::CANCEL.encode());
-        // SAFETY: the entry points to nothing.
-        unsafe { self.ring.push(entry) };
+        self.ring.push_cancel(target.encode());
     }
 
     /// Asks the kernel to give everything back.
