@@ -16,6 +16,7 @@ use crate::error::{Operation, OsError};
 use crate::faults::{FaultPoint, Faults};
 use crate::gather::Gather;
 use crate::identity::Owner;
+use crate::memory::Memory;
 
 /// Slices that one system call is given. More do not make it faster, and the array lives on the stack.
 const SLICES_MAX: usize = 64;
@@ -188,14 +189,14 @@ pub(super) enum Progress {
 }
 
 /// Sends as much of `gather` as the socket takes. Never blocks, whatever the mode of the socket.
-pub(super) fn send_now(socket: &Socket, gather: &mut Gather, counters: &mut Counters, faults: &Faults) -> Progress {
+pub(super) fn send_now(socket: &Socket, gather: &mut Gather, counters: &mut Counters, faults: &Faults, memory: &Memory) -> Progress {
     for _ in 0..SENDS_IN_A_ROW_MAX {
         if gather.is_empty() {
             return Progress::Left;
         }
         let (taken, offered) = match faults.at_call(FaultPoint::Send) {
             Some(code) => (Err(Errno::from_raw_os_error(code)), gather.len()),
-            None => send_once(socket, gather),
+            None => send_once(socket, gather, memory),
         };
         let taken = faults.at_result(FaultPoint::Send).map_or(taken, |code| Err(Errno::from_raw_os_error(code)));
         let taken = match taken {
@@ -215,7 +216,12 @@ pub(super) fn send_now(socket: &Socket, gather: &mut Gather, counters: &mut Coun
 }
 
 /// One system call; also tells how many bytes it was offered.
-fn send_once(socket: &Socket, gather: &Gather) -> (rustix::io::Result<usize>, usize) {
+fn send_once(socket: &Socket, gather: &Gather, memory: &Memory) -> (rustix::io::Result<usize>, usize) {
+    if let Some(copy) = memory.copy(gather.slices().take(SLICES_MAX)) {
+        let slices = [IoSlice::new(copy.bytes())];
+        let sent = rustix::net::sendmsg(socket, &slices, &mut SendAncillaryBuffer::default(), send_flags());
+        return (sent, copy.bytes().len());
+    }
     let mut slices = [IoSlice::new(&[]); SLICES_MAX];
     let mut used = 0;
     let mut offered = 0;

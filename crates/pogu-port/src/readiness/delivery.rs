@@ -4,6 +4,8 @@
 //! while it submits. **Before every callback the table is as it should be after it**, for a callback may do anything,
 //! even unwind: nothing is found again through a reference from before, only by name.
 
+use std::io;
+
 use super::connection::{Arrival, Phase, Receive, receive_now};
 use super::listener::{Accepting, Attempt};
 use super::poll::Interest;
@@ -12,6 +14,7 @@ use crate::completion::{Completion, Lent};
 use crate::driver::{Operations, Sink};
 use crate::error::OsError;
 use crate::identity::{ConnectionId, ListenerId, Name, Owner};
+use crate::memory::Space;
 use crate::options::PortConfig;
 
 /// The most that one system call receives: what a connection may receive in one turn, if that is not more than this.
@@ -21,7 +24,7 @@ const BUFFER_BYTES_MAX: usize = 64 * 1024;
 /// See the [module](self).
 pub(super) struct Delivery {
     pub(super) table: Table,
-    buffer: Box<[u8]>,
+    buffer: Space,
     receive_bytes_per_turn_max: usize,
     accepts_per_turn_max: usize,
     /// Completions delivered in this turn.
@@ -29,16 +32,18 @@ pub(super) struct Delivery {
 }
 
 impl Delivery {
-    pub(super) fn new(config: &PortConfig, table: Table) -> Delivery {
+    /// # Errors
+    /// The system has no pages for guarded memory.
+    pub(super) fn new(config: &PortConfig, table: Table) -> io::Result<Delivery> {
         let least = config.receive_buffer_bytes as usize;
         let bytes = config.receive_bytes_per_turn_max.min(BUFFER_BYTES_MAX).max(least);
-        Delivery {
+        Ok(Delivery {
             table,
-            buffer: vec![0; bytes].into_boxed_slice(),
+            buffer: Space::new(bytes, config.guarded)?,
             receive_bytes_per_turn_max: config.receive_bytes_per_turn_max,
             accepts_per_turn_max: config.accepts_per_turn_max,
             delivered: 0,
-        }
+        })
     }
 
     /// True exactly when a turn has something to deliver without waiting.
@@ -85,8 +90,9 @@ impl Delivery {
     fn read<M>(&mut self, name: Name, sink: &mut Sink<'_, M>) {
         let mut budget = self.receive_bytes_per_turn_max;
         while budget > 0 {
-            let room = self.buffer.len().min(budget);
-            let Some(space) = self.buffer.get_mut(..room) else { return };
+            let buffer = self.buffer.bytes();
+            let room = buffer.len().min(budget);
+            let Some(space) = buffer.get_mut(..room) else { return };
             let Table { things, faults, .. } = &mut self.table;
             let Some(Thing::Connection(connection)) = things.get_mut(name) else { return };
             if !connection.delivers() || !connection.kept.is_empty() {
@@ -110,13 +116,14 @@ impl Delivery {
 
     /// Lends the first `count` bytes of the buffer, and keeps what the receiver does not consume.
     fn lend<M>(&mut self, name: Name, owner: Owner, count: usize, sink: &mut Sink<'_, M>) {
-        let Some(bytes) = self.buffer.get_mut(..count) else { return };
+        let Some(bytes) = self.buffer.bytes().get_mut(..count) else { return };
         let mut kept_from = 0;
         let lent = Lent::new(bytes, &mut kept_from);
         let completion = Completion::Received { connection: ConnectionId(name), owner, bytes: lent };
         self.delivered += 1;
         sink(&mut Operations::new(&mut self.table), completion);
-        self.table.keep(name, self.buffer.get(kept_from..count).unwrap_or_default());
+        self.table.keep(name, self.buffer.bytes().get(kept_from..count).unwrap_or_default());
+        self.buffer.renew();
     }
 
     fn receive_ended<M>(&mut self, name: Name, owner: Owner, error: Option<OsError>, sink: &mut Sink<'_, M>) {

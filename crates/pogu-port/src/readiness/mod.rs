@@ -58,7 +58,9 @@ impl Seed {
 
     pub(crate) fn start(self) -> Result<Readiness, OsError> {
         let table = Table::new(&self.config, Poll::new(self.poller, self.config.faults()));
-        Ok(Readiness { delivery: Delivery::new(&self.config, table), events: Events::new(), polled: false })
+        let delivery = Delivery::new(&self.config, table)
+            .map_err(|error: io::Error| OsError::from_io(Operation::OpenPort, &error))?;
+        Ok(Readiness { delivery, events: Events::new(), polled: false })
     }
 }
 

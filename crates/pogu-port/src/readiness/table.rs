@@ -22,6 +22,7 @@ use crate::error::{Operation, OsError, SubmitError};
 use crate::exhaustion::Spare;
 use crate::faults::{FaultPoint, Faults};
 use crate::identity::{ConnectionId, Name};
+use crate::memory::Memory;
 use crate::options::PortConfig;
 use crate::slots::Slots;
 
@@ -47,6 +48,7 @@ pub(super) struct Table {
     pub(super) counters: Counters,
     pub(super) accept_pause: Duration,
     pub(super) faults: Faults,
+    memory: Memory,
 }
 
 impl Table {
@@ -63,6 +65,7 @@ impl Table {
             counters: Counters::default(),
             accept_pause: config.accept_pause,
             faults: config.faults(),
+            memory: Memory::new(config.guarded),
         }
     }
 
@@ -170,7 +173,7 @@ impl Table {
             return;
         }
         let Sending::Leaving(gather) = &mut connection.sending else { return };
-        match send_now(&connection.socket, gather, &mut self.counters, &self.faults) {
+        match send_now(&connection.socket, gather, &mut self.counters, &self.faults, &self.memory) {
             Progress::Left => self.finish_send(name, None),
             Progress::Failed(error) => self.finish_send(name, Some(error)),
             Progress::Waits => {}

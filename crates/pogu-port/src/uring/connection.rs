@@ -9,6 +9,7 @@ use socket2::{SockAddr, Socket};
 
 use super::send::SendOperation;
 use crate::identity::Owner;
+use crate::memory::Held;
 
 /// See the [module](self).
 pub(super) struct Connection {
@@ -33,7 +34,7 @@ pub(super) struct Connection {
 /// The life of a connection.
 pub(super) enum Phase {
     /// The connect is in flight and owns its address.
-    Connecting { _address: Box<SockAddr>, given_up: GivenUp },
+    Connecting { address: Held<SockAddr>, given_up: GivenUp },
     /// Everything may be submitted.
     Open,
     /// Receives nothing more; waits for the send in flight.

@@ -76,8 +76,9 @@ impl Seed {
         let failed = |error: std::io::Error| OsError::from_io(Operation::OpenPort, &error);
         let ring = Ring::open(config.submission_entries, config.completion_entries, &features, config.faults())
             .map_err(failed)?;
+        let PortConfig { receive_buffers, receive_buffer_bytes, guarded, .. } = *config;
         let buffers =
-            Buffers::register(ring.io(), config.receive_buffers, config.receive_buffer_bytes).map_err(failed)?;
+            Buffers::register(ring.io(), receive_buffers, receive_buffer_bytes, guarded, config.faults()).map_err(failed)?;
         let wake = WakeEvent::open()?;
         Ok(Seed { ring, buffers, wake, config: config.clone(), features })
     }

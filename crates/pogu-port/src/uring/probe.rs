@@ -49,7 +49,7 @@ fn ask_kernel() -> Result<Features, String> {
     }
     features.no_iowait = parameters.is_feature_no_iowait();
     ring.enable().map_err(|error| format!("enabling a ring: {error}"))?;
-    let mut buffers = Buffers::register(ring.io(), BUFFERS, BUFFER_BYTES)
+    let mut buffers = Buffers::register(ring.io(), BUFFERS, BUFFER_BYTES, false, Faults::default())
         .map_err(|error| format!("registering receive buffers: {error}"))?;
     for (multishot, length_cap) in [(true, true), (true, false), (false, false)] {
         let forms = Forms { multishot, cap: if length_cap { BUFFER_BYTES } else { 0 }, buffer_bytes: BUFFER_BYTES };
