@@ -74,7 +74,7 @@ impl PortConfig {
 
     #[cfg(not(feature = "faults"))]
     pub(crate) fn faults(&self) -> Faults {
-        Faults
+        Faults::default()
     }
 }
 

@@ -4,7 +4,7 @@ use super::FaultPoint;
 
 /// No plan.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Faults;
+pub(crate) struct Faults(());
 
 impl Faults {
     #[inline(always)]

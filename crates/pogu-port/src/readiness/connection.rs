@@ -189,7 +189,13 @@ pub(super) enum Progress {
 }
 
 /// Sends as much of `gather` as the socket takes. Never blocks, whatever the mode of the socket.
-pub(super) fn send_now(socket: &Socket, gather: &mut Gather, counters: &mut Counters, faults: &Faults, memory: &Memory) -> Progress {
+pub(super) fn send_now(
+    socket: &Socket,
+    gather: &mut Gather,
+    counters: &mut Counters,
+    faults: &Faults,
+    memory: &Memory,
+) -> Progress {
     for _ in 0..SENDS_IN_A_ROW_MAX {
         if gather.is_empty() {
             return Progress::Left;

@@ -103,7 +103,10 @@ impl Delivery {
                 Arrival::Bytes(count) => count,
                 Arrival::Nothing => return,
                 Arrival::End => return self.receive_ended(name, owner, None, sink),
-                Arrival::Failed(error) => return self.receive_ended(name, owner, Some(error), sink),
+                Arrival::Failed(error) => {
+                    self.table.note_memory_fault(error);
+                    return self.receive_ended(name, owner, Some(error), sink);
+                }
             };
             budget -= count;
             self.table.counters.received_bytes += count as u64;

@@ -12,6 +12,8 @@ use std::io;
 use std::net::Shutdown;
 use std::time::Duration;
 
+use rustix::io::Errno;
+
 use super::connection::{Connection, Phase, Progress, Receive, Sending, Shut, send_now};
 use super::listener::{Accepting, Listener, Pause};
 use super::pending::{Pending, cancelled};
@@ -175,10 +177,24 @@ impl Table {
         let Sending::Leaving(gather) = &mut connection.sending else { return };
         match send_now(&connection.socket, gather, &mut self.counters, &self.faults, &self.memory) {
             Progress::Left => self.finish_send(name, None),
-            Progress::Failed(error) => self.finish_send(name, Some(error)),
+            Progress::Failed(error) => {
+                self.note_memory_fault(error);
+                self.finish_send(name, Some(error));
+            }
             Progress::Waits => {}
         }
         self.arm(name);
+    }
+
+    /// Takes note of an error that says that the kernel could not touch the memory of a call.
+    pub(super) fn note_memory_fault(&mut self, error: OsError) {
+        if error.code() != Errno::FAULT.raw_os_error() {
+            return;
+        }
+        self.counters.memory_faults += 1;
+        if self.counters.memory_faults == 1 {
+            tracing::error!(operation = %error.operation(), "the kernel could not touch the memory of an operation (EFAULT)");
+        }
     }
 
     /// The send in flight has ended; what waited behind it follows.

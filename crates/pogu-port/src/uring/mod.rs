@@ -77,8 +77,8 @@ impl Seed {
         let ring = Ring::open(config.submission_entries, config.completion_entries, &features, config.faults())
             .map_err(failed)?;
         let PortConfig { receive_buffers, receive_buffer_bytes, guarded, .. } = *config;
-        let buffers =
-            Buffers::register(ring.io(), receive_buffers, receive_buffer_bytes, guarded, config.faults()).map_err(failed)?;
+        let buffers = Buffers::register(ring.io(), receive_buffers, receive_buffer_bytes, guarded, config.faults())
+            .map_err(failed)?;
         let wake = WakeEvent::open()?;
         Ok(Seed { ring, buffers, wake, config: config.clone(), features })
     }

@@ -35,7 +35,8 @@ pub(crate) fn probe() -> Result<Features, String> {
 fn ask_kernel() -> Result<Features, String> {
     let set_up = accepted_set_up()?;
     let mut features = Features { set_up, multishot: false, length_cap: false, no_iowait: false };
-    let mut ring = Ring::open(ENTRIES, ENTRIES * 2, &features, Faults::default()).map_err(|error| format!("io_uring_setup: {error}"))?;
+    let mut ring = Ring::open(ENTRIES, ENTRIES * 2, &features, Faults::default())
+        .map_err(|error| format!("io_uring_setup: {error}"))?;
     let parameters = ring.io().params();
     for (known, name) in [
         (parameters.is_feature_ext_arg(), "EXT_ARG"),

@@ -181,9 +181,7 @@ impl Ring {
             Err(error) if submit > 0 && is(&error, Errno::AGAIN) => self.enter_once(0, Wait::AtMost(SHORTAGE_WAIT)),
             entered => entered,
         }
-        .or_else(|error| {
-            if is_transient(&error) { Ok(()) } else { Err(OsError::from_io(Operation::Dispatch, &error)) }
-        })
+        .or_else(|error| if is_transient(&error) { Ok(()) } else { Err(OsError::from_io(Operation::Dispatch, &error)) })
     }
 
     fn enter_once(&mut self, submit: u32, wait: Wait) -> io::Result<()> {

@@ -20,8 +20,8 @@ use super::connection::{Phase, Sending, Shut};
 use super::table::{Table, cancelled};
 use super::token::Token;
 use crate::error::{Operation, OsError};
-use crate::gather::Gather;
 use crate::faults::FaultPoint;
+use crate::gather::Gather;
 use crate::identity::Name;
 use crate::memory::{Block, Held, Memory};
 

@@ -134,7 +134,8 @@ impl Submit for Table {
         // SAFETY: the connection owns the held address until `connect_completed` (contract c).
         unsafe { self.ring.push(entry.user_data(Token::connect(name).encode())) };
         if self.ring.injector.faults.releases_early(FaultPoint::Connect)
-            && let Some(Phase::Connecting { address, .. }) = self.connections.get_mut(name).map(|found| &mut found.phase)
+            && let Some(Phase::Connecting { address, .. }) =
+                self.connections.get_mut(name).map(|found| &mut found.phase)
         {
             address.release_early();
         }

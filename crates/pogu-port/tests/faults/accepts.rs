@@ -86,7 +86,10 @@ fn hurt_a_hundred_times(selection: &Selection, point: FaultPoint, stage: FaultSt
     assert!(recovery <= RECOVERY_MAX, "{driver} {point:?} {stage:?} {errno}: serves again after {recovery:?}");
     assert!(share <= SHARE_MAX, "{driver} {point:?} {stage:?} {errno}: {:.1} % of a core", share * 100.0);
     for Figures { lines, time, .. } in ports {
-        assert!(lines as f64 <= 1.0 + time.as_secs_f64(), "{driver} {point:?} {stage:?} {errno}: {lines} lines in {time:?}");
+        assert!(
+            lines as f64 <= 1.0 + time.as_secs_f64(),
+            "{driver} {point:?} {stage:?} {errno}: {lines} lines in {time:?}"
+        );
     }
 }
 

@@ -5,8 +5,8 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use pogu_port::{
-    BoundListener, Clock, Completion, ConnectionId, Counters, Faults, Gather, ListenOptions, Operations,
-    Owner, Port, PortConfig, PortSeed, Selection, StreamOptions,
+    BoundListener, Clock, Completion, ConnectionId, Counters, Faults, Gather, ListenOptions, Operations, Owner, Port,
+    PortConfig, PortSeed, Selection, StreamOptions,
 };
 
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -119,7 +119,10 @@ impl Seen {
         match completion {
             Completion::Accepted { stream, .. } => self.accepted(operations, stream),
             Completion::AcceptPaused { .. } => self.pauses += 1,
-            Completion::Connected { connection, .. } => self.connected.push(connection),
+            Completion::Connected { connection, .. } => {
+                self.sessions.insert(connection, Session::default());
+                self.connected.push(connection);
+            }
             Completion::ConnectFailed { connection, error, .. } => {
                 self.failed_connects.push((connection, error.code()))
             }
