@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use pogu_port::{DriverChoice, Selection};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::lines::{Lines, processor_time};
+use crate::lines::{Lines, Reaction, processor_time};
 use crate::server::{Server, client};
 
 const DESCRIPTORS: u64 = 80;
@@ -54,7 +54,7 @@ fn live_through(selection: &Selection, lines: &Lines) {
     let share = (processor_time() - busy).as_secs_f64() / from.elapsed().as_secs_f64();
     let slowest = echo_all(&mut server, &mut clients);
     drop(limit);
-    let ended = Instant::now();
+    let ended = Reaction::begin();
     for (served, client) in late.iter().enumerate() {
         let before = server.seen.served.len();
         let connected = client.connect_timeout_to(&server);
@@ -62,9 +62,9 @@ fn live_through(selection: &Selection, lines: &Lines) {
         assert!(connected, "the backlog has room");
         server.run_until("a late client", |server| server.seen.served.contains(&from));
         assert!(server.seen.served.len() > before);
-        assert!(served > 0 || ended.elapsed() <= Duration::from_millis(100), "{:?}", ended.elapsed());
+        assert!(served > 0 || ended.took() <= Duration::from_millis(100), "{:?}", ended.took());
     }
-    let again = ended.elapsed();
+    let again = ended.took();
     let counters = server.counters();
     assert_eq!(counters.accept_pauses, 1, "one shortage");
     let told = clients.iter_mut().filter_map(was_reset).count();

@@ -1,8 +1,8 @@
-//! Log lines and processor time of one thread.
+//! Log lines, processor time and reaction time of one thread.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
 use tracing::span::{Attributes, Id, Record};
@@ -47,4 +47,29 @@ impl Subscriber for Lines {
 pub fn processor_time() -> Duration {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).expect("below a second"))
+}
+
+/// A stopwatch that stands still while the calling thread could run and the machine runs others: what it shows is what the
+/// code took, however busy the machine is.
+pub struct Reaction {
+    began: Instant,
+    queued: Duration,
+}
+
+impl Reaction {
+    pub fn begin() -> Reaction {
+        Reaction { began: Instant::now(), queued: queued() }
+    }
+
+    pub fn took(&self) -> Duration {
+        self.began.elapsed().saturating_sub(queued() - self.queued)
+    }
+}
+
+/// How long the calling thread has waited for a processor; zero where the system does not tell.
+fn queued() -> Duration {
+    // On the processor, waiting for it (nanoseconds), and how often.
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    let waited = text.split_whitespace().nth(1).and_then(|field| field.parse().ok());
+    Duration::from_nanos(waited.unwrap_or_default())
 }
