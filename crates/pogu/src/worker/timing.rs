@@ -22,6 +22,14 @@ impl State {
         if due < carrier.armed_at {
             carrier.armed_at = due;
             self.deadlines.push(due, name);
+            self.sweep_deadlines();
+        }
+    }
+
+    fn sweep_deadlines(&mut self) {
+        let State { carriers, deadlines, .. } = self;
+        if deadlines.wants_sweep(carriers.len()) {
+            deadlines.sweep(|at, name| carriers.get(name).is_some_and(|carrier| carrier.armed_at == at));
         }
     }
 
