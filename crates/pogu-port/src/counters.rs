@@ -34,4 +34,9 @@ pub struct Counters {
     pub late_descriptors: u64,
     /// Completion-queue overflows noticed (io_uring only).
     pub completion_overflows: u64,
+    /// Newer forms of an operation that the kernel refused at run time; the older one is used since (io_uring only).
+    pub refused_forms: u64,
+    /// Operations that the kernel ended because it could not touch their memory (EFAULT). Never anything but 0: it
+    /// counts bugs, which [guarded](crate::PortConfig::guarded) memory makes visible.
+    pub memory_faults: u64,
 }

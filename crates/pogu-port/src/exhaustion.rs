@@ -4,10 +4,15 @@
 //! leave a dead listener. So the listener pauses. If the *descriptors* are what is missing and the shortage outlasts the
 //! first pause, each further try gives up a spare descriptor for a moment, accepts one waiting client with it and resets
 //! it: the client learns at once what it would otherwise learn by a timeout, at most one per pause.
+//!
+//! A failure that concerns one client, or nobody (an interruption), is skipped; but many in a row without a client are a
+//! shortage of their own kind. However often shortages begin and end, a listener writes one line a second.
 
 use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
+
+use rustix::io::Errno;
 
 use crate::clock::Time;
 use crate::error::{OsError, OsErrorClass};
@@ -17,37 +22,72 @@ use crate::error::{OsError, OsErrorClass};
 pub(crate) enum Verdict {
     /// The failure concerned one client (it had reset the connection): accept the next one.
     Skip,
-    /// Wait until the time, then try again. `begins` is true at the first failure of a shortage.
-    Pause { until: Time, begins: bool },
+    /// Wait until the time, then try again. `begins` is true at the first failure of a shortage, `logs` if a line may be
+    /// written about it.
+    Pause { until: Time, begins: bool, logs: bool },
 }
+
+/// Failures in a row that are skipped, without a client between them, before the listener pauses all the same.
+const SKIPS_MAX: u32 = 64;
+
+/// The time between two lines of one listener.
+const SILENCE: Duration = Duration::from_secs(1);
 
 /// The state of one listener.
 #[derive(Debug, Default)]
 pub(crate) struct Shortage {
     /// Failed tries since the last success.
     tries: u32,
+    /// Of these, the last ones in a row that found no descriptor.
+    without_descriptor: u32,
+    /// Failures skipped since the last success or pause.
+    skips: u32,
+    /// When the last line was written.
+    logged: Option<Time>,
 }
 
 impl Shortage {
     /// A connection was accepted: the shortage, if there was one, is over.
     pub(crate) fn over(&mut self) {
-        self.tries = 0;
+        *self = Shortage { logged: self.logged, ..Shortage::default() };
     }
 
     /// Judges a failed accept. Anything that is not known to concern a single client is treated as a shortage: a pause
     /// is always safe, a retry at once is not.
     pub(crate) fn judge(&mut self, error: OsError, now: Time, pause: Duration) -> Verdict {
-        if matches!(error.class(), OsErrorClass::Reset) {
+        if passes(error) && self.skips < SKIPS_MAX {
+            self.skips += 1;
             return Verdict::Skip;
         }
+        self.skips = 0;
         self.tries = self.tries.saturating_add(1);
-        Verdict::Pause { until: now + pause, begins: self.tries == 1 }
+        self.without_descriptor = if lacks_descriptor(error) { self.without_descriptor.saturating_add(1) } else { 0 };
+        let begins = self.tries == 1;
+        let logs = begins && self.logged.is_none_or(|logged| now.since(logged) >= SILENCE);
+        if logs {
+            self.logged = Some(now);
+        }
+        Verdict::Pause { until: now + pause, begins, logs }
     }
 
-    /// True if the shortage has outlasted a pause, so that a waiting client should be told.
+    /// True if the shortage of descriptors has outlasted a pause, so that a waiting client should be told.
     pub(crate) fn lasts(&self) -> bool {
-        self.tries >= 2
+        self.without_descriptor >= 2
     }
+}
+
+/// True if the next try may well succeed: one client had gone, or the try was interrupted.
+fn passes(error: OsError) -> bool {
+    let nobody = [Errno::INTR, Errno::AGAIN, Errno::WOULDBLOCK, Errno::CANCELED];
+    error.class() == OsErrorClass::Reset || is_one_of(error, &nobody)
+}
+
+fn lacks_descriptor(error: OsError) -> bool {
+    is_one_of(error, &[Errno::MFILE, Errno::NFILE])
+}
+
+fn is_one_of(error: OsError, errnos: &[Errno]) -> bool {
+    errnos.iter().any(|errno| errno.raw_os_error() == error.code())
 }
 
 /// A descriptor held in reserve.
@@ -73,7 +113,6 @@ impl Spare {
 mod tests {
     use super::*;
     use crate::error::Operation;
-    use rustix::io::Errno;
 
     fn failed(errno: Errno) -> OsError {
         OsError::from_code(Operation::Accept, errno.raw_os_error())
@@ -87,12 +126,41 @@ mod tests {
         for errno in [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM, Errno::PERM] {
             let mut shortage = Shortage::default();
             let until = Time::ZERO + pause;
-            assert_eq!(shortage.judge(failed(errno), Time::ZERO, pause), Verdict::Pause { until, begins: true });
+            let first = Verdict::Pause { until, begins: true, logs: true };
+            assert_eq!(shortage.judge(failed(errno), Time::ZERO, pause), first);
             assert!(!shortage.lasts());
-            assert_eq!(shortage.judge(failed(errno), Time::ZERO, pause), Verdict::Pause { until, begins: false });
-            assert!(shortage.lasts());
+            let second = Verdict::Pause { until, begins: false, logs: false };
+            assert_eq!(shortage.judge(failed(errno), Time::ZERO, pause), second);
+            assert_eq!(shortage.lasts(), [Errno::MFILE, Errno::NFILE].contains(&errno), "one that a descriptor ends");
             shortage.over();
             assert!(!shortage.lasts());
         }
+    }
+
+    #[test]
+    fn what_passes_is_skipped_but_not_for_ever() {
+        for errno in [Errno::CONNABORTED, Errno::INTR, Errno::AGAIN] {
+            let mut shortage = Shortage::default();
+            for _ in 0..3 {
+                for _ in 0..SKIPS_MAX {
+                    assert_eq!(shortage.judge(failed(errno), Time::ZERO, SILENCE), Verdict::Skip);
+                }
+                assert!(matches!(shortage.judge(failed(errno), Time::ZERO, SILENCE), Verdict::Pause { .. }));
+            }
+        }
+    }
+
+    #[test]
+    fn shortages_that_come_and_go_are_logged_once_a_second() {
+        let mut shortage = Shortage::default();
+        let mut lines = 0;
+        for tenth in 0..100 {
+            let now = Time::ZERO + Duration::from_millis(100 * tenth);
+            let verdict = shortage.judge(failed(Errno::MFILE), now, Duration::from_millis(50));
+            let Verdict::Pause { begins: true, logs, .. } = verdict else { panic!("{verdict:?}") };
+            lines += usize::from(logs);
+            shortage.over();
+        }
+        assert_eq!(lines, 10);
     }
 }

@@ -91,7 +91,7 @@ impl Gather {
     }
 
     /// The unsent slices in order, the partly sent first segment cut.
-    pub fn slices(&self) -> impl Iterator<Item = &[u8]> {
+    pub fn slices(&self) -> impl Iterator<Item = &[u8]> + Clone {
         self.segments
             .iter()
             .enumerate()

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::clock::Clock;
+use crate::faults::Faults;
 
 /// Which driver to use.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -55,6 +56,31 @@ pub struct PortConfig {
     pub completion_entries: u32,
     /// How long dropping the port waits for operations in flight before it gives up and leaks them. Default 5 s.
     pub drain_timeout: Duration,
+    /// Whether everything that the kernel may touch lies on pages of its own, which nobody can touch any more once it is
+    /// released: a use after that, by the kernel or by us, is an error that is counted
+    /// ([`Counters::memory_faults`](crate::Counters::memory_faults)) or the end of the process, instead of silence.
+    /// Default false: it costs a copy of what is sent and some system calls per operation; use it while you develop.
+    pub guarded: bool,
+    /// Faults to inject: for tests.
+    #[cfg(feature = "faults")]
+    pub faults: Faults,
+}
+
+impl PortConfig {
+    #[cfg(feature = "faults")]
+    pub(crate) fn faults(&self) -> Faults {
+        self.faults.clone()
+    }
+
+    #[cfg(not(feature = "faults"))]
+    pub(crate) fn faults(&self) -> Faults {
+        Faults::default()
+    }
+}
+
+/// With the feature `faults`, `POGU_GUARDED=1` guards the ports of a whole test run.
+fn guarded_by_default() -> bool {
+    cfg!(feature = "faults") && std::env::var_os("POGU_GUARDED").is_some_and(|value| value == "1")
 }
 
 impl Default for PortConfig {
@@ -71,6 +97,9 @@ impl Default for PortConfig {
             submission_entries: 1_024,
             completion_entries: 16_384,
             drain_timeout: Duration::from_secs(5),
+            guarded: guarded_by_default(),
+            #[cfg(feature = "faults")]
+            faults: Faults::default(),
         }
     }
 }

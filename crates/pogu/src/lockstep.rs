@@ -21,7 +21,10 @@ use crate::worker::{Worker, WorkerStatus};
 /// Rounds of turns that a test may take while the clock stands still: far more than any work that ends.
 const ROUNDS_MAX: usize = 100_000;
 
-/// Runs simulated cores, as many as you like, on the calling thread. See the [module](self).
+/// Runs simulated cores, as many as you like, on the calling thread.
+///
+/// Their workers are dispatched in turn, in a fixed order. When nothing can happen any more, the clock moves to exactly the
+/// next deadline: what is due at a time is done at that time, a minute costs microseconds, and every run is the same.
 ///
 /// ```
 /// use std::io::Write;

@@ -76,6 +76,10 @@ fn some(server: SocketAddr, thread: usize, connections: usize, window: usize) ->
     for index in 0..connections {
         let stream = connect(server, thread + index * THREADS, &mut ends).map_err(|error| error.to_string())?;
         let (reset, with_data) = (index % 2 == 1, index % 4 >= 2);
+        // The server has it from here on: no more than the windows of all clients are open at the same time.
+        let mut probe = Probe(stream);
+        probe.round_trip().map_err(|error| format!("a first round trip: {error}"))?;
+        let Probe(stream) = probe;
         let mut one = Open { stream, reset, answers: if with_data { burst.len() } else { 0 } };
         if with_data {
             one.stream.write_all(&burst).map_err(|error| format!("a send: {error}"))?;
@@ -122,6 +126,7 @@ fn connect(server: SocketAddr, number: usize, ends: &mut Ends) -> std::io::Resul
             Ok(()) => {
                 let stream = TcpStream::from(socket);
                 stream.set_read_timeout(Some(PATIENCE))?;
+                stream.set_nodelay(true)?;
                 return Ok(stream);
             }
             Err((ErrorKind::AddrInUse | ErrorKind::AddrNotAvailable, _)) => ends.no_free_address += 1,
@@ -149,7 +154,7 @@ pub fn crowd(server: SocketAddr) -> Result<(), Failure> {
     Ok(())
 }
 
-/// One client that stays, to ask whether the server still answers.
+/// A client that asks whether the server answers.
 pub struct Probe(TcpStream);
 
 impl Probe {

@@ -13,8 +13,10 @@ use socket2::Socket;
 use super::poll::Interest;
 use crate::counters::Counters;
 use crate::error::{Operation, OsError};
+use crate::faults::{FaultPoint, Faults};
 use crate::gather::Gather;
 use crate::identity::Owner;
+use crate::memory::Memory;
 
 /// Slices that one system call is given. More do not make it faster, and the array lives on the stack.
 const SLICES_MAX: usize = 64;
@@ -162,15 +164,20 @@ pub(super) enum Arrival {
 }
 
 /// Receives what is there into `space`, which is not empty. Never blocks, whatever the mode of the socket.
-pub(super) fn receive_now(socket: &Socket, space: &mut [u8]) -> Arrival {
-    loop {
-        return match rustix::net::recv(socket, &mut *space, RecvFlags::DONTWAIT) {
-            Ok((_, 0)) => Arrival::End,
-            Ok((_, count)) => Arrival::Bytes(count.min(space.len())),
-            Err(Errno::INTR) => continue,
-            Err(errno) if would_block(errno) => Arrival::Nothing,
-            Err(errno) => Arrival::Failed(OsError::from_code(Operation::Receive, errno.raw_os_error())),
-        };
+/// An interrupted call found nothing: if something is there, the poller reports it again.
+pub(super) fn receive_now(socket: &Socket, space: &mut [u8], faults: &Faults) -> Arrival {
+    let called = match faults.at_call(FaultPoint::Receive) {
+        Some(code) => Err(Errno::from_raw_os_error(code)),
+        None => rustix::net::recv(socket, &mut *space, RecvFlags::DONTWAIT).map(|(_, count)| count.min(space.len())),
+    };
+    let answered = match called {
+        Ok(count @ 1..) => return Arrival::Bytes(count),
+        nothing => faults.at_result(FaultPoint::Receive).map_or(nothing, |code| Err(Errno::from_raw_os_error(code))),
+    };
+    match answered {
+        Ok(_) => Arrival::End,
+        Err(errno) if would_block(errno) || errno == Errno::INTR => Arrival::Nothing,
+        Err(errno) => Arrival::Failed(OsError::from_code(Operation::Receive, errno.raw_os_error())),
     }
 }
 
@@ -182,12 +189,22 @@ pub(super) enum Progress {
 }
 
 /// Sends as much of `gather` as the socket takes. Never blocks, whatever the mode of the socket.
-pub(super) fn send_now(socket: &Socket, gather: &mut Gather, counters: &mut Counters) -> Progress {
+pub(super) fn send_now(
+    socket: &Socket,
+    gather: &mut Gather,
+    counters: &mut Counters,
+    faults: &Faults,
+    memory: &Memory,
+) -> Progress {
     for _ in 0..SENDS_IN_A_ROW_MAX {
         if gather.is_empty() {
             return Progress::Left;
         }
-        let (taken, offered) = send_once(socket, gather);
+        let (taken, offered) = match faults.at_call(FaultPoint::Send) {
+            Some(code) => (Err(Errno::from_raw_os_error(code)), gather.len()),
+            None => send_once(socket, gather, memory),
+        };
+        let taken = faults.at_result(FaultPoint::Send).map_or(taken, |code| Err(Errno::from_raw_os_error(code)));
         let taken = match taken {
             Ok(taken) => taken,
             Err(Errno::INTR) => continue,
@@ -205,7 +222,12 @@ pub(super) fn send_now(socket: &Socket, gather: &mut Gather, counters: &mut Coun
 }
 
 /// One system call; also tells how many bytes it was offered.
-fn send_once(socket: &Socket, gather: &Gather) -> (rustix::io::Result<usize>, usize) {
+fn send_once(socket: &Socket, gather: &Gather, memory: &Memory) -> (rustix::io::Result<usize>, usize) {
+    if let Some(copy) = memory.copy(gather.slices().take(SLICES_MAX)) {
+        let slices = [IoSlice::new(copy.bytes())];
+        let sent = rustix::net::sendmsg(socket, &slices, &mut SendAncillaryBuffer::default(), send_flags());
+        return (sent, copy.bytes().len());
+    }
     let mut slices = [IoSlice::new(&[]); SLICES_MAX];
     let mut used = 0;
     let mut offered = 0;

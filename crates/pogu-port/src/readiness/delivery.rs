@@ -4,6 +4,8 @@
 //! while it submits. **Before every callback the table is as it should be after it**, for a callback may do anything,
 //! even unwind: nothing is found again through a reference from before, only by name.
 
+use std::io;
+
 use super::connection::{Arrival, Phase, Receive, receive_now};
 use super::listener::{Accepting, Attempt};
 use super::poll::Interest;
@@ -12,6 +14,7 @@ use crate::completion::{Completion, Lent};
 use crate::driver::{Operations, Sink};
 use crate::error::OsError;
 use crate::identity::{ConnectionId, ListenerId, Name, Owner};
+use crate::memory::Space;
 use crate::options::PortConfig;
 
 /// The most that one system call receives: what a connection may receive in one turn, if that is not more than this.
@@ -21,7 +24,7 @@ const BUFFER_BYTES_MAX: usize = 64 * 1024;
 /// See the [module](self).
 pub(super) struct Delivery {
     pub(super) table: Table,
-    buffer: Box<[u8]>,
+    buffer: Space,
     receive_bytes_per_turn_max: usize,
     accepts_per_turn_max: usize,
     /// Completions delivered in this turn.
@@ -29,16 +32,18 @@ pub(super) struct Delivery {
 }
 
 impl Delivery {
-    pub(super) fn new(config: &PortConfig, table: Table) -> Delivery {
+    /// # Errors
+    /// The system has no pages for guarded memory.
+    pub(super) fn new(config: &PortConfig, table: Table) -> io::Result<Delivery> {
         let least = config.receive_buffer_bytes as usize;
         let bytes = config.receive_bytes_per_turn_max.min(BUFFER_BYTES_MAX).max(least);
-        Delivery {
+        Ok(Delivery {
             table,
-            buffer: vec![0; bytes].into_boxed_slice(),
+            buffer: Space::new(bytes, config.guarded)?,
             receive_bytes_per_turn_max: config.receive_bytes_per_turn_max,
             accepts_per_turn_max: config.accepts_per_turn_max,
             delivered: 0,
-        }
+        })
     }
 
     /// True exactly when a turn has something to deliver without waiting.
@@ -85,18 +90,23 @@ impl Delivery {
     fn read<M>(&mut self, name: Name, sink: &mut Sink<'_, M>) {
         let mut budget = self.receive_bytes_per_turn_max;
         while budget > 0 {
-            let room = self.buffer.len().min(budget);
-            let Some(space) = self.buffer.get_mut(..room) else { return };
-            let Some(connection) = self.table.connection(name) else { return };
+            let buffer = self.buffer.bytes();
+            let room = buffer.len().min(budget);
+            let Some(space) = buffer.get_mut(..room) else { return };
+            let Table { things, faults, .. } = &mut self.table;
+            let Some(Thing::Connection(connection)) = things.get_mut(name) else { return };
             if !connection.delivers() || !connection.kept.is_empty() {
                 return;
             }
             let owner = connection.owner;
-            let count = match receive_now(&connection.socket, space) {
+            let count = match receive_now(&connection.socket, space, faults) {
                 Arrival::Bytes(count) => count,
                 Arrival::Nothing => return,
                 Arrival::End => return self.receive_ended(name, owner, None, sink),
-                Arrival::Failed(error) => return self.receive_ended(name, owner, Some(error), sink),
+                Arrival::Failed(error) => {
+                    self.table.note_memory_fault(error);
+                    return self.receive_ended(name, owner, Some(error), sink);
+                }
             };
             budget -= count;
             self.table.counters.received_bytes += count as u64;
@@ -109,13 +119,14 @@ impl Delivery {
 
     /// Lends the first `count` bytes of the buffer, and keeps what the receiver does not consume.
     fn lend<M>(&mut self, name: Name, owner: Owner, count: usize, sink: &mut Sink<'_, M>) {
-        let Some(bytes) = self.buffer.get_mut(..count) else { return };
+        let Some(bytes) = self.buffer.bytes().get_mut(..count) else { return };
         let mut kept_from = 0;
         let lent = Lent::new(bytes, &mut kept_from);
         let completion = Completion::Received { connection: ConnectionId(name), owner, bytes: lent };
         self.delivered += 1;
         sink(&mut Operations::new(&mut self.table), completion);
-        self.table.keep(name, self.buffer.get(kept_from..count).unwrap_or_default());
+        self.table.keep(name, self.buffer.bytes().get(kept_from..count).unwrap_or_default());
+        self.buffer.renew();
     }
 
     fn receive_ended<M>(&mut self, name: Name, owner: Owner, error: Option<OsError>, sink: &mut Sink<'_, M>) {
@@ -161,44 +172,29 @@ impl Delivery {
     /// Accepts until nobody waits or the budget is used up; then the poller reports the rest again.
     fn accept<M>(&mut self, name: Name, sink: &mut Sink<'_, M>) {
         for _ in 0..self.accepts_per_turn_max {
-            let Table { things, spare, now, accept_pause, .. } = &mut self.table;
+            let Table { things, spare, now, accept_pause, faults, .. } = &mut self.table;
             let Some(Thing::Listener(listener)) = things.get_mut(name) else { return };
             if listener.state != Accepting::Open {
                 return self.table.arm(name);
             }
             let owner = listener.owner;
-            match listener.attempt(*now, *accept_pause, spare) {
+            match listener.attempt(*now, *accept_pause, spare, faults) {
                 Attempt::Client(stream) => {
                     self.table.counters.accepted += 1;
                     self.hand_out(sink, Completion::Accepted { listener: ListenerId(name), owner, stream });
                 }
                 Attempt::Skipped => self.table.counters.accept_failures += 1,
                 Attempt::Nothing => return,
-                Attempt::Paused { error, begins, shed } => {
-                    return self.accept_paused(name, owner, error, begins, shed, sink);
+                Attempt::Paused(pause) => {
+                    self.table.arm(name);
+                    if let Some(error) = self.table.accept_paused(name, pause) {
+                        let retry_after = self.table.accept_pause;
+                        let listener = ListenerId(name);
+                        self.hand_out(sink, Completion::AcceptPaused { listener, owner, error, retry_after });
+                    }
+                    return;
                 }
             }
-        }
-    }
-
-    fn accept_paused<M>(
-        &mut self,
-        name: Name,
-        owner: Owner,
-        error: OsError,
-        begins: bool,
-        shed: bool,
-        sink: &mut Sink<'_, M>,
-    ) {
-        self.table.counters.accept_failures += 1;
-        self.table.counters.accept_sheds += u64::from(shed);
-        self.table.paused.push(name);
-        self.table.arm(name);
-        if begins {
-            let retry_after = self.table.accept_pause;
-            self.table.counters.accept_pauses += 1;
-            tracing::warn!(%error, ?retry_after, "accepting is paused");
-            self.hand_out(sink, Completion::AcceptPaused { listener: ListenerId(name), owner, error, retry_after });
         }
     }
 }

@@ -1,14 +1,17 @@
 //! One listener: accepts what is there, pauses when the system has run out of something.
 
+use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use rustix::io::Errno;
 use socket2::Socket;
 
 use super::poll::Interest;
 use crate::clock::Time;
 use crate::error::{Operation, OsError};
 use crate::exhaustion::{Shortage, Spare, Verdict};
+use crate::faults::{FaultPoint, Faults};
 use crate::identity::Owner;
 use crate::stream::{Detached, SystemListener};
 
@@ -40,12 +43,19 @@ pub(super) enum Attempt {
     /// A client that had gone again: try the next one.
     Skipped,
     Nothing,
-    /// The listener is paused now. `begins`: it was not short of anything before. `shed`: one client was told.
-    Paused {
-        error: OsError,
-        begins: bool,
-        shed: bool,
-    },
+    Paused(Pause),
+}
+
+/// The listener is paused now.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pause {
+    pub(super) error: OsError,
+    /// It was not short of anything before.
+    pub(super) begins: bool,
+    /// A line may be written about it.
+    pub(super) logs: bool,
+    /// One client was told.
+    pub(super) shed: bool,
 }
 
 impl Listener {
@@ -58,49 +68,67 @@ impl Listener {
     }
 
     /// Takes one client from the backlog; on a shortage pauses for `pause`.
-    pub(super) fn attempt(&mut self, now: Time, pause: Duration, spare: &mut Spare) -> Attempt {
-        let error = match accept(&self.bound.socket) {
-            Ok(Some((socket, peer))) => {
+    pub(super) fn attempt(&mut self, now: Time, pause: Duration, spare: &mut Spare, faults: &Faults) -> Attempt {
+        let error = match attempt_to_accept(&self.bound.socket, faults) {
+            Ok((socket, peer)) => {
                 self.shortage.over();
                 return Attempt::Client(Detached::new(socket, peer));
             }
-            Ok(None) => return Attempt::Nothing,
             Err(error) => OsError::from_io(Operation::Accept, &error),
         };
+        match self.failed(error, now, pause) {
+            Some(mut paused) => {
+                paused.shed = self.shortage.lasts() && spare.lend(|| shed_one(&self.bound.socket));
+                Attempt::Paused(paused)
+            }
+            None if is_would_block(error) => Attempt::Nothing,
+            None => Attempt::Skipped,
+        }
+    }
+
+    /// Judges a failure. `None`: the next try may follow at once.
+    pub(super) fn failed(&mut self, error: OsError, now: Time, pause: Duration) -> Option<Pause> {
         match self.shortage.judge(error, now, pause) {
-            Verdict::Skip => Attempt::Skipped,
-            Verdict::Pause { until, begins } => {
+            Verdict::Skip => None,
+            Verdict::Pause { until, begins, logs } => {
                 self.state = Accepting::Paused { until };
-                let shed = self.shortage.lasts() && spare.lend(|| shed_one(&self.bound.socket));
-                Attempt::Paused { error, begins, shed }
+                Some(Pause { error, begins, logs, shed: false })
             }
         }
     }
 }
 
-/// `None` if nobody waits. Never blocks: a bound listener is in non-blocking mode.
-fn accept(listener: &Socket) -> std::io::Result<Option<(Socket, Option<SocketAddr>)>> {
-    loop {
-        return match listener.accept() {
-            Ok((socket, peer)) => {
-                #[cfg(target_vendor = "apple")]
-                rustix::net::sockopt::set_socket_nosigpipe(&socket, true)?;
-                Ok(Some((socket, peer.as_socket())))
-            }
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
-            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => Ok(None),
-            Err(error) => Err(error),
-        };
+/// Never blocks: a bound listener is in non-blocking mode.
+fn accept(listener: &Socket) -> io::Result<(Socket, Option<SocketAddr>)> {
+    let (socket, peer) = listener.accept()?;
+    #[cfg(target_vendor = "apple")]
+    rustix::net::sockopt::set_socket_nosigpipe(&socket, true)?;
+    Ok((socket, peer.as_socket()))
+}
+
+fn attempt_to_accept(listener: &Socket, faults: &Faults) -> io::Result<(Socket, Option<SocketAddr>)> {
+    if let Some(code) = faults.at_call(FaultPoint::Accept) {
+        return Err(io::Error::from_raw_os_error(code));
     }
+    let accepted = accept(listener)?;
+    match faults.at_result(FaultPoint::Accept) {
+        Some(code) => Err(io::Error::from_raw_os_error(code)),
+        None => Ok(accepted),
+    }
+}
+
+/// Nobody waits.
+fn is_would_block(error: OsError) -> bool {
+    [Errno::AGAIN, Errno::WOULDBLOCK].iter().any(|errno| errno.raw_os_error() == error.code())
 }
 
 /// Accepts one client only to reset it.
 fn shed_one(listener: &Socket) -> bool {
     match accept(listener) {
-        Ok(Some((socket, peer))) => {
+        Ok((socket, peer)) => {
             Detached::new(socket, peer).reset();
             true
         }
-        _ => false,
+        Err(_) => false,
     }
 }

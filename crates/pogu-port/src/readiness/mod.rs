@@ -57,8 +57,10 @@ impl Seed {
     }
 
     pub(crate) fn start(self) -> Result<Readiness, OsError> {
-        let table = Table::new(&self.config, Poll::new(self.poller));
-        Ok(Readiness { delivery: Delivery::new(&self.config, table), events: Events::new(), polled: false })
+        let table = Table::new(&self.config, Poll::new(self.poller, self.config.faults()));
+        let delivery = Delivery::new(&self.config, table)
+            .map_err(|error: io::Error| OsError::from_io(Operation::OpenPort, &error))?;
+        Ok(Readiness { delivery, events: Events::new(), polled: false })
     }
 }
 

@@ -24,6 +24,7 @@ pub(super) enum Pending {
     Closed(Name),
     Detached(Name),
     ListenerClosed(Name),
+    AcceptPaused(Name, OsError),
 }
 
 pub(super) fn cancelled(operation: Operation) -> OsError {
@@ -66,6 +67,11 @@ impl Table {
             Pending::Detached(name) => {
                 let (owner, stream) = self.take_stream(name)?;
                 Completion::Detached { connection: ConnectionId(name), owner, stream }
+            }
+            Pending::AcceptPaused(name, error) => {
+                let retry_after = self.accept_pause;
+                let owner = self.listener(name)?.owner;
+                Completion::AcceptPaused { listener: ListenerId(name), owner, error, retry_after }
             }
             Pending::ListenerClosed(name) => {
                 let Thing::Listener(listener) = self.remove(name)? else { return None };

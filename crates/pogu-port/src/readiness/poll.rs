@@ -12,6 +12,7 @@ use polling::{Event, Events, PollMode, Poller};
 use socket2::Socket;
 
 use crate::error::{Operation, OsError};
+use crate::faults::{FaultPoint, Faults};
 use crate::identity::Name;
 use crate::post::Wake;
 
@@ -34,11 +35,12 @@ impl Interest {
 /// See the [module](self).
 pub(super) struct Poll {
     poller: Arc<Poller>,
+    faults: Faults,
 }
 
 impl Poll {
-    pub(super) fn new(poller: Arc<Poller>) -> Poll {
-        Poll { poller }
+    pub(super) fn new(poller: Arc<Poller>, faults: Faults) -> Poll {
+        Poll { poller, faults }
     }
 
     /// Makes the poller report exactly `wanted` of `socket`. `armed` is what it reports so far.
@@ -53,7 +55,10 @@ impl Poll {
             return Ok(());
         }
         let event = Event::new(key_of(name), wanted.read, wanted.write);
-        let changed = if wanted == Interest::NONE {
+        let fault = self.faults.at_call(FaultPoint::Arm).filter(|_| wanted != Interest::NONE);
+        let changed = if let Some(code) = fault {
+            Err(io::Error::from_raw_os_error(code))
+        } else if wanted == Interest::NONE {
             self.poller.delete(socket)
         } else if *armed == Interest::NONE {
             self.add(socket, event)
@@ -83,7 +88,15 @@ impl Poll {
     /// Waits until something is ready, somebody wakes, or `timeout` is over (`None`: without an end).
     pub(super) fn wait(&self, events: &mut Events, timeout: Option<Duration>) -> Result<(), OsError> {
         events.clear();
-        match self.poller.wait(events, timeout) {
+        let waited = match self.faults.at_call(FaultPoint::Wait) {
+            Some(code) => Err(io::Error::from_raw_os_error(code)),
+            None => self.poller.wait(events, timeout),
+        };
+        let waited = match self.faults.at_result(FaultPoint::Wait) {
+            Some(code) => waited.and(Err(io::Error::from_raw_os_error(code))),
+            None => waited,
+        };
+        match waited {
             Ok(_) => Ok(()),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),
             Err(error) => Err(OsError::from_io(Operation::Dispatch, &error)),

@@ -12,6 +12,7 @@ use crate::clock::Time;
 use crate::counters::Counters;
 use crate::driver::Submit;
 use crate::error::{Operation, OsError, Refused, SubmitError};
+use crate::faults::FaultPoint;
 use crate::gather::Gather;
 use crate::identity::{ConnectionId, ListenerId, Owner};
 use crate::options::StreamOptions;
@@ -60,6 +61,10 @@ impl Submit for Table {
         stream: Detached,
         options: &StreamOptions,
     ) -> Result<ConnectionId, Refused<Detached>> {
+        if let Some(code) = self.faults.at_call(FaultPoint::SetOption) {
+            let error = OsError::from_code(Operation::SetOption, code).into();
+            return Err(Refused { error, returned: stream });
+        }
         if let Err(error) = stream.apply(options) {
             return Err(Refused { error, returned: stream });
         }
@@ -95,8 +100,14 @@ impl Submit for Table {
         address: SocketAddr,
         options: &StreamOptions,
     ) -> Result<ConnectionId, SubmitError> {
+        if let Some(code) = self.faults.at_call(FaultPoint::OpenSocket) {
+            return Err(OsError::from_code(Operation::OpenSocket, code).into());
+        }
         let socket = open_stream(address, options)?;
-        let started = socket.connect(&address.into());
+        let started = match self.faults.at_call(FaultPoint::Connect) {
+            Some(code) => Err(io::Error::from_raw_os_error(code)),
+            None => socket.connect(&address.into()),
+        };
         let connection = Connection::new(owner, socket, Phase::Connecting { settled: false });
         let name = self.insert(Thing::Connection(connection)).map_err(|_| self.full())?;
         match started {

@@ -8,18 +8,23 @@
 //! socket, in a phase that refuses what may not be submitted any more, so that the queue can speak of it by name.
 
 use std::collections::VecDeque;
+use std::io;
 use std::net::Shutdown;
 use std::time::Duration;
 
+use rustix::io::Errno;
+
 use super::connection::{Connection, Phase, Progress, Receive, Sending, Shut, send_now};
-use super::listener::{Accepting, Listener};
+use super::listener::{Accepting, Listener, Pause};
 use super::pending::{Pending, cancelled};
 use super::poll::Poll;
 use crate::clock::{Clock, Time};
 use crate::counters::Counters;
 use crate::error::{Operation, OsError, SubmitError};
 use crate::exhaustion::Spare;
+use crate::faults::{FaultPoint, Faults};
 use crate::identity::{ConnectionId, Name};
+use crate::memory::Memory;
 use crate::options::PortConfig;
 use crate::slots::Slots;
 
@@ -44,6 +49,8 @@ pub(super) struct Table {
     pub(super) now: Time,
     pub(super) counters: Counters,
     pub(super) accept_pause: Duration,
+    pub(super) faults: Faults,
+    memory: Memory,
 }
 
 impl Table {
@@ -59,6 +66,8 @@ impl Table {
             clock: config.clock.clone(),
             counters: Counters::default(),
             accept_pause: config.accept_pause,
+            faults: config.faults(),
+            memory: Memory::new(config.guarded),
         }
     }
 
@@ -112,12 +121,8 @@ impl Table {
     }
 
     fn arm_failed(&mut self, name: Name, error: OsError) {
-        if let Some(listener) = self.listener(name) {
-            if listener.state == Accepting::Open {
-                tracing::warn!(%error, "a listener could not be watched; it pauses");
-                self.pause_listener(name);
-            }
-            return;
+        if self.listener(name).is_some() {
+            return self.watching_failed(name, error);
         }
         let Some(connection) = self.connection(name) else { return };
         let sends = matches!(connection.sending, Sending::Leaving(_));
@@ -133,12 +138,34 @@ impl Table {
         }
     }
 
-    fn pause_listener(&mut self, name: Name) {
-        let until = self.now + self.accept_pause;
-        if let Some(listener) = self.listener(name) {
-            listener.state = Accepting::Paused { until };
-            self.paused.push(name);
+    /// A listener that cannot be watched pauses, like one that cannot accept.
+    fn watching_failed(&mut self, name: Name, error: OsError) {
+        let (now, accept_pause) = (self.now, self.accept_pause);
+        let Some(listener) = self.listener(name).filter(|listener| listener.state == Accepting::Open) else { return };
+        let pause = match listener.failed(error, now, accept_pause) {
+            Some(pause) => pause,
+            None => {
+                listener.state = Accepting::Paused { until: now + accept_pause };
+                Pause { error, begins: false, logs: false, shed: false }
+            }
+        };
+        if let Some(error) = self.accept_paused(name, pause) {
+            self.pending.push_back(Pending::AcceptPaused(name, error));
         }
+    }
+
+    /// Counts a pause that a listener makes. Tells what its owner is to be told.
+    pub(super) fn accept_paused(&mut self, name: Name, pause: Pause) -> Option<OsError> {
+        let Pause { error, begins, logs, shed } = pause;
+        let retry_after = self.accept_pause;
+        self.counters.accept_failures += 1;
+        self.counters.accept_sheds += u64::from(shed);
+        self.counters.accept_pauses += u64::from(begins);
+        self.paused.push(name);
+        if logs {
+            tracing::warn!(%error, ?retry_after, "accepting is paused");
+        }
+        begins.then_some(error)
     }
 
     /// Continues the send in flight, if there is one and it may still leave.
@@ -148,12 +175,26 @@ impl Table {
             return;
         }
         let Sending::Leaving(gather) = &mut connection.sending else { return };
-        match send_now(&connection.socket, gather, &mut self.counters) {
+        match send_now(&connection.socket, gather, &mut self.counters, &self.faults, &self.memory) {
             Progress::Left => self.finish_send(name, None),
-            Progress::Failed(error) => self.finish_send(name, Some(error)),
+            Progress::Failed(error) => {
+                self.note_memory_fault(error);
+                self.finish_send(name, Some(error));
+            }
             Progress::Waits => {}
         }
         self.arm(name);
+    }
+
+    /// Takes note of an error that says that the kernel could not touch the memory of a call.
+    pub(super) fn note_memory_fault(&mut self, error: OsError) {
+        if error.code() != Errno::FAULT.raw_os_error() {
+            return;
+        }
+        self.counters.memory_faults += 1;
+        if self.counters.memory_faults == 1 {
+            tracing::error!(operation = %error.operation(), "the kernel could not touch the memory of an operation (EFAULT)");
+        }
     }
 
     /// The send in flight has ended; what waited behind it follows.
@@ -178,8 +219,12 @@ impl Table {
 
     /// The handshake is over.
     pub(super) fn connect_settled(&mut self, name: Name) {
-        let Some(connection) = self.connection(name) else { return };
-        let failed = match connection.socket.take_error() {
+        let Some(Thing::Connection(connection)) = self.things.get_mut(name) else { return };
+        let asked = match self.faults.at_result(FaultPoint::Connect) {
+            Some(code) => Err(io::Error::from_raw_os_error(code)),
+            None => connection.socket.take_error(),
+        };
+        let failed = match asked {
             Ok(None) => None,
             Ok(Some(error)) | Err(error) => Some(OsError::from_io(Operation::Connect, &error)),
         };

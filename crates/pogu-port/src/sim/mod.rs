@@ -47,6 +47,7 @@ mod agenda;
 mod connection;
 mod delivery;
 mod failure;
+mod handshake;
 mod listener;
 mod network;
 mod peer;

@@ -1,13 +1,15 @@
 //! The receive buffers of the port, provided to the kernel, which picks one when data has arrived: an idle connection
 //! holds none.
 //!
-//! One mapping holds the ring of free buffers, which the kernel reads, and the buffers themselves:
+//! One mapping holds the ring of free buffers, which the kernel reads, another the buffers themselves:
 //!
 //! ```text
 //!   ring (16 bytes each)                    buffers
 //!   [ address length id | ... | tail at 14 ][ 0 ......... ][ 1 ......... ][ 2 ......... ]
 //!         ^ written by `give_back`            ^ written by the kernel, then lent until the loan ends
 //! ```
+//!
+//! Guarded, a number stands for another place after every loan; the old one is inaccessible.
 //!
 //! A buffer belongs either to the kernel or to exactly one [`Loan`]. A loan gives it back when it is dropped, also while
 //! unwinding, so no buffer is ever held from one turn to the next.
@@ -19,7 +21,9 @@ use std::sync::atomic::{AtomicU16, Ordering};
 
 use io_uring::IoUring;
 use io_uring::types::BufRingEntry;
-use rustix::mm::{Advice, MapFlags, ProtFlags};
+
+use crate::faults::{FaultPoint, Faults};
+use crate::memory::{Access, Arena, Pages};
 
 /// The only buffer group of a ring.
 pub(super) const GROUP: u16 = 0;
@@ -27,34 +31,41 @@ pub(super) const GROUP: u16 = 0;
 /// The tail lies in the reserved field of the first entry (io_uring_register(2), IORING_REGISTER_PBUF_RING).
 const TAIL_OFFSET: usize = 14;
 
-/// Where the buffers begin: the kernel wants the ring on a page of its own.
-const ALIGNMENT: usize = 4096;
-
 /// See the [module](self).
 pub(super) struct Buffers {
-    mapping: NonNull<u8>,
-    mapping_bytes: usize,
-    first_buffer: usize,
+    ring: Pages,
+    store: Store,
     entries: u16,
     buffer_bytes: usize,
     tail: u16,
+    faults: Faults,
 }
 
-// SAFETY: the mapping belongs to this value alone, as a `Vec` would; nothing in it depends on the thread.
-unsafe impl Send for Buffers {}
+/// Where the buffers are.
+enum Store {
+    Plain(Pages),
+    /// The place of each number.
+    Guarded(Arena, Box<[usize]>),
+}
 
 impl Buffers {
     /// Maps `entries` (a power of two) buffers and offers all of them to the kernel.
-    pub(super) fn register(ring: &IoUring, entries: u16, buffer_bytes: u32) -> io::Result<Buffers> {
+    pub(super) fn register(
+        ring: &IoUring,
+        entries: u16,
+        buffer_bytes: u32,
+        guarded: bool,
+        faults: Faults,
+    ) -> io::Result<Buffers> {
         let buffer_bytes = buffer_bytes as usize;
-        let first_buffer = (usize::from(entries) * size_of::<BufRingEntry>()).next_multiple_of(ALIGNMENT);
-        let mapping_bytes = first_buffer + usize::from(entries) * buffer_bytes;
-        let mapping = map(mapping_bytes)?;
-        let mut buffers = Buffers { mapping, mapping_bytes, first_buffer, entries, buffer_bytes, tail: 0 };
+        // The kernel wants the ring at the start of a page.
+        let pages = Pages::map(usize::from(entries) * size_of::<BufRingEntry>(), Access::Open)?;
+        let address = pages.start().as_ptr() as u64;
+        let store = Store::new(usize::from(entries), buffer_bytes, guarded)?;
+        let mut buffers = Buffers { ring: pages, store, entries, buffer_bytes, tail: 0, faults };
         for id in 0..entries {
             buffers.give_back(id);
         }
-        let address = mapping.as_ptr() as u64;
         // SAFETY: the ring area is mapped, page-aligned and large enough for `entries`; it is unmapped only after the ring
         // has nothing in flight (contract g).
         unsafe { ring.submitter().register_buf_ring_with_flags(address, entries, GROUP, 0)? };
@@ -73,18 +84,25 @@ impl Buffers {
         })
     }
 
-    fn offset(&self, id: u16) -> usize {
-        self.first_buffer + usize::from(id) * self.buffer_bytes
+    /// Where buffer `id` begins.
+    fn address(&self, id: u16) -> NonNull<u8> {
+        match &self.store {
+            Store::Plain(pages) => {
+                let offset = usize::from(id) * self.buffer_bytes;
+                debug_assert!(offset < pages.len());
+                // SAFETY: `id` is less than `entries` (checked by `lend`), so the buffer lies inside the mapping.
+                unsafe { pages.start().add(offset) }
+            }
+            Store::Guarded(arena, places) => arena.start(places.get(usize::from(id)).copied().unwrap_or_default()),
+        }
     }
 
     /// Offers buffer `id` to the kernel. It must be ours.
     fn give_back(&mut self, id: u16) {
-        let offset = self.offset(id);
-        // SAFETY: `id` is less than `entries`, so the buffer lies inside the mapping.
-        let address = unsafe { self.mapping.add(offset) };
+        let address = self.address(id);
         let index = usize::from(self.tail & (self.entries - 1));
-        // SAFETY: the index is masked to the ring, which begins the mapping and is aligned for its entries.
-        let entry = unsafe { self.mapping.cast::<BufRingEntry>().add(index) };
+        // SAFETY: the index is masked to the ring, which is mapped and aligned for its entries.
+        let entry = unsafe { self.ring.start().cast::<BufRingEntry>().add(index) };
         // SAFETY: entries from the tail on are ours until the tail says otherwise, and the kernel never writes to the ring. The
         // setters leave the reserved field alone, where the tail of the first entry lies.
         let entry = unsafe { &mut *entry.as_ptr() };
@@ -97,30 +115,43 @@ impl Buffers {
 
     fn publish_tail(&mut self) {
         // SAFETY: the tail lies inside the first entry of the ring.
-        let tail = unsafe { self.mapping.add(TAIL_OFFSET) };
+        let tail = unsafe { self.ring.start().add(TAIL_OFFSET) };
         // SAFETY: aligned to two bytes, shared with the kernel, which only reads it, and accessed only as an atomic.
         let tail = unsafe { AtomicU16::from_ptr(tail.cast().as_ptr()) };
         tail.store(self.tail, Ordering::Release);
     }
 }
 
-impl Drop for Buffers {
-    fn drop(&mut self) {
-        // SAFETY: the mapping is ours, and the port drops it only when no operation that could write to it is in flight
-        // (contract g).
-        let unmapped = unsafe { rustix::mm::munmap(self.mapping.as_ptr().cast(), self.mapping_bytes) };
-        debug_assert!(unmapped.is_ok(), "an own mapping can be unmapped");
+impl Store {
+    fn new(entries: usize, bytes: usize, guarded: bool) -> io::Result<Store> {
+        if !guarded {
+            return Ok(Store::Plain(Pages::map(entries * bytes, Access::Open)?));
+        }
+        let mut arena = Arena::new(entries, bytes)?;
+        let places: Box<[usize]> = std::iter::from_fn(|| arena.take()).take(entries).collect();
+        if places.len() < entries {
+            return Err(io::Error::from(io::ErrorKind::OutOfMemory));
+        }
+        Ok(Store::Guarded(arena, places))
     }
-}
 
-fn map(bytes: usize) -> io::Result<NonNull<u8>> {
-    let protection = ProtFlags::READ | ProtFlags::WRITE;
-    // SAFETY: a new private mapping at an address that the kernel chooses touches no other memory (mmap(2)).
-    let mapping = unsafe { rustix::mm::mmap_anonymous(std::ptr::null_mut(), bytes, protection, MapFlags::PRIVATE)? };
-    // A child process has no use for it; where this is not known, it is copied like everything else.
-    // SAFETY: the mapping is new and ours; the advice concerns children only (madvise(2), MADV_DONTFORK).
-    let _ = unsafe { rustix::mm::madvise(mapping, bytes, Advice::LinuxDontFork) };
-    NonNull::new(mapping.cast()).ok_or_else(|| io::Error::from(io::ErrorKind::OutOfMemory))
+    /// The loan of buffer `id` is over: what the kernel is offered lies elsewhere.
+    fn renew(&mut self, id: u16) {
+        if let Store::Guarded(arena, places) = self
+            && let Some(place) = places.get_mut(usize::from(id))
+        {
+            *place = arena.exchange(*place);
+        }
+    }
+
+    /// For tests of the guard: releases a buffer that the kernel may still write to.
+    fn release_early(&mut self, id: u16) {
+        if let Store::Guarded(arena, places) = self
+            && let Some(&place) = places.get(usize::from(id))
+        {
+            arena.shut(place);
+        }
+    }
 }
 
 /// A buffer in our hands, with what was received into it.
@@ -132,9 +163,7 @@ pub(super) struct Loan<'a> {
 
 impl Loan<'_> {
     pub(super) fn bytes(&mut self) -> &mut [u8] {
-        let offset = self.buffers.offset(self.id);
-        // SAFETY: the buffer lies inside the mapping (checked by `lend`).
-        let start = unsafe { self.buffers.mapping.add(offset) };
+        let start = self.buffers.address(self.id);
         // SAFETY: the kernel gave this buffer up with the completion that carried its number, and gets it back only when the
         // loan is dropped; `length` is at most its size; the borrow of the loan keeps the slice unique. Anonymous memory is
         // initialised.
@@ -144,7 +173,11 @@ impl Loan<'_> {
 
 impl Drop for Loan<'_> {
     fn drop(&mut self) {
+        self.buffers.store.renew(self.id);
         self.buffers.give_back(self.id);
+        if self.buffers.faults.releases_early(FaultPoint::Receive) {
+            self.buffers.store.release_early(self.id);
+        }
     }
 }
 
@@ -181,7 +214,7 @@ mod tests {
     #[test]
     fn loans_are_distinct_and_come_back_when_they_end() {
         let Ok(ring) = IoUring::new(4) else { return };
-        let mut buffers = Buffers::register(&ring, 4, 64).expect("registered");
+        let mut buffers = Buffers::register(&ring, 4, 64, false, Faults::default()).expect("registered");
         assert_eq!(buffers.tail, 4);
         for id in 0..4 {
             let mut loan = buffers.lend(id, 1000).expect("exists");
@@ -193,5 +226,16 @@ mod tests {
             assert!(buffers.lend(id, 64).expect("exists").bytes().iter().all(|&byte| byte == id as u8 + 1));
         }
         assert!(buffers.lend(4, 1).is_none(), "a number that the kernel cannot have meant");
+    }
+
+    #[test]
+    fn a_guarded_buffer_lies_elsewhere_after_its_loan() {
+        let Ok(ring) = IoUring::new(4) else { return };
+        let mut buffers = Buffers::register(&ring, 2, 64, true, Faults::default()).expect("registered");
+        let (before, other) = (buffers.address(1), buffers.address(0));
+        buffers.lend(1, 64).expect("exists").bytes().fill(7);
+        assert_ne!(buffers.address(1), before);
+        assert_eq!(buffers.address(0), other);
+        assert!(buffers.lend(1, 64).expect("exists").bytes().iter().all(|&byte| byte == 0), "fresh pages");
     }
 }

@@ -9,6 +9,7 @@ use socket2::{SockAddr, Socket};
 
 use super::send::SendOperation;
 use crate::identity::Owner;
+use crate::memory::Held;
 
 /// See the [module](self).
 pub(super) struct Connection {
@@ -19,6 +20,8 @@ pub(super) struct Connection {
     pub(super) arm: Arm,
     /// A receive was armed before: what is to come may be there already.
     pub(super) armed_before: bool,
+    /// The step of the form that it was armed with last.
+    pub(super) armed_step: u8,
     pub(super) ended: Ended,
     pub(super) sending: Sending,
     pub(super) shut: Shut,
@@ -31,7 +34,7 @@ pub(super) struct Connection {
 /// The life of a connection.
 pub(super) enum Phase {
     /// The connect is in flight and owns its address.
-    Connecting { _address: Box<SockAddr>, given_up: GivenUp },
+    Connecting { address: Held<SockAddr>, given_up: GivenUp },
     /// Everything may be submitted.
     Open,
     /// Receives nothing more; waits for the send in flight.
@@ -122,6 +125,7 @@ impl Connection {
             receive: Receive::Off,
             arm: Arm::Idle,
             armed_before: false,
+            armed_step: 0,
             ended: Ended::No,
             sending: Sending::Idle,
             shut: Shut::No,

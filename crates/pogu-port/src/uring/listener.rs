@@ -14,7 +14,6 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::time::Duration;
 
 use io_uring::{opcode, types};
-use rustix::io::Errno;
 use rustix::net::SocketFlags;
 use socket2::{SockAddr, SockAddrStorage, Socket};
 
@@ -24,7 +23,9 @@ use crate::clock::Time;
 use crate::completion::Completion;
 use crate::error::{Operation, OsError};
 use crate::exhaustion::{Shortage, Verdict};
+use crate::faults::FaultPoint;
 use crate::identity::{ListenerId, Name, Owner};
+use crate::memory::{Held, Memory};
 use crate::stream::{Detached, SystemListener};
 
 /// See the [module](self).
@@ -35,7 +36,7 @@ pub(super) struct Listener {
     shortage: Shortage,
     /// A bit for each place that the kernel holds.
     armed: u32,
-    places: Box<[Box<Place>]>,
+    places: Box<[Held<Place>]>,
 }
 
 /// What a listener does.
@@ -62,10 +63,11 @@ impl Place {
         Place { address, length }
     }
 
-    /// The address that the kernel wrote, leaving the place ready for the next.
-    fn take(&mut self) -> Option<SocketAddr> {
-        let Place { address, length } = std::mem::replace(self, Place::new());
-        let length = length.min(address.size_of());
+    /// The address that the kernel wrote.
+    fn address(&self) -> Option<SocketAddr> {
+        // SAFETY: a socket address is plain integers, of which a copy is as good as the original.
+        let address = unsafe { std::ptr::read(&raw const self.address) };
+        let length = self.length.min(address.size_of());
         // SAFETY: accept(2) wrote an address of `length` bytes, cut to what there is; the rest is zero.
         let address = unsafe { SockAddr::new(address, length) };
         address.as_socket()
@@ -73,8 +75,8 @@ impl Place {
 }
 
 impl Listener {
-    pub(super) fn new(owner: Owner, bound: SystemListener, accepts: u8) -> Listener {
-        let places = (0..accepts).map(|_| Box::new(Place::new())).collect();
+    pub(super) fn new(owner: Owner, bound: SystemListener, accepts: u8, memory: &Memory) -> Listener {
+        let places = (0..accepts).map(|_| Held::new(Place::new(), memory)).collect();
         Listener { owner, bound, state: Accepting::Open, shortage: Shortage::default(), armed: 0, places }
     }
 
@@ -115,9 +117,12 @@ impl Table {
             .flags(libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK)
             .build()
             .user_data(Token::accept(name, number).encode());
-        // SAFETY: the boxed place stays where it is and is not touched before `accept_completed` has cleared its bit (contract
+        // SAFETY: the held place stays where it is and is not touched before `accept_completed` has cleared its bit (contract
         // c); the listener is removed only when no bit is set.
         unsafe { ring.push(entry) };
+        if ring.injector.faults.releases_early(FaultPoint::Accept) {
+            place.release_early();
+        }
         self.in_flight += 1;
     }
 
@@ -138,7 +143,13 @@ impl Table {
         listener.disarm(number);
         self.in_flight -= 1;
         let owner = listener.owner;
-        let peer = listener.places.get_mut(usize::from(number)).and_then(|place| place.take());
+        let place = listener.places.get_mut(usize::from(number));
+        let peer = place.and_then(|place| {
+            // One that failed has written nothing.
+            let address = descriptor.as_ref().and_then(|_| place.address());
+            place.renew(Place::new(), &self.memory);
+            address
+        });
         if listener.state == Accepting::Closing {
             self.counters.late_descriptors += u64::from(descriptor.is_some());
             self.queue_listener(name);
@@ -155,10 +166,6 @@ impl Table {
     fn accept_failed<M>(&mut self, name: Name, number: u8, code: i32) -> Option<Completion<'static, M>> {
         let Table { listeners, counters, now, accept_pause, spare, paused, .. } = self;
         let listener = listeners.get_mut(name)?;
-        if [Errno::INTR, Errno::AGAIN, Errno::CANCELED].iter().any(|errno| errno.raw_os_error() == code) {
-            self.arm_accept(name, number);
-            return None;
-        }
         // The others in flight fail for the same reason at the same time: one try, one judgement.
         if listener.state != Accepting::Open {
             return None;
@@ -170,22 +177,24 @@ impl Table {
                 self.arm_accept(name, number);
                 None
             }
-            Verdict::Pause { until, begins } => {
+            Verdict::Pause { until, begins, logs } => {
                 listener.state = Accepting::Paused { until };
                 paused.push(name);
                 if listener.shortage.lasts() && spare.lend(|| shed_one(&listener.bound.socket)) {
                     counters.accept_sheds += 1;
                 }
-                begins.then(|| self.pause_began(name, error)).flatten()
+                begins.then(|| self.pause_began(name, error, logs)).flatten()
             }
         }
     }
 
-    fn pause_began<M>(&mut self, name: Name, error: OsError) -> Option<Completion<'static, M>> {
+    fn pause_began<M>(&mut self, name: Name, error: OsError, logs: bool) -> Option<Completion<'static, M>> {
         let owner = self.listeners.get(name)?.owner;
         let retry_after: Duration = self.accept_pause;
         self.counters.accept_pauses += 1;
-        tracing::warn!(%error, ?retry_after, "accepting is paused");
+        if logs {
+            tracing::warn!(%error, ?retry_after, "accepting is paused");
+        }
         Some(Completion::AcceptPaused { listener: ListenerId(name), owner, error, retry_after })
     }
 

@@ -25,6 +25,7 @@ mod buffers;
 mod connection;
 mod due;
 mod features;
+mod inject;
 mod listener;
 #[cfg(feature = "masks")]
 mod masks;
@@ -73,9 +74,11 @@ impl Seed {
     /// Reserves ring, receive buffers and wake-up.
     pub(crate) fn open(config: &PortConfig, features: Features) -> Result<Seed, OsError> {
         let failed = |error: std::io::Error| OsError::from_io(Operation::OpenPort, &error);
-        let ring = Ring::open(config.submission_entries, config.completion_entries, &features).map_err(failed)?;
-        let buffers =
-            Buffers::register(ring.io(), config.receive_buffers, config.receive_buffer_bytes).map_err(failed)?;
+        let ring = Ring::open(config.submission_entries, config.completion_entries, &features, config.faults())
+            .map_err(failed)?;
+        let PortConfig { receive_buffers, receive_buffer_bytes, guarded, .. } = *config;
+        let buffers = Buffers::register(ring.io(), receive_buffers, receive_buffer_bytes, guarded, config.faults())
+            .map_err(failed)?;
         let wake = WakeEvent::open()?;
         Ok(Seed { ring, buffers, wake, config: config.clone(), features })
     }
@@ -114,6 +117,9 @@ impl<M> Driver<M> for Uring {
 /// How long draining goes without progress before it asks the kernel for everything at once.
 const DRAIN_STEP: Duration = Duration::from_millis(100);
 
+/// How long draining lets a kernel rest that refuses to wait.
+const DRAIN_RETRY: Duration = Duration::from_millis(1);
+
 impl Uring {
     /// Ends everything and waits until the kernel has given everything back. False if it has not in time.
     ///
@@ -128,7 +134,8 @@ impl Uring {
             let until = deadline.min(self.clock.now() + DRAIN_STEP);
             let ignore = &mut |_: &mut Operations<'_>, _: Completion<'_, ()>| {};
             if self.take_turn(Some(until), &|| true, ignore).is_err() {
-                break;
+                // The kernel may take it back; the deadline bounds how often it is asked.
+                std::thread::park_timeout(DRAIN_RETRY);
             }
             if self.table.ring.in_flight() >= before && self.clock.now() >= until {
                 self.table.push_cancel_all();
@@ -138,17 +145,25 @@ impl Uring {
     }
 
     fn is_drained(&self) -> bool {
-        self.table.ring.in_flight() == 0 && self.table.things() == 0
+        self.in_flight() == 0 && self.table.things() == 0
+    }
+
+    /// Operations whose last completion has not come, by both counts: the ring's and the table's.
+    fn in_flight(&self) -> usize {
+        self.table.ring.in_flight().max(self.table.in_flight)
     }
 }
 
 impl Drop for Uring {
     fn drop(&mut self) {
-        if !self.drain() {
-            let in_flight = self.table.ring.in_flight();
+        let drained = self.drain();
+        let in_flight = self.in_flight();
+        self.table.ring.injector.faults.note_drain(in_flight);
+        if !drained {
             tracing::error!(in_flight, "a port could not be drained; what is in flight is leaked");
             return;
         }
+        assert_eq!(in_flight, 0, "memory that the kernel may touch is never freed");
         // SAFETY: dropped once, here, and not used afterwards; the ring goes first, and nothing is in flight.
         unsafe { ManuallyDrop::drop(&mut self.table) };
         // SAFETY: as above; the kernel writes to no buffer any more.

@@ -13,6 +13,7 @@ use super::features::{Features, SetUp};
 use super::receive::Forms;
 use super::ring::{Event, Ring, Wait, build};
 use super::token::Token;
+use crate::faults::Faults;
 use crate::identity::Name;
 
 const ENTRIES: u32 = 8;
@@ -34,7 +35,8 @@ pub(crate) fn probe() -> Result<Features, String> {
 fn ask_kernel() -> Result<Features, String> {
     let set_up = accepted_set_up()?;
     let mut features = Features { set_up, multishot: false, length_cap: false, no_iowait: false };
-    let mut ring = Ring::open(ENTRIES, ENTRIES * 2, &features).map_err(|error| format!("io_uring_setup: {error}"))?;
+    let mut ring = Ring::open(ENTRIES, ENTRIES * 2, &features, Faults::default())
+        .map_err(|error| format!("io_uring_setup: {error}"))?;
     let parameters = ring.io().params();
     for (known, name) in [
         (parameters.is_feature_ext_arg(), "EXT_ARG"),
@@ -48,7 +50,7 @@ fn ask_kernel() -> Result<Features, String> {
     }
     features.no_iowait = parameters.is_feature_no_iowait();
     ring.enable().map_err(|error| format!("enabling a ring: {error}"))?;
-    let mut buffers = Buffers::register(ring.io(), BUFFERS, BUFFER_BYTES)
+    let mut buffers = Buffers::register(ring.io(), BUFFERS, BUFFER_BYTES, false, Faults::default())
         .map_err(|error| format!("registering receive buffers: {error}"))?;
     for (multishot, length_cap) in [(true, true), (true, false), (false, false)] {
         let forms = Forms { multishot, cap: if length_cap { BUFFER_BYTES } else { 0 }, buffer_bytes: BUFFER_BYTES };

@@ -48,11 +48,16 @@ impl Table {
         let first = !connection.armed_before;
         connection.arm = Arm::Armed;
         connection.armed_before = true;
+        connection.armed_step = forms.step();
         let entry = forms.receive(connection.socket.as_raw_fd(), first);
+        self.in_flight += 1;
+        let user_data = Token::receive(name).encode();
+        if connection.armed_step > 0 && ring.refuses_form(user_data) {
+            return;
+        }
         // SAFETY: the entry points to nothing; the kernel writes only to provided buffers, which live until the ring has nothing
         // in flight (contract g).
-        unsafe { ring.push(entry.user_data(Token::receive(name).encode())) };
-        self.in_flight += 1;
+        unsafe { ring.push(entry.user_data(user_data)) };
     }
 
     /// Asks the kernel to give the receive back, if it has one. A starved one stays in the list, where its name is skipped.
@@ -102,10 +107,35 @@ impl Table {
             _ => match Errno::from_raw_os_error(-result) {
                 Errno::NOBUFS => return self.starve(name),
                 Errno::CANCELED | Errno::INTR | Errno::AGAIN => {}
-                errno => connection.ended = Ended::Failed(errno.raw_os_error()),
+                errno => self.receive_failed(name, errno),
             },
         }
         self.queue(name);
+    }
+
+    fn receive_failed(&mut self, name: Name, errno: Errno) {
+        if self.steps_down(name, errno) {
+            return;
+        }
+        if let Some(connection) = self.connections.get_mut(name) {
+            connection.ended = Ended::Failed(errno.raw_os_error());
+        }
+    }
+
+    /// True if the kernel refuses the form of the receive and there is an older one, which is used from now on. The probe asked
+    /// about another kind of socket, so a refusal is possible.
+    fn steps_down(&mut self, name: Name, errno: Errno) -> bool {
+        let Some(connection) = self.connections.get(name) else { return false };
+        let step = connection.armed_step;
+        if step == 0 || ![Errno::INVAL, Errno::OPNOTSUPP, Errno::NOSYS].contains(&errno) {
+            return false;
+        }
+        if step == self.forms.step() {
+            self.forms.step_down();
+            self.counters.refused_forms += 1;
+            tracing::warn!(%errno, "the kernel refuses a form of receive that it knew; an older one is used");
+        }
+        true
     }
 
     fn starve(&mut self, name: Name) {
@@ -184,6 +214,19 @@ pub(super) struct Forms {
 }
 
 impl Forms {
+    /// How many older forms there are.
+    fn step(&self) -> u8 {
+        u8::from(self.multishot) + u8::from(self.multishot && self.cap > 0)
+    }
+
+    fn step_down(&mut self) {
+        if self.cap > 0 {
+            self.cap = 0;
+        } else {
+            self.multishot = false;
+        }
+    }
+
     /// `first`: nothing is known about the socket yet, so waiting is likelier to be right than trying.
     pub(super) fn receive(&self, descriptor: i32, first: bool) -> squeue::Entry {
         let length = if self.multishot { self.cap } else { self.buffer_bytes };

@@ -15,11 +15,14 @@ use std::io;
 use std::time::Duration;
 
 use io_uring::types::{SubmitArgs, Timespec};
-use io_uring::{EnterFlags, IoUring, squeue};
+use io_uring::{EnterFlags, IoUring, opcode, squeue};
 use rustix::io::Errno;
 
 use super::features::{Features, SetUp};
+use super::inject::{Altered, Injector};
+use super::token::Token;
 use crate::error::{Operation, OsError};
+use crate::faults::{FaultPoint, Faults};
 
 /// One completion, copied out of the queue.
 #[derive(Clone, Copy, Debug)]
@@ -49,6 +52,9 @@ pub(super) enum Wait {
     Forever,
 }
 
+/// How long to wait before submitting again what the kernel had no memory for.
+const SHORTAGE_WAIT: Duration = Duration::from_millis(5);
+
 /// See the [module](self).
 pub(super) struct Ring {
     io: IoUring,
@@ -58,6 +64,7 @@ pub(super) struct Ring {
     no_iowait: bool,
     /// The ring waits for [`Ring::enable`].
     disabled: bool,
+    pub(super) injector: Injector,
     /// The completion queue was in overflow when last looked at.
     overflown: bool,
     pub(super) waits: u64,
@@ -66,7 +73,7 @@ pub(super) struct Ring {
 
 impl Ring {
     /// Creates a ring with the set-up that `features` says the kernel knows.
-    pub(super) fn open(submissions: u32, completions: u32, features: &Features) -> io::Result<Ring> {
+    pub(super) fn open(submissions: u32, completions: u32, features: &Features, faults: Faults) -> io::Result<Ring> {
         let set_up = features.set_up();
         let io = build(submissions, completions, set_up)?;
         Ok(Ring {
@@ -75,6 +82,7 @@ impl Ring {
             in_flight: 0,
             no_iowait: features.no_iowait(),
             disabled: set_up.defer_taskrun,
+            injector: Injector::new(faults),
             overflown: false,
             waits: 0,
             overflows: 0,
@@ -98,8 +106,9 @@ impl Ring {
         self.in_flight
     }
 
+    /// True if the next turn has something to submit or to handle without waiting.
     pub(super) fn has_backlog(&self) -> bool {
-        !self.backlog.is_empty()
+        !self.backlog.is_empty() || self.injector.has_answers()
     }
 
     /// Queues an operation.
@@ -109,7 +118,10 @@ impl Ring {
     /// and without `MORE` has been taken.
     pub(super) unsafe fn push(&mut self, entry: squeue::Entry) {
         self.in_flight += 1;
-        if !self.backlog.is_empty() {
+        if self.injector.refuses(entry.get_user_data()) {
+            return;
+        }
+        if !self.backlog.is_empty() || self.injector.queue_is_full() {
             self.backlog.push_back(entry);
             return;
         }
@@ -118,6 +130,13 @@ impl Ring {
         if pushed.is_err() {
             self.backlog.push_back(entry);
         }
+    }
+
+    /// True if the form of an operation counts as refused, for tests: its answer will come.
+    pub(super) fn refuses_form(&mut self, user_data: u64) -> bool {
+        let refused = self.injector.refuses_form(user_data);
+        self.in_flight += usize::from(refused);
+        refused
     }
 
     /// Moves the backlog into the kernel, as far as the kernel takes it.
@@ -149,13 +168,27 @@ impl Ring {
     }
 
     /// Submits what is in the queue and waits as long as `wait` says for a completion.
+    ///
+    /// If the kernel has no memory for operations (EAGAIN), what it has not taken stays in the queue; the wait is then for
+    /// what it has taken before, and short, so that trying again does not spin.
     pub(super) fn enter(&mut self, wait: Wait) -> Result<(), OsError> {
-        self.waits += 1;
         let queue = self.io.submission();
         let submit = u32::try_from(queue.len()).unwrap_or(u32::MAX);
         let overflown = queue.cq_overflow();
         drop(queue);
         self.note_overflow(overflown);
+        match self.enter_once(submit, wait) {
+            Err(error) if submit > 0 && is(&error, Errno::AGAIN) => self.enter_once(0, Wait::AtMost(SHORTAGE_WAIT)),
+            entered => entered,
+        }
+        .or_else(|error| if is_transient(&error) { Ok(()) } else { Err(OsError::from_io(Operation::Dispatch, &error)) })
+    }
+
+    fn enter_once(&mut self, submit: u32, wait: Wait) -> io::Result<()> {
+        self.waits += 1;
+        if let Some(code) = self.injector.faults.at_call(FaultPoint::Wait) {
+            return Err(io::Error::from_raw_os_error(code));
+        }
         let mut flags = EnterFlags::GETEVENTS | EnterFlags::EXT_ARG;
         if self.no_iowait {
             flags |= EnterFlags::NO_IOWAIT;
@@ -172,10 +205,9 @@ impl Ring {
         // SAFETY: `SubmitArgs` is the getevents argument that EXT_ARG announces (io_uring_enter2(2)); it and the timespec
         // that it points to outlive the call.
         let entered = unsafe { self.io.submitter().enter(submit, least, flags.bits(), Some(&arguments)) };
-        match entered {
-            Ok(_) => Ok(()),
-            Err(error) if is_transient(&error) => Ok(()),
-            Err(error) => Err(OsError::from_io(Operation::Dispatch, &error)),
+        match self.injector.faults.at_result(FaultPoint::Wait) {
+            Some(code) => entered.and(Err(io::Error::from_raw_os_error(code))),
+            None => entered.map(|_| ()),
         }
     }
 
@@ -188,21 +220,46 @@ impl Ring {
     pub(super) fn take_completions(&mut self, events: &mut VecDeque<Event>) {
         let overflown = self.io.submission().cq_overflow();
         self.note_overflow(overflown);
+        while let Some(answer) = self.injector.next_answer() {
+            self.in_flight = self.in_flight.saturating_sub(1);
+            events.push_back(answer);
+        }
+        let mut to_cancel = Vec::new();
         for entry in self.io.completion() {
             let event = Event { user_data: entry.user_data(), result: entry.result(), flags: entry.flags() };
+            let event = match self.injector.alter(event) {
+                Altered::Event(event) => event,
+                Altered::AndCancel(event) => {
+                    to_cancel.push(event.user_data);
+                    event
+                }
+            };
             if !event.more() {
                 self.in_flight = self.in_flight.saturating_sub(1);
             }
             events.push_back(event);
         }
+        for target in to_cancel {
+            self.push_cancel(target);
+        }
+    }
+
+    /// Asks the kernel to give the operation with this user data back. The operation's own completion says when it does.
+    pub(super) fn push_cancel(&mut self, target: u64) {
+        let entry = opcode::AsyncCancel::new(target).build().user_data(Token::CANCEL.encode());
+        // SAFETY: the entry points to nothing.
+        unsafe { self.push(entry) };
     }
 }
 
 /// Waits end early by a signal, by their timeout, or because the kernel wants completions to be taken or memory to be
 /// freed first. In each case the entries that were not taken stay in the queue, and the next turn submits them.
 fn is_transient(error: &io::Error) -> bool {
-    let transient = [Errno::INTR, Errno::TIME, Errno::AGAIN, Errno::BUSY];
-    transient.iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
+    [Errno::INTR, Errno::TIME, Errno::AGAIN, Errno::BUSY].iter().any(|&errno| is(error, errno))
+}
+
+fn is(error: &io::Error, errno: Errno) -> bool {
+    error.raw_os_error() == Some(errno.raw_os_error())
 }
 
 /// Asks the kernel for a ring with exactly this set-up.

@@ -5,6 +5,8 @@
 //!                                      \-owns--> Message: header -> slices -^        <- and, for several slices, these
 //! ```
 //!
+//! Guarded, the kernel is offered a copy of the bytes instead, which is released with the completion.
+//!
 //! The kernel may take less than it was offered; the operation then continues with the rest, under the same name, so that
 //! its owner sees one `Sent`.
 
@@ -18,14 +20,19 @@ use super::connection::{Phase, Sending, Shut};
 use super::table::{Table, cancelled};
 use super::token::Token;
 use crate::error::{Operation, OsError};
+use crate::faults::FaultPoint;
 use crate::gather::Gather;
 use crate::identity::Name;
+use crate::memory::{Block, Held, Memory};
 
 /// Slices of one submission. More do not make it faster.
 const SLICES_MAX: usize = 64;
 
 /// Messages kept for the next sends, rather than freed: a turn seldom has more several-slice sends in flight.
 const SPARE_MESSAGES_MAX: usize = 64;
+
+/// Bytes of one submission in guarded mode: what is not taken is copied again.
+const COPIED_MAX: usize = 256 * 1024;
 
 /// No signal for a connection that has ended; the kernel retries by itself when the socket takes only a part.
 const FLAGS: i32 = libc::MSG_NOSIGNAL | libc::MSG_WAITALL;
@@ -36,7 +43,9 @@ pub(super) struct SendOperation {
     pub(super) error: Option<OsError>,
     /// Bytes of the submission that is in flight.
     offered: usize,
-    message: Option<Box<Message>>,
+    message: Option<Held<Message>>,
+    /// What the kernel reads in guarded mode.
+    copy: Option<Block>,
 }
 
 /// What sendmsg(2) is given for several slices.
@@ -46,18 +55,18 @@ struct Message {
 }
 
 impl Message {
-    fn new() -> Box<Message> {
+    fn new() -> Message {
         let slice = libc::iovec { iov_base: std::ptr::null_mut(), iov_len: 0 };
         // SAFETY: all-zero is a valid msghdr: null pointers and zero lengths (its padding forbids a literal).
         let header = unsafe { std::mem::zeroed() };
-        Box::new(Message { header, slices: [slice; SLICES_MAX] })
+        Message { header, slices: [slice; SLICES_MAX] }
     }
 
-    /// Points to the first slices of `gather`; tells how many bytes they have.
-    fn point_to(&mut self, gather: &Gather) -> usize {
+    /// Points to the slices, of which there are at most `SLICES_MAX`; tells how many bytes they have.
+    fn point_to<'a>(&mut self, slices: impl Iterator<Item = &'a [u8]>) -> usize {
         let mut used = 0;
         let mut bytes = 0;
-        for (place, slice) in self.slices.iter_mut().zip(gather.slices()) {
+        for (place, slice) in self.slices.iter_mut().zip(slices) {
             *place = libc::iovec { iov_base: slice.as_ptr().cast_mut().cast(), iov_len: slice.len() };
             used += 1;
             bytes += slice.len();
@@ -70,16 +79,16 @@ impl Message {
 
 /// Messages that no operation uses now.
 #[derive(Default)]
-#[expect(clippy::vec_box, reason = "the kernel is given the address of a message: it must not move")]
-pub(super) struct SpareMessages(Vec<Box<Message>>);
+pub(super) struct SpareMessages(Vec<Held<Message>>);
 
 impl SpareMessages {
-    fn take(&mut self) -> Box<Message> {
-        self.0.pop().unwrap_or_else(Message::new)
+    fn take(&mut self, memory: &Memory) -> Held<Message> {
+        self.0.pop().unwrap_or_else(|| Held::new(Message::new(), memory))
     }
 
-    fn put(&mut self, message: Box<Message>) {
-        if self.0.len() < SPARE_MESSAGES_MAX {
+    /// A guarded one is released.
+    fn put(&mut self, message: Held<Message>) {
+        if message.is_plain() && self.0.len() < SPARE_MESSAGES_MAX {
             self.0.push(message);
         }
     }
@@ -87,23 +96,44 @@ impl SpareMessages {
 
 impl SendOperation {
     pub(super) fn new(gather: Gather) -> Box<SendOperation> {
-        Box::new(SendOperation { gather, error: None, offered: 0, message: None })
+        Box::new(SendOperation { gather, error: None, offered: 0, message: None, copy: None })
     }
 
     /// The entry for what is unsent. Points into this operation.
-    fn entry(&mut self, descriptor: RawFd, spare_messages: &mut SpareMessages) -> squeue::Entry {
+    fn entry(&mut self, descriptor: RawFd, spare_messages: &mut SpareMessages, memory: &Memory) -> squeue::Entry {
         let descriptor = types::Fd(descriptor);
-        let mut slices = self.gather.slices();
-        let first = slices.next().unwrap_or_default();
-        if slices.next().is_none() {
+        let offered = cut(self.gather.slices(), if memory.is_guarded() { COPIED_MAX } else { usize::MAX });
+        let (first, more) = (offered.clone().next().unwrap_or_default(), offered.clone().nth(1).is_some());
+        self.copy = memory.copy(offered.clone());
+        if !more {
             let length = i32::try_from(first.len()).unwrap_or(i32::MAX).unsigned_abs();
             self.offered = length as usize;
-            return opcode::Send::new(descriptor, first.as_ptr(), length).flags(FLAGS).build();
+            let start = self.copy.as_ref().map_or(first.as_ptr(), |copy| copy.bytes().as_ptr());
+            return opcode::Send::new(descriptor, start, length).flags(FLAGS).build();
         }
-        drop(slices);
-        let message = self.message.get_or_insert_with(|| spare_messages.take());
-        self.offered = message.point_to(&self.gather);
+        let message = self.message.get_or_insert_with(|| spare_messages.take(memory));
+        self.offered = match &self.copy {
+            None => message.point_to(offered),
+            Some(copy) => {
+                let mut rest = copy.bytes();
+                message.point_to(offered.map_while(|slice| rest.split_off(..slice.len())))
+            }
+        };
         opcode::SendMsg::new(descriptor, &raw const message.header).flags(FLAGS.unsigned_abs()).build()
+    }
+
+    /// Nothing is in flight: memory that is there for the length of one submission is released.
+    fn release(&mut self, spare_messages: &mut SpareMessages) {
+        self.copy = None;
+        if let Some(message) = self.message.take() {
+            spare_messages.put(message);
+        }
+    }
+
+    /// For tests of the guard: releases what the kernel is about to read.
+    fn release_early(&mut self) {
+        self.copy.iter_mut().for_each(Block::shut_early);
+        self.message.iter_mut().for_each(Held::release_early);
     }
 
     /// Counts what the kernel took. Tells whether the rest may be submitted again.
@@ -118,6 +148,16 @@ impl SendOperation {
         }
         self.error.is_none()
     }
+}
+
+/// The first slices, as many as one submission takes, and of them the first `most` bytes.
+fn cut<'a>(slices: impl Iterator<Item = &'a [u8]> + Clone, most: usize) -> impl Iterator<Item = &'a [u8]> + Clone {
+    let cut = move |left: &mut usize, slice: &'a [u8]| {
+        let slice = slice.get(..*left).unwrap_or(slice);
+        *left -= slice.len();
+        (!slice.is_empty()).then_some(slice)
+    };
+    slices.take(SLICES_MAX).scan(most, cut)
 }
 
 impl Table {
@@ -135,13 +175,16 @@ impl Table {
     }
 
     fn push_send(&mut self, name: Name) {
-        let Table { connections, ring, spare_messages, .. } = self;
+        let Table { connections, ring, spare_messages, memory, .. } = self;
         let Some(connection) = connections.get_mut(name) else { return };
         let Sending::Leaving(operation) = &mut connection.sending else { return };
-        let entry = operation.entry(connection.socket.as_raw_fd(), spare_messages);
+        let entry = operation.entry(connection.socket.as_raw_fd(), spare_messages, memory);
         // SAFETY: the entry points into the boxed operation and the memory of its gather, which are neither moved nor changed
         // before `send_completed` (contract c); draining or leaking covers the end of the port (contract g).
         unsafe { ring.push(entry.user_data(Token::send(name).encode())) };
+        if ring.injector.faults.releases_early(FaultPoint::Send) {
+            operation.release_early();
+        }
         self.in_flight += 1;
     }
 
@@ -150,6 +193,7 @@ impl Table {
         let Some(connection) = self.connections.get_mut(name) else { return self.late() };
         let Sending::Leaving(operation) = &mut connection.sending else { return self.late() };
         self.in_flight -= 1;
+        operation.release(&mut self.spare_messages);
         let may_continue = operation.took(result);
         if let Ok(taken) = usize::try_from(result) {
             self.counters.sent_bytes += taken as u64;
@@ -169,12 +213,8 @@ impl Table {
         let Some(connection) = self.connections.get_mut(name) else { return };
         let detaching = matches!(connection.phase, Phase::Detaching);
         connection.sending = match std::mem::replace(&mut connection.sending, Sending::Idle) {
-            Sending::Leaving(mut operation) => {
-                if let Some(message) = operation.message.take() {
-                    self.spare_messages.put(message);
-                }
-                if detaching { Sending::GoesAlong(operation) } else { Sending::Left(operation) }
-            }
+            Sending::Leaving(operation) if detaching => Sending::GoesAlong(operation),
+            Sending::Leaving(operation) => Sending::Left(operation),
             other => other,
         };
         self.queue(name);

@@ -18,8 +18,10 @@ use crate::completion::Completion;
 use crate::counters::Counters;
 use crate::driver::Submit;
 use crate::error::{Operation, OsError, Refused, SubmitError};
+use crate::faults::FaultPoint;
 use crate::gather::Gather;
 use crate::identity::{ConnectionId, ListenerId, Name, Owner};
+use crate::memory::Held;
 use crate::options::StreamOptions;
 use crate::stream::{BoundListener, Detached, Stream, open_stream};
 
@@ -48,7 +50,7 @@ impl Submit for Table {
         if self.is_full() {
             return Err(Refused { error: self.full(), returned: bound });
         }
-        let listener = Listener::new(owner, bound.into_system()?, self.accepts);
+        let listener = Listener::new(owner, bound.into_system()?, self.accepts, &self.memory);
         let mut refused = Some(listener);
         match self.listeners.try_insert_with(|_| refused.take()) {
             Some(name) => {
@@ -77,6 +79,10 @@ impl Submit for Table {
         stream: Detached,
         options: &StreamOptions,
     ) -> Result<ConnectionId, Refused<Detached>> {
+        if let Some(code) = self.ring.injector.faults.at_call(FaultPoint::SetOption) {
+            let error = OsError::from_code(Operation::SetOption, code).into();
+            return Err(Refused { error, returned: stream });
+        }
         if let Err(error) = stream.apply(options) {
             return Err(Refused { error, returned: stream });
         }
@@ -115,15 +121,24 @@ impl Submit for Table {
         if self.is_full() {
             return Err(self.full());
         }
+        if let Some(code) = self.ring.injector.faults.at_call(FaultPoint::OpenSocket) {
+            return Err(OsError::from_code(Operation::OpenSocket, code).into());
+        }
         let socket = open_stream(address, options)?;
-        let address = Box::new(SockAddr::from(address));
+        let address = Held::new(SockAddr::from(address), &self.memory);
         let descriptor = types::Fd(socket.as_raw_fd());
         let entry = opcode::Connect::new(descriptor, address.as_ptr().cast(), address.len()).build();
-        let phase = Phase::Connecting { _address: address, given_up: GivenUp::No };
+        let phase = Phase::Connecting { address, given_up: GivenUp::No };
         let name = self.connections.insert_with(|_| Connection::new(owner, socket, phase));
         let name = name.ok_or_else(|| self.full())?;
-        // SAFETY: the connection owns the boxed address until `connect_completed` (contract c).
+        // SAFETY: the connection owns the held address until `connect_completed` (contract c).
         unsafe { self.ring.push(entry.user_data(Token::connect(name).encode())) };
+        if self.ring.injector.faults.releases_early(FaultPoint::Connect)
+            && let Some(Phase::Connecting { address, .. }) =
+                self.connections.get_mut(name).map(|found| &mut found.phase)
+        {
+            address.release_early();
+        }
         self.in_flight += 1;
         Ok(ConnectionId(name))
     }

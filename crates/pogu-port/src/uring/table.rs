@@ -23,6 +23,7 @@ use crate::counters::Counters;
 use crate::error::{Operation, OsError};
 use crate::exhaustion::Spare;
 use crate::identity::Name;
+use crate::memory::{Held, Memory};
 use crate::options::PortConfig;
 use crate::slots::Slots;
 
@@ -62,7 +63,8 @@ pub(super) struct Table {
     pub(super) accept_pause: Duration,
     wake: Arc<WakeEvent>,
     /// What the read of the eventfd writes to.
-    wake_count: Box<u64>,
+    wake_count: Held<u64>,
+    pub(super) memory: Memory,
     /// The port is being dropped: nothing is armed again.
     pub(super) draining: bool,
 }
@@ -72,6 +74,7 @@ impl Table {
         let buffer_bytes = config.receive_buffer_bytes;
         let cap = if features.length_cap { buffer_bytes } else { 0 };
         let accepts = config.accepts_per_turn_max.clamp(1, usize::from(ACCEPTS_MAX));
+        let memory = Memory::new(config.guarded);
         Table {
             ring,
             connections: Slots::new(config.connections_max),
@@ -92,7 +95,8 @@ impl Table {
             accepts: u8::try_from(accepts).unwrap_or(ACCEPTS_MAX),
             accept_pause: config.accept_pause,
             wake,
-            wake_count: Box::new(0),
+            wake_count: Held::new(0, &memory),
+            memory,
             draining: false,
         }
     }
@@ -121,6 +125,14 @@ impl Table {
         }
     }
 
+    /// Takes note of a completion that says that the kernel could not touch the memory of an operation.
+    pub(super) fn memory_fault(&mut self, operation: &'static str) {
+        self.counters.memory_faults += 1;
+        if self.counters.memory_faults == 1 {
+            tracing::error!(operation, "the kernel could not touch the memory of an operation (EFAULT)");
+        }
+    }
+
     /// Counts a completion whose owner has gone.
     pub(super) fn late(&mut self) {
         self.counters.late_completions += 1;
@@ -128,9 +140,7 @@ impl Table {
 
     /// Asks the kernel to give an operation back. The operation's own completion says when it does.
     pub(super) fn push_cancel(&mut self, target: Token) {
-        let entry = opcode::AsyncCancel::new(target.encode()).build().user_data(Token::CANCEL.encode());
-        // SAFETY: the entry points to nothing.
-        unsafe { self.ring.push(entry) };
+        self.ring.push_cancel(target.encode());
     }
 
     /// Asks the kernel to give everything back.
@@ -151,9 +161,10 @@ impl Table {
         if self.draining {
             return;
         }
+        self.wake_count.renew(0, &self.memory);
         let count: *mut u64 = &raw mut *self.wake_count;
         let entry = opcode::Read::new(types::Fd(self.wake.raw()), count.cast(), 8).build();
-        // SAFETY: the boxed count lives as long as the table, which outlives what is in flight (contract g), and nobody reads it.
+        // SAFETY: the held count lives as long as the table, which outlives what is in flight (contract g), and nobody reads it.
         unsafe { self.ring.push(entry.user_data(Token::WAKE.encode())) };
     }
 }

@@ -29,6 +29,19 @@ pub(super) enum Kind {
     Accept(u8),
 }
 
+impl Kind {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Kind::Wake => "wake",
+            Kind::Cancel => "cancel",
+            Kind::Receive => "receive",
+            Kind::Send => "send",
+            Kind::Connect => "connect",
+            Kind::Accept(_) => "accept",
+        }
+    }
+}
+
 /// See the [module](self).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Token {

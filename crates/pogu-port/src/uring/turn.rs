@@ -12,6 +12,8 @@ use std::collections::VecDeque;
 use std::mem::ManuallyDrop;
 use std::time::Duration;
 
+use rustix::io::Errno;
+
 use super::buffers::Buffers;
 use super::due::Due;
 use super::receive::Destination;
@@ -94,6 +96,9 @@ impl Uring {
 
     fn handle<M>(&mut self, event: Event, sink: &mut Sink<'_, M>) {
         let Some(token) = Token::decode(event.user_data) else { return self.table.late() };
+        if event.result == -Errno::FAULT.raw_os_error() {
+            self.table.memory_fault(token.kind.name());
+        }
         let completion = match token.kind {
             Kind::Cancel => None,
             Kind::Wake => {

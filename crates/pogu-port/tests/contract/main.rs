@@ -16,6 +16,7 @@ mod bytes;
 mod connecting;
 mod crowding;
 mod ending;
+mod failing;
 mod keeping;
 mod leaving;
 mod moving;
@@ -63,6 +64,14 @@ const SKIPS_IN_MEMORY: &[&str] = &[
     "a_stream_moves_to_a_port_on_another_thread",
     "a_stream_moves_between_drivers_and_back",
     "posts_of_four_threads_arrive_each_in_order",
+    "interrupted_calls_are_made_again_and_nobody_notices",
+    "a_receive_that_fails_says_why_and_ends_nothing_else",
+    "a_send_that_fails_gives_back_what_has_not_left",
+    "a_connect_that_fails_says_why_and_the_next_succeeds",
+    "a_connect_without_a_socket_is_refused_at_once",
+    "an_option_that_is_refused_gives_the_stream_back",
+    "a_listener_survives_whatever_accept_answers",
+    "a_queue_that_counts_as_full_loses_nothing",
 ];
 
 #[test]
@@ -173,4 +182,13 @@ scenarios! {
         a_port_that_goes_amid_a_connect_and_an_accept_leaves_nobody_waiting
         an_idle_port_may_be_dropped_at_once
         both_sides_finish_and_only_a_close_ends_the_connection;
+    failing:
+        interrupted_calls_are_made_again_and_nobody_notices [Faults]
+        a_receive_that_fails_says_why_and_ends_nothing_else [Faults]
+        a_send_that_fails_gives_back_what_has_not_left [Faults]
+        a_connect_that_fails_says_why_and_the_next_succeeds [Faults]
+        a_connect_without_a_socket_is_refused_at_once [Faults]
+        an_option_that_is_refused_gives_the_stream_back [Faults]
+        a_listener_survives_whatever_accept_answers [Faults]
+        a_queue_that_counts_as_full_loses_nothing [Faults];
 }

@@ -38,7 +38,7 @@ pub fn a_pause_that_another_connection_takes_back_keeps_the_order(stage: &Stage)
     let mut station = stage.station();
     let (waker, mut first) = station.pair();
     let (sleeper, mut second) = station.pair();
-    let expected = pattern(300_000);
+    let expected = pattern(100_000);
     first.write_in_pieces(&vec![0; 40_000], 100, &mut Random(18));
     second.write_in_pieces(&expected, 1_000, &mut Random(19));
     let mut random = Random(20);
@@ -56,7 +56,7 @@ pub fn a_pause_that_another_connection_takes_back_keeps_the_order(stage: &Stage)
     station.submit(|desk| desk.receive(waker)).expect("it is open");
     while received.borrow().len() < expected.len() {
         station.submit(|desk| desk.receive(sleeper)).expect("it is open");
-        for _ in 0..20 {
+        for _ in 0..3 {
             station.turn_with(Duration::from_millis(1), &mut bite);
         }
     }

@@ -1,9 +1,8 @@
 //! The times at which sessions want to be looked at.
 //!
 //! A session has one live entry; it is not moved when the session is active, but looked at when it is due and put back
-//! for the time that is then right. An entry that was overtaken by an earlier one, or whose session has ended, stays until
-//! its time and is then ignored (its time is not the carrier's `armed_at`); when such entries are the most, all of them are
-//! thrown out, so that there are never more than a few per session.
+//! for the time that is then right. An entry that was overtaken by an earlier one, or whose session has ended, is stale: it is ignored when its time comes, or swept out
+//! before, when stale entries outnumber the sessions. So connections that come and go leave nothing behind that grows.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -17,18 +16,8 @@ pub(crate) struct Deadlines {
 }
 
 impl Deadlines {
-    /// Entries, stale ones included.
-    pub(crate) fn len(&self) -> usize {
-        self.heap.len()
-    }
-
     pub(crate) fn push(&mut self, at: Time, name: Name) {
         self.heap.push(Reverse((at, name)));
-    }
-
-    /// Throws out the entries that are not live.
-    pub(crate) fn retain(&mut self, mut live: impl FnMut(Time, Name) -> bool) {
-        self.heap.retain(|Reverse((at, name))| live(*at, *name));
     }
 
     /// The earliest entry's time, stale or not.
@@ -42,6 +31,23 @@ impl Deadlines {
             return None;
         }
         self.heap.pop().map(|Reverse(entry)| entry)
+    }
+}
+
+/// Stale entries that are not worth a sweep.
+const STALE_MIN: usize = 1024;
+
+impl Deadlines {
+    /// Whether most entries must be stale, if each of `sessions` has one that is not.
+    pub(crate) fn wants_sweep(&self, sessions: usize) -> bool {
+        self.heap.len() > 2 * sessions + STALE_MIN
+    }
+
+    /// Throws out the entries that are not `alive`. As many pushes come before the next sweep as there are sessions, so it
+    /// costs each of them little.
+    pub(crate) fn sweep(&mut self, alive: impl Fn(Time, Name) -> bool) {
+        self.heap.retain(|Reverse((at, name))| alive(*at, *name));
+        self.heap.shrink_to(2 * self.heap.len() + STALE_MIN);
     }
 }
 
@@ -61,5 +67,22 @@ mod tests {
             std::iter::from_fn(|| deadlines.pop_due(Time::from_nanos(20))).map(|(_, name)| name.slot).collect();
         assert_eq!(due, [10, 20]);
         assert_eq!(deadlines.next(), Some(Time::from_nanos(30)));
+    }
+    #[test]
+    fn what_sessions_leave_behind_does_not_grow() {
+        let live = Name { slot: 0, generation: 1 };
+        let at = |index: u32| Time::from_nanos(1_000_000 + u64::from(index));
+        let mut deadlines = Deadlines::default();
+        deadlines.push(at(0), live);
+        let mut most = 0;
+        for index in 1..100_000 {
+            deadlines.push(at(index), Name { slot: 1, generation: index });
+            if deadlines.wants_sweep(1) {
+                deadlines.sweep(|_, name| name == live);
+            }
+            most = most.max(deadlines.heap.capacity());
+        }
+        assert!(most <= 4 * STALE_MIN, "{most}");
+        assert_eq!(deadlines.next(), Some(at(0)), "the live one is still there");
     }
 }

@@ -30,10 +30,14 @@ impl State {
         if due < carrier.armed_at {
             carrier.armed_at = due;
             self.deadlines.push(due, name);
-            if self.deadlines.len() > 64 + 4 * self.carriers.len() {
-                let carriers = &self.carriers;
-                self.deadlines.retain(|at, name| carriers.get(name).is_some_and(|carrier| carrier.armed_at == at));
-            }
+            self.sweep_deadlines();
+        }
+    }
+
+    fn sweep_deadlines(&mut self) {
+        let State { carriers, deadlines, .. } = self;
+        if deadlines.wants_sweep(carriers.len()) {
+            deadlines.sweep(|at, name| carriers.get(name).is_some_and(|carrier| carrier.armed_at == at));
         }
     }
 

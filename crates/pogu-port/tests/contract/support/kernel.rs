@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use pogu_port::{
-    BoundListener, Clock, DriverKind, ListenOptions, OpenError, OsError, PortConfig, PortSeed, Selection, Time,
+    BoundListener, Clock, DriverKind, Faults, ListenOptions, OpenError, OsError, PortConfig, PortSeed, Selection, Time,
 };
 use socket2::{Domain, SockRef, Socket, Type};
 
@@ -17,11 +17,12 @@ use super::world::{Capability, Line, PATIENCE, Silence, World, localhost};
 pub struct Kernel {
     selection: Selection,
     clock: Clock,
+    faults: Faults,
 }
 
 impl Kernel {
     pub fn new(selection: Selection) -> Kernel {
-        Kernel { selection, clock: Clock::monotonic() }
+        Kernel { selection, clock: Clock::monotonic(), faults: Faults::new() }
     }
 }
 
@@ -44,6 +45,10 @@ impl World for Kernel {
     }
 
     fn pass(&self, _: Time) {}
+
+    fn faults(&self) -> Faults {
+        self.faults.clone()
+    }
 
     fn open(&self, config: &PortConfig) -> Result<PortSeed<Post>, OpenError> {
         PortSeed::open(&self.selection, config)

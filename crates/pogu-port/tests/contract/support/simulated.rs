@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use pogu_port::sim::{Advance, Peer, PeerState, Simulation, SimulationOptions};
-use pogu_port::{BoundListener, Clock, ListenOptions, OpenError, OsError, PortConfig, PortSeed, Time};
+use pogu_port::{BoundListener, Clock, Faults, ListenOptions, OpenError, OsError, PortConfig, PortSeed, Time};
 
 use super::Post;
 use super::world::{Capability, Line, PATIENCE, Silence, World, localhost};
@@ -45,6 +45,7 @@ impl World for Simulated {
         match capability {
             Capability::Threads => Some("one thread turns all ports of a simulation"),
             Capability::Descriptors => Some("streams are in memory, for ports of the same simulation"),
+            Capability::Faults => Some("no system answers here"),
         }
     }
 
@@ -65,6 +66,10 @@ impl World for Simulated {
             // Another port: its thread is held up, and time passes all the same.
             self.simulation.advance_to(until.min(self.simulation.now() + STEP));
         }
+    }
+
+    fn faults(&self) -> Faults {
+        Faults::new()
     }
 
     fn open(&self, config: &PortConfig) -> Result<PortSeed<Post>, OpenError> {

@@ -51,6 +51,7 @@ impl Stage {
     pub fn config(&self, change: impl FnOnce(&mut PortConfig)) -> PortConfig {
         let mut config = PortConfig::default();
         config.clock = self.clock();
+        config.faults = self.world.faults();
         change(&mut config);
         config
     }

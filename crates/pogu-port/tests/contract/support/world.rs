@@ -6,7 +6,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use pogu_port::{BoundListener, Clock, OpenError, OsError, PortConfig, PortSeed, Time};
+use pogu_port::{BoundListener, Clock, Faults, OpenError, OsError, PortConfig, PortSeed, Time};
 
 use super::Post;
 
@@ -20,6 +20,8 @@ pub enum Capability {
     Threads,
     /// Streams are descriptors of the system: every driver can adopt them.
     Descriptors,
+    /// What the system answers can be replaced.
+    Faults,
 }
 
 impl fmt::Display for Capability {
@@ -27,6 +29,7 @@ impl fmt::Display for Capability {
         f.write_str(match self {
             Capability::Threads => "threads",
             Capability::Descriptors => "descriptors",
+            Capability::Faults => "faults",
         })
     }
 }
@@ -47,6 +50,9 @@ pub trait World {
 
     /// Called after a turn that found nothing and may wait until `until`: time passes, where it does not by itself.
     fn pass(&self, until: Time);
+
+    /// The plan of what fails, for every port of this world.
+    fn faults(&self) -> Faults;
 
     fn open(&self, config: &PortConfig) -> Result<PortSeed<Post>, OpenError>;
 

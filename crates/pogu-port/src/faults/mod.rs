@@ -1,0 +1,63 @@
+//! Faults for tests: what the system answers is replaced where the drivers of the system meet it.
+//!
+//! ```text
+//!   driver --- Call: refused before it reaches the system ---> system
+//!          <-- Result: done, and then answered otherwise -----
+//! ```
+//!
+//! A port is given a [`Faults`](crate::Faults) with its configuration and asks it at each [`FaultPoint`]. Both drivers have
+//! the same points, whatever system call or operation stands behind them. This exists only with the crate feature
+//! `faults`, which the crate's own tests turn on; without it the questions are answered "no" at compile time.
+//!
+//! What a fault may not do is what no system does: a receive that has brought bytes is never answered with an error.
+
+#[cfg(not(feature = "faults"))]
+mod none;
+#[cfg(feature = "faults")]
+mod plan;
+
+#[cfg(not(feature = "faults"))]
+pub(crate) use none::Faults;
+#[cfg(feature = "faults")]
+pub use plan::{Drains, Fault, Faults};
+
+/// Where a driver can be told that something failed.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum FaultPoint {
+    /// Taking a client from the backlog.
+    Accept,
+    /// Receiving.
+    Receive,
+    /// Sending.
+    Send,
+    /// Connecting.
+    Connect,
+    /// Submitting and waiting: io_uring_enter(2), or the poller's wait.
+    Wait,
+    /// Arming, for the first time and again: the submission of an accept or a receive, or a registration with the poller.
+    Arm,
+    /// Setting an option of a socket that is adopted.
+    SetOption,
+    /// Opening a socket for a connect.
+    OpenSocket,
+    /// A newer form of an operation, of which there is an older one. The readiness driver has none.
+    #[cfg_attr(not(feature = "faults"), allow(dead_code, reason = "only a plan asks"))]
+    Form,
+    /// The submission queue, which counts as full. The readiness driver has none.
+    #[cfg_attr(not(feature = "faults"), allow(dead_code, reason = "only a plan asks"))]
+    Queue,
+}
+
+/// When the answer is replaced.
+#[cfg(feature = "faults")]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum FaultStage {
+    /// Instead of the call or operation.
+    Call,
+    /// After it: it was done, what it brought is given back, and its result is replaced. For an operation that goes on
+    /// (a multishot), it is ended and its last result is replaced.
+    Result,
+    /// No answer is replaced: the memory of the operation is released as soon as it is submitted, which no driver may do.
+    /// Only guarded memory is; it must notice.
+    Memory,
+}

@@ -1,0 +1,76 @@
+//! One value that an operation in flight points to: a box, or guarded pages.
+
+use std::mem::{align_of, needs_drop, size_of};
+use std::ops::{Deref, DerefMut};
+use std::ptr::NonNull;
+
+use super::pages::page_bytes;
+use super::quarantine::{Block, Memory};
+
+/// Owns a value that does not move. Only values without drop glue are held: there is nothing to run on shut pages.
+pub(crate) enum Held<T> {
+    Plain(Box<T>),
+    Guarded(Box<Guarded<T>>),
+}
+
+/// A value at the start of a block.
+pub(crate) struct Guarded<T> {
+    value: NonNull<T>,
+    block: Block,
+}
+
+impl<T> Held<T> {
+    pub(crate) fn new(value: T, memory: &Memory) -> Held<T> {
+        const { assert!(!needs_drop::<T>(), "nothing runs on pages that are shut") };
+        let Memory::Guarded(quarantine) = memory else { return Held::Plain(Box::new(value)) };
+        assert!(align_of::<T>() <= page_bytes(), "a page is aligned for every value");
+        let block = Block::map(size_of::<T>(), quarantine);
+        let place = block.start().cast::<T>();
+        // SAFETY: the block is as large as the value, aligned to a page, and nobody else knows it.
+        unsafe { place.write(value) };
+        Held::Guarded(Box::new(Guarded { value: place, block }))
+    }
+
+    /// Holds another value: guarded, at another place, the old one being released.
+    pub(crate) fn renew(&mut self, value: T, memory: &Memory) {
+        match self {
+            Held::Plain(held) => **held = value,
+            Held::Guarded(_) => *self = Held::new(value, memory),
+        }
+    }
+
+    /// True if the memory may be kept for the next operation.
+    pub(crate) fn is_plain(&self) -> bool {
+        matches!(self, Held::Plain(_))
+    }
+
+    /// For tests of the guard: releases guarded memory though an operation is in flight. Plain memory is left alone: what
+    /// would happen to it is what guarded memory is there to show. The value may not be looked at any more.
+    pub(crate) fn release_early(&mut self) {
+        if let Held::Guarded(guarded) = self {
+            guarded.block.shut_early();
+        }
+    }
+}
+
+impl<T> Deref for Held<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        match self {
+            Held::Plain(value) => value,
+            // SAFETY: written by `new`, and accessible until the block is dropped.
+            Held::Guarded(guarded) => unsafe { guarded.value.as_ref() },
+        }
+    }
+}
+
+impl<T> DerefMut for Held<T> {
+    fn deref_mut(&mut self) -> &mut T {
+        match self {
+            Held::Plain(value) => value,
+            // SAFETY: written by `new`, accessible until the block is dropped, and borrowed uniquely through `self`.
+            Held::Guarded(guarded) => unsafe { guarded.value.as_mut() },
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! Memory that the kernel may touch while an operation is in flight.
+//!
+//! Plain memory is an ordinary box. *Guarded* memory ([`PortConfig::guarded`](crate::PortConfig::guarded)) lies on pages of
+//! its own, and nobody can touch it from the moment of its release: a kernel that still writes to it answers with EFAULT,
+//! code of ours that does ends the process.
+//!
+//! ```text
+//!   Held<T>, Block   --released-->  inaccessible, in the Quarantine  --pushed out by later ones-->  unmapped
+//!   Arena: [ in use | inaccessible | in use | ... ]   a released place is used again last of all    (receive buffers)
+//! ```
+//!
+//! The quarantine is bounded, so a use that comes very late meets memory that is somebody else's; soon after the release,
+//! where such uses happen, it does not.
+
+mod arena;
+mod held;
+mod pages;
+mod quarantine;
+mod space;
+
+#[cfg(target_os = "linux")]
+pub(crate) use arena::Arena;
+#[cfg(target_os = "linux")]
+pub(crate) use held::Held;
+#[cfg(target_os = "linux")]
+pub(crate) use pages::{Access, Pages};
+pub(crate) use quarantine::{Block, Memory};
+pub(crate) use space::Space;

@@ -1,0 +1,41 @@
+//! The receive buffer of a driver that is given memory only for the length of a system call.
+
+use std::io;
+
+use super::arena::Arena;
+
+/// One buffer: plain, or at a new guarded place after every loan.
+#[derive(Debug)]
+pub(crate) enum Space {
+    Plain(Box<[u8]>),
+    Guarded { arena: Arena, place: usize, bytes: usize },
+}
+
+impl Space {
+    pub(crate) fn new(bytes: usize, guarded: bool) -> io::Result<Space> {
+        if !guarded {
+            return Ok(Space::Plain(vec![0; bytes].into_boxed_slice()));
+        }
+        let mut arena = Arena::new(1, bytes)?;
+        let place = arena.take().ok_or_else(|| io::Error::from(io::ErrorKind::OutOfMemory))?;
+        Ok(Space::Guarded { arena, place, bytes })
+    }
+
+    pub(crate) fn bytes(&mut self) -> &mut [u8] {
+        match self {
+            Space::Plain(bytes) => bytes,
+            Space::Guarded { arena, place, bytes } => {
+                let start = arena.start(*place);
+                // SAFETY: a place in use is accessible, holds so many bytes, zeroed at first, and is borrowed through `self`.
+                unsafe { std::slice::from_raw_parts_mut(start.as_ptr(), *bytes) }
+            }
+        }
+    }
+
+    /// The loan is over: a slice of it that somebody has kept is of no use any more.
+    pub(crate) fn renew(&mut self) {
+        if let Space::Guarded { arena, place, .. } = self {
+            *place = arena.exchange(*place);
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! The real shortage: a process that may have 80 descriptors, and 120 clients.
+//!
+//! The limit belongs to the process, so this has one of its own.
+
+#![cfg(target_os = "linux")]
+
+#[path = "faults/lines.rs"]
+mod lines;
+#[path = "faults/server.rs"]
+#[allow(dead_code)]
+mod server;
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
+use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
+
+use pogu_port::{DriverChoice, Selection};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use crate::lines::{Lines, Reaction, processor_time};
+use crate::server::{Server, client};
+
+const DESCRIPTORS: u64 = 80;
+const CLIENTS: usize = 120;
+
+/// Where the descriptors of the clients lie: above the limit, which concerns new ones only.
+const ABOVE: i32 = 1_000;
+
+#[test]
+fn eighty_descriptors_and_120_clients() {
+    for choice in [DriverChoice::Readiness, DriverChoice::Uring] {
+        match Selection::choose(choice) {
+            Ok(selection) => Lines::count(|lines| live_through(&selection, lines)),
+            Err(unavailable) => {
+                assert!(std::env::var_os("POGU_REQUIRE_URING").is_none(), "{unavailable}");
+                eprintln!("SKIPPED: {unavailable}");
+            }
+        }
+    }
+}
+
+fn live_through(selection: &Selection, lines: &Lines) {
+    let began = Instant::now();
+    let mut server = Server::start(selection);
+    let mut clients: Vec<TcpStream> = (0..CLIENTS).map(|_| above_the_limit(client(server.address))).collect();
+    let late: Vec<TcpStream> = (0..10).map(|_| above_the_limit(socket())).collect();
+    let limit = Limit::set();
+    server.run_until("the shortage", |server| server.seen.pauses == 1);
+    let (busy, from) = (processor_time(), Instant::now());
+    let sessions = server.seen.served.len();
+    assert!((20..CLIENTS).contains(&sessions), "{sessions} sessions");
+    server.run_for(Duration::from_millis(1_500));
+    let share = (processor_time() - busy).as_secs_f64() / from.elapsed().as_secs_f64();
+    let slowest = echo_all(&mut server, &mut clients);
+    drop(limit);
+    let ended = Reaction::begin();
+    for (served, client) in late.iter().enumerate() {
+        let before = server.seen.served.len();
+        let connected = client.connect_timeout_to(&server);
+        let from = client.local_addr().expect("is bound");
+        assert!(connected, "the backlog has room");
+        server.run_until("a late client", |server| server.seen.served.contains(&from));
+        assert!(server.seen.served.len() > before);
+        assert!(served > 0 || ended.took() <= Duration::from_millis(100), "{:?}", ended.took());
+    }
+    let again = ended.took();
+    let counters = server.counters();
+    assert_eq!(counters.accept_pauses, 1, "one shortage");
+    let told = clients.iter_mut().filter_map(was_reset).count();
+    assert_eq!(told as u64, counters.accept_sheds, "as many were told as were given up");
+    println!(
+        "{}: {sessions} sessions, {told} clients told, {:.2} % of a core, {} lines, slowest echo {slowest:?}, ten late \
+         clients after {again:?}",
+        selection.kind(),
+        share * 100.0,
+        lines.so_far()
+    );
+    assert!(share <= 0.05, "{:.1} % of a core", share * 100.0);
+    assert!(lines.so_far() as f64 <= 1.0 + began.elapsed().as_secs_f64(), "{} lines", lines.so_far());
+}
+
+/// The sessions that are there notice nothing: how long the slowest of those that answer takes.
+fn echo_all(server: &mut Server, clients: &mut [TcpStream]) -> Duration {
+    let mut slowest = Duration::ZERO;
+    let mut answered = 0;
+    let sessions: Vec<_> = server.seen.served.clone();
+    for client in clients {
+        let from = client.local_addr().expect("is bound");
+        if !sessions.contains(&from) {
+            continue;
+        }
+        let began = Instant::now();
+        client.write_all(b"here").expect("there is room");
+        client.set_nonblocking(true).expect("an option");
+        server.run_until("an echo", |_| client.peek(&mut [0; 4]).is_ok_and(|count| count == 4));
+        client.read_exact(&mut [0; 4]).expect("is there");
+        slowest = slowest.max(began.elapsed());
+        answered += 1;
+    }
+    assert_eq!(answered, sessions.len());
+    slowest
+}
+
+fn was_reset(client: &mut TcpStream) -> Option<ErrorKind> {
+    client.set_nonblocking(true).expect("an option");
+    let error = client.read(&mut [0; 1]).err()?;
+    Some(error.kind()).filter(|kind| *kind == ErrorKind::ConnectionReset)
+}
+
+fn above_the_limit(stream: TcpStream) -> TcpStream {
+    let moved = rustix::io::fcntl_dupfd_cloexec(&stream, ABOVE).expect("the limit is not set yet");
+    TcpStream::from(moved)
+}
+
+/// A socket that is not connected yet.
+fn socket() -> TcpStream {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("opens");
+    TcpStream::from(OwnedFd::from(socket))
+}
+
+/// Connecting a socket that is open already.
+trait ConnectTo {
+    fn connect_timeout_to(&self, server: &Server) -> bool;
+}
+
+impl ConnectTo for TcpStream {
+    fn connect_timeout_to(&self, server: &Server) -> bool {
+        let address = socket2::SockAddr::from(server.address);
+        socket2::SockRef::from(self).connect_timeout(&address, server::PATIENCE).is_ok()
+    }
+}
+
+/// The limit, as long as it lives.
+struct Limit(Rlimit);
+
+impl Limit {
+    fn set() -> Limit {
+        let limits = getrlimit(Resource::Nofile);
+        setrlimit(Resource::Nofile, Rlimit { current: Some(DESCRIPTORS), ..limits }).expect("lower is allowed");
+        Limit(limits)
+    }
+}
+
+impl Drop for Limit {
+    fn drop(&mut self) {
+        setrlimit(Resource::Nofile, self.0).expect("the old limit is allowed");
+    }
+}

@@ -1,0 +1,31 @@
+//! Faults on the drivers of the system, injected where they call it and where they read its answers.
+//!
+//! The claims: no listener dies or spins, whatever accept answers; no byte of a surviving session is lost, doubled or
+//! reordered; what ends, ends once; when the cause has gone, everything works again.
+//!
+//! Where io_uring is refused its tests say so on the error stream and pass; with `POGU_REQUIRE_URING` set they fail.
+
+mod accepts;
+mod connects;
+mod limits;
+mod lines;
+mod server;
+mod streams;
+
+use pogu_port::{DriverChoice, Selection};
+
+/// Runs `test` on each driver that runs here.
+fn on_each_driver(test: impl Fn(&Selection)) {
+    test(&Selection::choose(DriverChoice::Readiness).expect("runs everywhere"));
+    on_uring(test);
+}
+
+fn on_uring(test: impl Fn(&Selection)) {
+    match Selection::choose(DriverChoice::Uring) {
+        Ok(selection) => test(&selection),
+        Err(unavailable) => {
+            assert!(std::env::var_os("POGU_REQUIRE_URING").is_none(), "{unavailable}");
+            eprintln!("SKIPPED: {unavailable}");
+        }
+    }
+}
