@@ -8,6 +8,9 @@
 //!   poster:  push(value)   fence   parked.swap(false)? -> wake
 //!   port:    parked = true fence   queue empty?        -> sleep
 //! ```
+//!
+//! The end of the port goes the same way, with `closed` in the place of `parked`: a value that is pushed while the port
+//! goes is dropped by the port or by its poster, and outlives neither.
 
 use std::fmt;
 use std::ops::Deref;
@@ -77,6 +80,11 @@ impl<M> Inbox<M> {
     /// No more values come in; what is still queued is dropped.
     pub(crate) fn close(&self) {
         self.closed.store(true, Ordering::SeqCst);
+        fence(Ordering::SeqCst);
+        self.empty();
+    }
+
+    fn empty(&self) {
         while self.queue.pop().is_some() {}
     }
 
@@ -90,7 +98,10 @@ impl<M> Inbox<M> {
             return Err(PostError::Full(value));
         }
         fence(Ordering::SeqCst);
-        if self.parked.load(Ordering::Relaxed) && self.parked.swap(false, Ordering::SeqCst) {
+        if self.closed.load(Ordering::Relaxed) {
+            // The port may have emptied the queue before the push.
+            self.empty();
+        } else if self.parked.load(Ordering::Relaxed) && self.parked.swap(false, Ordering::SeqCst) {
             self.waker.wake();
         }
         Ok(())
@@ -149,5 +160,45 @@ impl<M> Clone for Poster<M> {
 impl<M> fmt::Debug for Poster<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Poster").field("waiting", &self.waiting()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Barrier;
+    use std::thread;
+
+    use super::*;
+
+    struct Nobody;
+
+    impl Wake for Nobody {
+        fn wake(&self) {}
+    }
+
+    #[test]
+    fn no_value_outlives_the_port() {
+        const ROUNDS: usize = 4_000;
+        let value = Arc::new(());
+        let inboxes: Vec<Arc<Inbox<Arc<()>>>> = (0..ROUNDS).map(|_| Inbox::new(1_024, Arc::new(Nobody))).collect();
+        let start = Barrier::new(2);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                for inbox in &inboxes {
+                    let poster = Poster::new(Arc::clone(inbox));
+                    start.wait();
+                    while !matches!(poster.post(Owner(0), Arc::clone(&value)), Err(PostError::Closed(_))) {}
+                }
+            });
+            for (round, inbox) in inboxes.iter().enumerate() {
+                start.wait();
+                for _ in 0..round % 64 {
+                    std::hint::spin_loop();
+                }
+                drop(Receiver(Arc::clone(inbox)));
+            }
+        });
+        let kept = inboxes.iter().filter(|inbox| inbox.len() > 0).count();
+        assert_eq!((kept, Arc::strong_count(&value)), (0, 1), "inboxes that hold something after their end");
     }
 }
