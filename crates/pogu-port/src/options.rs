@@ -99,8 +99,11 @@ impl Default for ListenOptions {
 pub struct StreamOptions {
     /// Sends small segments at once (`TCP_NODELAY`). Default true: the engine above coalesces by itself.
     pub nodelay: bool,
-    /// `SO_LINGER`: how the system's own close behaves. `None` (default) closes in the background; `Some(0)` resets.
-    pub linger: Option<Duration>,
+    /// The linger option (`SO_LINGER`): whether the system's own close resets the connection, dropping what has not left.
+    /// Default false: it closes in the background. There is no time to linger for, because the system would hold the
+    /// thread that closes, and with it every connection of the port, for that long: to wait until everything has arrived,
+    /// `shut`, read until `PeerFinished`, then close.
+    pub reset_on_close: bool,
     /// Bytes of the kernel's send buffer (`SO_SNDBUF`); `None` (default) leaves it to the system.
     pub send_buffer_bytes: Option<u32>,
     /// Bytes of the kernel's receive buffer (`SO_RCVBUF`); `None` (default) leaves it to the system.
@@ -109,6 +112,6 @@ pub struct StreamOptions {
 
 impl Default for StreamOptions {
     fn default() -> StreamOptions {
-        StreamOptions { nodelay: true, linger: None, send_buffer_bytes: None, receive_buffer_bytes: None }
+        StreamOptions { nodelay: true, reset_on_close: false, send_buffer_bytes: None, receive_buffer_bytes: None }
     }
 }

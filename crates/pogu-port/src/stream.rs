@@ -93,15 +93,12 @@ impl Detached {
     }
 }
 
-/// Sets `options` on a connected or connecting socket.
+/// Sets `options` on a connected or connecting socket. What another port may have set is set back; the sizes of the buffers
+/// cannot be left to the system again.
 pub(crate) fn apply_stream_options(socket: &Socket, options: &StreamOptions) -> Result<(), OsError> {
     let apply = || {
-        if options.nodelay {
-            socket.set_tcp_nodelay(true)?;
-        }
-        if options.linger.is_some() {
-            socket.set_linger(options.linger)?;
-        }
+        socket.set_tcp_nodelay(options.nodelay)?;
+        socket.set_linger(options.reset_on_close.then_some(Duration::ZERO))?;
         if let Some(bytes) = options.send_buffer_bytes {
             socket.set_send_buffer_size(bytes as usize)?;
         }
@@ -130,4 +127,23 @@ pub(crate) fn open_stream(address: SocketAddr, options: &StreamOptions) -> Resul
 pub fn resolve(address: &str) -> std::io::Result<Vec<SocketAddr>> {
     use std::net::ToSocketAddrs;
     address.to_socket_addrs().map(Iterator::collect)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A stream may come from a port that had set other ones.
+    #[test]
+    fn options_are_set_to_what_is_asked_for() {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP)).expect("a socket");
+        let stream = Detached::new(socket, None);
+        for (nodelay, reset_on_close) in [(true, true), (false, false), (true, false), (false, true)] {
+            let options = StreamOptions { nodelay, reset_on_close, ..StreamOptions::default() };
+            stream.apply(&options).expect("they are set");
+            assert_eq!(stream.socket.tcp_nodelay().expect("an option"), nodelay);
+            let linger = stream.socket.linger().expect("an option");
+            assert_eq!(linger, reset_on_close.then_some(Duration::ZERO));
+        }
+    }
 }
