@@ -5,12 +5,18 @@
 //! first pause, each further try gives up a spare descriptor for a moment, accepts one waiting client with it and resets
 //! it: the client learns at once what it would otherwise learn by a timeout, at most one per pause.
 
-use std::fs::File;
 use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixDatagram;
 use std::time::Duration;
 
 use crate::clock::Time;
 use crate::error::{OsError, OsErrorClass};
+
+/// A shortage that has not shown itself for so long after a pause is over, even if nobody connected meanwhile.
+const LAPSE: Duration = Duration::from_secs(1);
+
+/// Near the limit shortages begin and end with every client: the log is told once in so long, the owner always.
+const LOG_INTERVAL: Duration = Duration::from_secs(5);
 
 /// What to do about a failed accept.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -26,6 +32,10 @@ pub(crate) enum Verdict {
 pub(crate) struct Shortage {
     /// Failed tries since the last success.
     tries: u32,
+    /// When the last pause ended or will end.
+    retry_at: Time,
+    /// When the log was last told.
+    logged_at: Option<Time>,
 }
 
 impl Shortage {
@@ -40,8 +50,30 @@ impl Shortage {
         if matches!(error.class(), OsErrorClass::Reset) {
             return Verdict::Skip;
         }
+        let (until, begins) = self.pause(error, now, pause);
+        Verdict::Pause { until, begins }
+    }
+
+    /// Pauses whatever the error is. Tells until when, and whether a shortage begins with it.
+    pub(crate) fn pause(&mut self, error: OsError, now: Time, pause: Duration) -> (Time, bool) {
+        if now.since(self.retry_at) >= LAPSE {
+            self.tries = 0;
+        }
         self.tries = self.tries.saturating_add(1);
-        Verdict::Pause { until: now + pause, begins: self.tries == 1 }
+        self.retry_at = now + pause;
+        let begins = self.tries == 1;
+        if begins && self.may_log(now) {
+            tracing::warn!(%error, retry_after = ?pause, "accepting is paused");
+        }
+        (self.retry_at, begins)
+    }
+
+    fn may_log(&mut self, now: Time) -> bool {
+        let may = self.logged_at.is_none_or(|logged_at| now.since(logged_at) >= LOG_INTERVAL);
+        if may {
+            self.logged_at = Some(now);
+        }
+        may
     }
 
     /// True if the shortage has outlasted a pause, so that a waiting client should be told.
@@ -57,7 +89,8 @@ pub(crate) struct Spare(Option<OwnedFd>);
 impl Spare {
     /// Takes one, if the system has one to give.
     pub(crate) fn reserve() -> Spare {
-        Spare(File::open("/dev/null").ok().map(OwnedFd::from))
+        // A socket that is connected to nothing: there on every system, without a file system.
+        Spare(UnixDatagram::unbound().ok().map(OwnedFd::from))
     }
 
     /// Gives the descriptor up for the length of `use_it`, then takes one again.
@@ -94,5 +127,31 @@ mod tests {
             shortage.over();
             assert!(!shortage.lasts());
         }
+    }
+    #[test]
+    fn a_shortage_long_after_the_last_one_is_a_new_one() {
+        let pause = Duration::from_millis(50);
+        let begins = |shortage: &mut Shortage, now| {
+            let verdict = shortage.judge(failed(Errno::MFILE), now, pause);
+            let Verdict::Pause { until, begins } = verdict else { panic!("{verdict:?}") };
+            assert_eq!(until, now + pause);
+            begins
+        };
+        let mut shortage = Shortage::default();
+        let first = Time::ZERO + Duration::from_secs(100);
+        assert!(begins(&mut shortage, first));
+        assert!(!begins(&mut shortage, first + pause));
+        assert!(shortage.lasts());
+        let hour = first + Duration::from_secs(3600);
+        assert!(begins(&mut shortage, hour), "nobody was accepted between the two, for nobody came");
+        assert!(!shortage.lasts(), "no client is sent away at once");
+        assert!(!begins(&mut shortage, hour + pause + Duration::from_millis(999)));
+    }
+
+    #[test]
+    fn shortages_that_come_and_go_are_logged_now_and_then() {
+        let mut shortage = Shortage::default();
+        let logs = (0..1200u32).filter(|&tick| shortage.may_log(Time::ZERO + Duration::from_millis(50) * tick)).count();
+        assert_eq!(logs, 12, "a minute, once in five seconds");
     }
 }

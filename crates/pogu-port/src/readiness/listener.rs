@@ -57,6 +57,13 @@ impl Listener {
         if self.state == Accepting::Open { Interest::READ } else { Interest::NONE }
     }
 
+    /// Pauses because the listener cannot be watched. Tells whether a shortage begins with it.
+    pub(super) fn pause(&mut self, error: OsError, now: Time, pause: Duration) -> bool {
+        let (until, begins) = self.shortage.pause(error, now, pause);
+        self.state = Accepting::Paused { until };
+        begins
+    }
+
     /// Takes one client from the backlog; on a shortage pauses for `pause`.
     pub(super) fn attempt(&mut self, now: Time, pause: Duration, spare: &mut Spare) -> Attempt {
         let error = match accept(&self.bound.socket) {

@@ -24,6 +24,8 @@ pub(super) enum Pending {
     Closed(Name),
     Detached(Name),
     ListenerClosed(Name),
+    /// A listener that could not be watched has begun to pause.
+    AcceptPaused(Name, OsError),
 }
 
 pub(super) fn cancelled(operation: Operation) -> OsError {
@@ -71,6 +73,12 @@ impl Table {
                 let Thing::Listener(listener) = self.remove(name)? else { return None };
                 Completion::ListenerClosed { listener: ListenerId(name), owner: listener.owner }
             }
+            Pending::AcceptPaused(name, error) => {
+                let owner = self.listener(name)?.owner;
+                let retry_after = self.accept_pause;
+                self.counters.accept_pauses += 1;
+                Completion::AcceptPaused { listener: ListenerId(name), owner, error, retry_after }
+            }
         })
     }
 
@@ -79,7 +87,10 @@ impl Table {
         if let Receive::Pausing { owed, resume } = connection.receive {
             connection.receive = match (owed, resume) {
                 (2.., _) => Receive::Pausing { owed: owed - 1, resume },
-                (_, true) => Receive::On,
+                (_, true) => {
+                    connection.kept.wake();
+                    Receive::On
+                }
                 (_, false) => Receive::Off,
             };
             self.deliver_kept_later(name);
@@ -87,8 +98,8 @@ impl Table {
     }
 
     fn take_stream(&mut self, name: Name) -> Option<(Owner, Detached)> {
-        let mut connection = self.remove_connection(name)?;
-        let received = connection.kept.take().into_vec();
+        let connection = self.remove_connection(name)?;
+        let received = connection.kept.into_bytes();
         let unsent = match connection.sending {
             Sending::Leaving(gather) => gather,
             Sending::Idle | Sending::Left => Gather::new(),

@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::connection::{Connection, Kept, Phase, Receive, Sending, Shut};
+use super::connection::{Connection, Phase, Receive, Sending, Shut};
 use super::listener::{Accepting, Listener};
 use super::pending::{Pending, cancelled};
 use super::table::{Table, Thing, shut_now};
@@ -14,6 +14,7 @@ use crate::driver::Submit;
 use crate::error::{Operation, OsError, Refused, SubmitError};
 use crate::gather::Gather;
 use crate::identity::{ConnectionId, ListenerId, Owner};
+use crate::kept::Kept;
 use crate::options::StreamOptions;
 use crate::stream::{BoundListener, Detached, open_stream};
 
@@ -73,12 +74,12 @@ impl Submit for Table {
                 self.continue_send(name);
                 Ok(ConnectionId(name))
             }
-            Err(Thing::Connection(mut connection)) => {
+            Err(Thing::Connection(connection)) => {
                 let unsent = match connection.sending {
                     Sending::Leaving(gather) => gather,
                     Sending::Idle | Sending::Left => Gather::new(),
                 };
-                let received = connection.kept.take().into_vec();
+                let received = connection.kept.into_bytes();
                 let returned = Detached { socket: connection.socket, peer, received, unsent };
                 Err(Refused { error: self.full(), returned })
             }
@@ -92,6 +93,10 @@ impl Submit for Table {
         address: SocketAddr,
         options: &StreamOptions,
     ) -> Result<ConnectionId, SubmitError> {
+        // Before the system is asked: a connection that nobody will own is not even begun.
+        if self.is_full() {
+            return Err(self.full());
+        }
         let socket = open_stream(address, options)?;
         let started = socket.connect(&address.into());
         let connection = Connection::new(owner, socket, Phase::Connecting { settled: false });
@@ -107,7 +112,8 @@ impl Submit for Table {
     fn receive(&mut self, id: ConnectionId) -> Result<(), SubmitError> {
         let connection = self.open_connection(id)?;
         match &mut connection.receive {
-            Receive::On | Receive::Finished => return Ok(()),
+            Receive::Finished => return Ok(()),
+            Receive::On => {}
             Receive::Pausing { resume, .. } => *resume = true,
             Receive::Failed(error) => {
                 let error = *error;
@@ -116,6 +122,7 @@ impl Submit for Table {
             }
             Receive::Off => connection.receive = Receive::On,
         }
+        connection.kept.wake();
         self.deliver_kept_later(id.0);
         self.arm(id.0);
         Ok(())
@@ -209,6 +216,10 @@ impl Submit for Table {
 }
 
 impl Table {
+    fn is_full(&self) -> bool {
+        self.things.len() >= self.things.maximum() as usize
+    }
+
     fn full(&self) -> SubmitError {
         SubmitError::Full { maximum: self.things.maximum() }
     }

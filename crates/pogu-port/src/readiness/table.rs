@@ -11,7 +11,7 @@ use std::collections::VecDeque;
 use std::net::Shutdown;
 use std::time::Duration;
 
-use super::connection::{Connection, Phase, Progress, Receive, Sending, Shut, send_now};
+use super::connection::{Connection, Ended, Phase, Progress, Receive, Sending, Shut, send_now};
 use super::listener::{Accepting, Listener};
 use super::pending::{Pending, cancelled};
 use super::poll::Poll;
@@ -35,7 +35,7 @@ pub(super) struct Table {
     pub(super) things: Slots<Thing>,
     pub(super) poll: Poll,
     pub(super) pending: VecDeque<Pending>,
-    /// Connections that have kept bytes to deliver; each stands here at most once.
+    /// Connections that have kept bytes, or the end of the stream, to deliver; each stands here at most once.
     pub(super) leftovers: VecDeque<Name>,
     /// Listeners that wait for the end of a shortage.
     pub(super) paused: Vec<Name>,
@@ -44,6 +44,7 @@ pub(super) struct Table {
     pub(super) now: Time,
     pub(super) counters: Counters,
     pub(super) accept_pause: Duration,
+    pub(super) receive_bytes_per_turn_max: usize,
 }
 
 impl Table {
@@ -59,6 +60,7 @@ impl Table {
             clock: config.clock.clone(),
             counters: Counters::default(),
             accept_pause: config.accept_pause,
+            receive_bytes_per_turn_max: config.receive_bytes_per_turn_max,
         }
     }
 
@@ -97,7 +99,7 @@ impl Table {
     pub(super) fn arm(&mut self, name: Name) {
         let armed = match self.things.get_mut(name) {
             Some(Thing::Connection(connection)) => {
-                let wanted = connection.wanted();
+                let wanted = connection.wanted(self.receive_bytes_per_turn_max);
                 self.poll.arm(&connection.socket, name, &mut connection.armed, wanted)
             }
             Some(Thing::Listener(listener)) => {
@@ -112,12 +114,8 @@ impl Table {
     }
 
     fn arm_failed(&mut self, name: Name, error: OsError) {
-        if let Some(listener) = self.listener(name) {
-            if listener.state == Accepting::Open {
-                tracing::warn!(%error, "a listener could not be watched; it pauses");
-                self.pause_listener(name);
-            }
-            return;
+        if self.listener(name).is_some() {
+            return self.watch_failed(name, error);
         }
         let Some(connection) = self.connection(name) else { return };
         let sends = matches!(connection.sending, Sending::Leaving(_));
@@ -133,11 +131,15 @@ impl Table {
         }
     }
 
-    fn pause_listener(&mut self, name: Name) {
-        let until = self.now + self.accept_pause;
-        if let Some(listener) = self.listener(name) {
-            listener.state = Accepting::Paused { until };
-            self.paused.push(name);
+    /// A listener that cannot be watched is one that cannot accept.
+    fn watch_failed(&mut self, name: Name, error: OsError) {
+        let (now, pause) = (self.now, self.accept_pause);
+        let Some(listener) = self.listener(name).filter(|listener| listener.state == Accepting::Open) else { return };
+        let begins = listener.pause(error, now, pause);
+        self.counters.accept_failures += 1;
+        self.paused.push(name);
+        if begins {
+            self.pending.push_back(Pending::AcceptPaused(name, error));
         }
     }
 
@@ -237,15 +239,34 @@ impl Table {
         }
         self.counters.kept_bytes += rest.len() as u64;
         if let Some(connection) = self.connection(name) {
-            connection.kept.append(rest);
+            connection.kept.keep(rest);
             self.deliver_kept_later(name);
         }
+    }
+
+    /// Bytes came behind what is kept.
+    pub(super) fn keep_behind(&mut self, name: Name, bytes: &[u8]) {
+        self.counters.kept_bytes += bytes.len() as u64;
+        if let Some(connection) = self.connection(name) {
+            connection.kept.append(bytes);
+            self.deliver_kept_later(name);
+        }
+    }
+
+    /// The incoming stream has ended behind what is kept, which has to be looked at for once more.
+    pub(super) fn ended(&mut self, name: Name, ended: Ended) {
+        if let Some(connection) = self.connection(name) {
+            connection.ended = ended;
+            connection.kept.wake();
+        }
+        self.deliver_kept_later(name);
+        self.arm(name);
     }
 
     /// Puts the connection on the list of leftovers if it has something to deliver.
     pub(super) fn deliver_kept_later(&mut self, name: Name) {
         let Some(connection) = self.connection(name) else { return };
-        if connection.delivers() && !connection.kept.is_empty() && !connection.left_over {
+        if connection.has_leftovers() && !connection.left_over {
             connection.left_over = true;
             self.leftovers.push_back(name);
         }
@@ -310,10 +331,41 @@ pub(super) fn shut_now(connection: &mut Connection) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::completion::Completion;
+    use crate::driver::Submit;
+    use crate::identity::Owner;
+    use crate::options::ListenOptions;
+    use crate::stream::BoundListener;
+    use std::sync::Arc;
 
     /// The memory of idle sessions is what bounds their number. 128 bytes: the slot of a connection fits two cache lines.
     #[test]
     fn a_slot_takes_at_most_128_bytes() {
         const { assert!(Slots::<Thing>::SLOT_BYTES <= 128) };
+    }
+    /// As a limit on watched sockets would (epoll_ctl(2), ENOSPC).
+    #[test]
+    fn a_listener_that_cannot_be_watched_pauses_and_says_so_once() {
+        let poller = Arc::new(polling::Poller::new().expect("a poller"));
+        let mut table = Table::new(&PortConfig::default(), Poll::new(poller));
+        let bound = BoundListener::bind("127.0.0.1:0".parse().expect("an address"), &ListenOptions::default());
+        let id = table.listen(Owner(1), bound.expect("binds")).map_err(|refused| refused.error).expect("listens");
+        let error = OsError::from_code(Operation::Dispatch, rustix::io::Errno::NOSPC.raw_os_error());
+        for failures in 1..4 {
+            table.arm_failed(id.0, error);
+            assert_eq!(table.next_retry(), Some(table.now + table.accept_pause));
+            assert_eq!(table.counters.accept_failures, failures);
+            table.arm_failed(id.0, error);
+            assert_eq!(table.counters.accept_failures, failures, "it is paused already");
+            table.now = table.now + table.accept_pause;
+            table.end_pauses();
+            assert_eq!(table.next_retry(), None, "it is watched again");
+        }
+        assert_eq!(table.pending.len(), 1, "once for the shortage");
+        let pending = table.pending.pop_front().expect("one");
+        let paused = table.settle::<()>(pending);
+        assert!(
+            matches!(paused, Some(Completion::AcceptPaused { listener, error: why, .. }) if listener == id && why == error)
+        );
     }
 }
