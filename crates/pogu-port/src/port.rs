@@ -25,7 +25,6 @@ pub struct PortSeed<M> {
 enum DriverSeed {
     #[cfg(target_os = "linux")]
     Uring(crate::uring::Seed),
-    #[cfg(unix)]
     Readiness(crate::readiness::Seed),
 }
 
@@ -34,7 +33,6 @@ impl DriverSeed {
         match self {
             #[cfg(target_os = "linux")]
             DriverSeed::Uring(seed) => seed.waker(),
-            #[cfg(unix)]
             DriverSeed::Readiness(seed) => seed.waker(),
         }
     }
@@ -43,7 +41,6 @@ impl DriverSeed {
         match self {
             #[cfg(target_os = "linux")]
             DriverSeed::Uring(seed) => Ok(Box::new(seed.start()?)),
-            #[cfg(unix)]
             DriverSeed::Readiness(seed) => Ok(Box::new(seed.start()?)),
         }
     }

@@ -29,8 +29,6 @@ impl BoundListener {
         let failed = |operation| move |error: std::io::Error| OsError::from_io(operation, &error);
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))
             .map_err(failed(Operation::OpenSocket))?;
-        // On Windows SO_REUSEADDR lets another process take the address over; its meaning on Unix is the default there.
-        #[cfg(not(windows))]
         socket.set_reuse_address(options.reuse_address).map_err(failed(Operation::SetOption))?;
         socket.bind(&address.into()).map_err(failed(Operation::Bind))?;
         let backlog = i32::try_from(options.backlog).unwrap_or(i32::MAX);
