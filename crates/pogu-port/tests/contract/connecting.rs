@@ -2,10 +2,10 @@
 
 use std::net::{SocketAddr, TcpStream};
 
-use pogu_port::{Completion, ConnectionId, Gather, OsErrorClass, SubmitError};
+use pogu_port::{Completion, ConnectionId, Gather, OsErrorClass, Owner, StreamOptions, SubmitError};
 use socket2::{Domain, Socket, Type};
 
-use crate::harness::{Desk, Post, Seen, Station, World, localhost};
+use crate::harness::{Desk, Post, Seen, Station, World, localhost, peer};
 
 pub fn two_ports_connect_and_echo(world: &World) {
     let (mut server, mut client) = (world.station(), world.station());
@@ -131,4 +131,17 @@ impl Full {
 
 fn stream_socket() -> Socket {
     Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket")
+}
+
+/// Not even a handshake: the next that the listener sees is another.
+pub fn a_full_port_connects_to_nobody(world: &World) {
+    let mut station = world.station();
+    let (_, address) = station.listen();
+    let mut full = world.station_with(|config| config.connections_max = 1);
+    full.listen();
+    let refused = full.submit(|desk| desk.operations.connect(Owner(9), address, &StreamOptions::default()));
+    assert_eq!(refused, Err(SubmitError::Full { maximum: 1 }));
+    let other = peer(address);
+    station.wait("the other", |station| !station.streams.is_empty());
+    assert_eq!(station.streams[0].peer_address(), other.local_addr().ok());
 }

@@ -4,7 +4,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-use pogu_port::{Completion, Gather, OsErrorClass, SubmitError};
+use pogu_port::{Completion, Gather, OsErrorClass, StreamOptions, SubmitError};
 
 use crate::harness::{
     PATIENCE, Seen, World, assert_same, narrow, pattern, peer, read_exactly, read_to_end, remember, reset,
@@ -110,6 +110,16 @@ pub fn abort_resets_the_peer(world: &World) {
     });
     station.wait_closed(connection);
     assert_eq!(peer.read(&mut [0; 8]).expect_err("a reset").kind(), ErrorKind::ConnectionReset);
+}
+
+pub fn close_resets_the_peer_if_asked_to(world: &World) {
+    let mut station = world.station();
+    let mut options = StreamOptions::default();
+    options.reset_on_close = true;
+    let (connection, peer) = station.pair_with(&options);
+    station.submit(|desk| desk.close(connection)).expect("it is open");
+    station.wait_closed(connection);
+    assert_eq!(read_to_end(&peer).expect_err("it is reset").kind(), ErrorKind::ConnectionReset);
 }
 
 pub fn an_abort_may_follow_a_close(world: &World) {

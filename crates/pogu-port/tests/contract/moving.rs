@@ -4,7 +4,9 @@ use std::io::Write;
 
 use pogu_port::{Completion, DriverChoice, Owner, PortConfig, PortSeed, Selection, StreamOptions, SubmitError};
 
-use crate::harness::{Desk, Post, Seen, Station, World, assert_same, narrow, pattern, peer, read_exactly, read_to_end};
+use crate::harness::{
+    Desk, PATIENCE, Post, Seen, Station, World, assert_same, narrow, pattern, peer, read_exactly, read_to_end, remember,
+};
 
 pub fn a_stream_moves_to_a_port_on_another_thread(world: &World) {
     let mut station = world.station();
@@ -133,4 +135,35 @@ pub fn a_full_port_gives_the_stream_back(world: &World) {
     small.submit(|desk| desk.receive(connection)).expect("it is open");
     client.write_all(b"hello").expect("the port reads");
     small.wait("the bytes", |small| small.bytes_of(connection) == b"hello");
+}
+
+pub fn what_came_along_is_lent_in_turns(world: &World) {
+    const MOST: usize = 1_000;
+    let mut first = world.station();
+    let mut second = world.station_with(|config| config.receive_bytes_per_turn_max = MOST);
+    let (connection, mut peer) = first.pair();
+    let expected = pattern(40_000);
+    peer.write_all(&expected).expect("the kernel has room");
+    let kept = std::cell::Cell::new(0);
+    let keep = |_: &mut Desk<'_, '_>, completion: &mut Completion<'_, Post>| {
+        if let Completion::Received { bytes, .. } = completion {
+            kept.set(bytes.len());
+            bytes.keep_from(0);
+        }
+    };
+    first.submit(|desk| desk.receive(connection)).expect("it is open");
+    first.wait_with("more than a turn's worth", keep, |_| kept.get() > 10 * MOST);
+    first.submit(|desk| desk.detach(connection)).expect("it is open");
+    first.wait_with("the stream", keep, |first| first.seen.contains(&Seen::Detached(connection)));
+    let stream = first.streams.pop().expect("it was waited for");
+    assert!(stream.received().len() > 10 * MOST);
+    let connection = second.submit(|desk| desk.adopt(stream));
+    second.submit(|desk| desk.receive(connection)).expect("it is open");
+    while second.bytes_of(connection).len() < expected.len() {
+        let before = second.bytes_of(connection).len();
+        second.turn_with(PATIENCE, remember);
+        let more = second.bytes_of(connection).len() - before;
+        assert!(more <= MOST, "{more} bytes in one turn");
+    }
+    assert_same(&second.bytes_of(connection), &expected);
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use pogu_port::{Completion, Owner, PostError, Time};
+use pogu_port::{Completion, OpenError, Owner, PortConfig, PortSeed, PostError, Time};
 
 use crate::harness::{Desk, PATIENCE, Post, Seen, World, read_exactly, remember};
 
@@ -71,8 +71,9 @@ pub fn a_deadline_is_kept(world: &World) {
     let mut station = world.station();
     let (connection, _peer) = station.pair();
     station.submit(|desk| desk.receive(connection)).expect("it is open");
-    // The last words of the listener of the pair.
-    while station.glance().completions > 0 {}
+    station.wait("the last word of the listener of the pair", |station| {
+        station.count(|seen| matches!(seen, Seen::ListenerClosed(_))) == 1
+    });
     for patience in [Duration::from_micros(300), Duration::from_millis(1), Duration::from_millis(30)] {
         let (begin, turns) = (station.clock.now(), station.turns);
         while station.clock.now().since(begin) < patience {
@@ -176,4 +177,27 @@ pub fn bytes_are_counted(world: &World) {
     let counters = station.port().counters();
     assert_eq!((counters.accepted, counters.received_bytes, counters.sent_bytes), (1, 300, 700));
     assert!(counters.turns > 0 && counters.waits > 0);
+}
+
+pub fn a_configuration_that_makes_no_sense_is_refused(world: &World) {
+    type Change = fn(&mut PortConfig);
+    let opens = |change: Change| {
+        let mut config = PortConfig::default();
+        change(&mut config);
+        PortSeed::<()>::open(&world.selection, &config).map(drop)
+    };
+    opens(|_| {}).expect("the default makes sense");
+    let nonsense: [(&str, Change); 7] = [
+        ("posts_max", |config| config.posts_max = 0),
+        ("posts_max", |config| config.posts_max = usize::MAX),
+        ("accept_pause", |config| config.accept_pause = Duration::ZERO),
+        ("accept_pause", |config| config.accept_pause = Duration::MAX),
+        ("accepts_per_turn_max", |config| config.accepts_per_turn_max = 0),
+        ("accepts_per_turn_max", |config| config.accepts_per_turn_max = 65),
+        ("receive_buffers", |config| config.receive_buffers = 3),
+    ];
+    for (name, change) in nonsense {
+        let error = opens(change).expect_err(name);
+        assert!(matches!(error, OpenError::Configuration { field, .. } if field == name), "{error}");
+    }
 }
