@@ -130,7 +130,9 @@ fn nobody_listening_is_one_sentence_and_exit_code_1() {
     assert_eq!(output.status.code(), Some(1));
     let said = text(&output.stderr);
     let sentence = said.lines().last().expect("a sentence");
-    let expected = format!("pogu: nobody answers at {free}: of 3 connections none could be made (connecting failed: Connection refused (os error 111))");
+    let expected = format!(
+        "pogu: nobody answers at {free}: of 3 connections none could be made (connecting failed: Connection refused (os error 111))"
+    );
     assert_eq!(sentence, expected);
     assert_eq!(text(&output.stdout), "");
 }
