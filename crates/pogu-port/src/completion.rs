@@ -143,8 +143,24 @@ impl<'a> Lent<'a> {
         Lent { bytes, kept_from }
     }
 
-    /// Leaves the bytes from `offset` on with the port. It delivers them first: in a later turn, or after `receive` if
-    /// the connection was paused. Meanwhile it receives no more for this connection than what is already on its way.
+    /// Leaves the bytes from `offset` on with the port, which delivers them first later, together with what has come
+    /// behind them.
+    ///
+    /// **When.** After a delivery that something was consumed of, or that showed something for the first time: in the next
+    /// turn, whether or not more has come. So a receiver that has merely had enough for one turn goes on in the next. After
+    /// one that nothing new was shown in and nothing was consumed of, showing the same again would be in vain: then when
+    /// more has come, or the end of the stream, or when [`receive`](crate::Operations::receive) is called. So a receiver that
+    /// waits for the rest of a frame costs nothing meanwhile. If the connection is paused, after the `receive` that resumes
+    /// it.
+    ///
+    /// **How much.** The port goes on receiving behind what it keeps until that is
+    /// [`receive_bytes_per_turn_max`](crate::PortConfig::receive_bytes_per_turn_max) bytes, which is also the most that one
+    /// delivery shows. A receiver that consumes nothing of as much gets no more, and is not told of the end of the stream
+    /// behind it either, until it is shown the same again by a `receive` and consumes something.
+    ///
+    /// **The end of the stream** (or its failure) waits behind kept bytes while the receiver consumes some of them at each
+    /// delivery. If it refuses all that was kept although it was shown again since the end came, the end is delivered: nothing
+    /// can complete those bytes any more. They stay with the connection, and leave with it if it is detached.
     pub fn keep_from(&mut self, offset: usize) {
         *self.kept_from = offset.min(self.bytes.len());
     }

@@ -150,8 +150,8 @@ impl<'a> Operations<'a> {
         self.submit.connect(owner, address, options)
     }
 
-    /// Starts or resumes receiving. Does nothing if it is on already, or if the peer has finished and everything that
-    /// came before has been consumed.
+    /// Starts or resumes receiving. If it is on already, shows once more what the receiver has kept, if anything. Does nothing
+    /// if the peer has finished and that was delivered.
     ///
     /// # Errors
     /// [`SubmitError::Gone`] if the connection is stale, ending, or not connected yet.

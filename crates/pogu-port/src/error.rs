@@ -73,7 +73,7 @@ pub struct OsError {
 }
 
 impl OsError {
-    /// An error with the operating system's `code` (`errno` on Unix, `GetLastError` on Windows).
+    /// An error with the operating system's `code` (`errno`).
     pub const fn from_code(operation: Operation, code: i32) -> OsError {
         OsError { operation, code }
     }
@@ -113,25 +113,13 @@ impl OsError {
     }
 }
 
-#[cfg(unix)]
 fn is_exhaustion(code: i32) -> bool {
     use rustix::io::Errno;
     [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM].iter().any(|errno| errno.raw_os_error() == code)
 }
 
-#[cfg(unix)]
 fn is_cancelled(code: i32) -> bool {
     code == rustix::io::Errno::CANCELED.raw_os_error()
-}
-
-#[cfg(not(unix))]
-fn is_exhaustion(_code: i32) -> bool {
-    false
-}
-
-#[cfg(not(unix))]
-fn is_cancelled(_code: i32) -> bool {
-    false
 }
 
 impl fmt::Display for OsError {

@@ -6,10 +6,10 @@
 //! it: the client learns at once what it would otherwise learn by a timeout, at most one per pause.
 //!
 //! A failure that concerns one client, or nobody (an interruption), is skipped; but many in a row without a client are a
-//! shortage of their own kind. However often shortages begin and end, a listener writes one line a second.
+//! shortage of their own kind. However often shortages begin and end, a listener writes one line in five seconds.
 
-use std::fs::File;
 use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixDatagram;
 use std::time::Duration;
 
 use rustix::io::Errno;
@@ -17,21 +17,23 @@ use rustix::io::Errno;
 use crate::clock::Time;
 use crate::error::{OsError, OsErrorClass};
 
+/// A shortage that has not shown itself for so long after a pause is over, even if nobody connected meanwhile.
+const LAPSE: Duration = Duration::from_secs(1);
+
+/// Near the limit shortages begin and end with every client: the log is told once in so long, the owner always.
+const LOG_INTERVAL: Duration = Duration::from_secs(5);
+
 /// What to do about a failed accept.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Verdict {
     /// The failure concerned one client (it had reset the connection): accept the next one.
     Skip,
-    /// Wait until the time, then try again. `begins` is true at the first failure of a shortage, `logs` if a line may be
-    /// written about it.
-    Pause { until: Time, begins: bool, logs: bool },
+    /// Wait until the time, then try again. `begins` is true at the first failure of a shortage.
+    Pause { until: Time, begins: bool },
 }
 
 /// Failures in a row that are skipped, without a client between them, before the listener pauses all the same.
 const SKIPS_MAX: u32 = 64;
-
-/// The time between two lines of one listener.
-const SILENCE: Duration = Duration::from_secs(1);
 
 /// The state of one listener.
 #[derive(Debug, Default)]
@@ -42,14 +44,16 @@ pub(crate) struct Shortage {
     without_descriptor: u32,
     /// Failures skipped since the last success or pause.
     skips: u32,
-    /// When the last line was written.
-    logged: Option<Time>,
+    /// When the last pause ended or will end.
+    retry_at: Time,
+    /// When the log was last told.
+    logged_at: Option<Time>,
 }
 
 impl Shortage {
     /// A connection was accepted: the shortage, if there was one, is over.
     pub(crate) fn over(&mut self) {
-        *self = Shortage { logged: self.logged, ..Shortage::default() };
+        *self = Shortage { logged_at: self.logged_at, ..Shortage::default() };
     }
 
     /// Judges a failed accept. Anything that is not known to concern a single client is treated as a shortage: a pause
@@ -59,15 +63,33 @@ impl Shortage {
             self.skips += 1;
             return Verdict::Skip;
         }
+        let (until, begins) = self.pause(error, now, pause);
+        Verdict::Pause { until, begins }
+    }
+
+    /// Pauses whatever the error is. Tells until when, and whether a shortage begins with it.
+    pub(crate) fn pause(&mut self, error: OsError, now: Time, pause: Duration) -> (Time, bool) {
+        if now.since(self.retry_at) >= LAPSE {
+            self.tries = 0;
+            self.without_descriptor = 0;
+        }
         self.skips = 0;
         self.tries = self.tries.saturating_add(1);
         self.without_descriptor = if lacks_descriptor(error) { self.without_descriptor.saturating_add(1) } else { 0 };
+        self.retry_at = now + pause;
         let begins = self.tries == 1;
-        let logs = begins && self.logged.is_none_or(|logged| now.since(logged) >= SILENCE);
-        if logs {
-            self.logged = Some(now);
+        if begins && self.may_log(now) {
+            tracing::warn!(%error, retry_after = ?pause, "accepting is paused");
         }
-        Verdict::Pause { until: now + pause, begins, logs }
+        (self.retry_at, begins)
+    }
+
+    fn may_log(&mut self, now: Time) -> bool {
+        let may = self.logged_at.is_none_or(|logged_at| now.since(logged_at) >= LOG_INTERVAL);
+        if may {
+            self.logged_at = Some(now);
+        }
+        may
     }
 
     /// True if the shortage of descriptors has outlasted a pause, so that a waiting client should be told.
@@ -97,7 +119,8 @@ pub(crate) struct Spare(Option<OwnedFd>);
 impl Spare {
     /// Takes one, if the system has one to give.
     pub(crate) fn reserve() -> Spare {
-        Spare(File::open("/dev/null").ok().map(OwnedFd::from))
+        // A socket that is connected to nothing: there on every system, without a file system.
+        Spare(UnixDatagram::unbound().ok().map(OwnedFd::from))
     }
 
     /// Gives the descriptor up for the length of `use_it`, then takes one again.
@@ -126,10 +149,10 @@ mod tests {
         for errno in [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM, Errno::PERM] {
             let mut shortage = Shortage::default();
             let until = Time::ZERO + pause;
-            let first = Verdict::Pause { until, begins: true, logs: true };
+            let first = Verdict::Pause { until, begins: true };
             assert_eq!(shortage.judge(failed(errno), Time::ZERO, pause), first);
             assert!(!shortage.lasts());
-            let second = Verdict::Pause { until, begins: false, logs: false };
+            let second = Verdict::Pause { until, begins: false };
             assert_eq!(shortage.judge(failed(errno), Time::ZERO, pause), second);
             assert_eq!(shortage.lasts(), [Errno::MFILE, Errno::NFILE].contains(&errno), "one that a descriptor ends");
             shortage.over();
@@ -143,24 +166,37 @@ mod tests {
             let mut shortage = Shortage::default();
             for _ in 0..3 {
                 for _ in 0..SKIPS_MAX {
-                    assert_eq!(shortage.judge(failed(errno), Time::ZERO, SILENCE), Verdict::Skip);
+                    assert_eq!(shortage.judge(failed(errno), Time::ZERO, LAPSE), Verdict::Skip);
                 }
-                assert!(matches!(shortage.judge(failed(errno), Time::ZERO, SILENCE), Verdict::Pause { .. }));
+                assert!(matches!(shortage.judge(failed(errno), Time::ZERO, LAPSE), Verdict::Pause { .. }));
             }
         }
     }
 
     #[test]
-    fn shortages_that_come_and_go_are_logged_once_a_second() {
+    fn a_shortage_long_after_the_last_one_is_a_new_one() {
+        let pause = Duration::from_millis(50);
+        let begins = |shortage: &mut Shortage, now| {
+            let verdict = shortage.judge(failed(Errno::MFILE), now, pause);
+            let Verdict::Pause { until, begins } = verdict else { panic!("{verdict:?}") };
+            assert_eq!(until, now + pause);
+            begins
+        };
         let mut shortage = Shortage::default();
-        let mut lines = 0;
-        for tenth in 0..100 {
-            let now = Time::ZERO + Duration::from_millis(100 * tenth);
-            let verdict = shortage.judge(failed(Errno::MFILE), now, Duration::from_millis(50));
-            let Verdict::Pause { begins: true, logs, .. } = verdict else { panic!("{verdict:?}") };
-            lines += usize::from(logs);
-            shortage.over();
-        }
-        assert_eq!(lines, 10);
+        let first = Time::ZERO + Duration::from_secs(100);
+        assert!(begins(&mut shortage, first));
+        assert!(!begins(&mut shortage, first + pause));
+        assert!(shortage.lasts());
+        let hour = first + Duration::from_secs(3600);
+        assert!(begins(&mut shortage, hour), "nobody was accepted between the two, for nobody came");
+        assert!(!shortage.lasts(), "no client is sent away at once");
+        assert!(!begins(&mut shortage, hour + pause + Duration::from_millis(999)));
+    }
+
+    #[test]
+    fn shortages_that_come_and_go_are_logged_now_and_then() {
+        let mut shortage = Shortage::default();
+        let logs = (0..1200u32).filter(|&tick| shortage.may_log(Time::ZERO + Duration::from_millis(50) * tick)).count();
+        assert_eq!(logs, 12, "a minute, once in five seconds");
     }
 }

@@ -69,16 +69,17 @@
 //!
 //! [`Completion::Received`] lends a mutable slice of the port's own buffer for the length of the callback; the buffer goes
 //! back when the callback returns or unwinds. An idle connection costs no buffer. What the receiver does not consume
-//! ([`Lent::keep_from`]) is copied to one place per connection and delivered first later; while it is there, nothing more is
-//! received for that connection than what was already on its way, so that it is bounded by what one turn may bring.
+//! ([`Lent::keep_from`]) is copied to one place per connection and delivered first later, together with what has come behind
+//! it. What comes behind it is received until one turn's worth ([`PortConfig::receive_bytes_per_turn_max`]) is kept; then
+//! receiving stops until the receiver consumes something, so that what is kept is bounded by what one turn may bring.
 //!
 //! # Platforms
 //!
-//! `uring` needs Linux 6.1 or newer and is refused by many container runtimes; `readiness` runs on every Unix; a
-//! simulation needs nothing of the system.
+//! `uring` needs Linux 6.1 or newer and is refused by many container runtimes; `readiness` runs on every Unix with pointers of
+//! 64 bits. There is no driver for other systems. A simulation needs nothing of the system.
 
-#[cfg(not(unix))]
-compile_error!("pogu-port has drivers for Unix systems only so far");
+#[cfg(not(all(unix, target_pointer_width = "64")))]
+compile_error!("pogu-port has drivers for 64-bit Unix systems only");
 
 mod clock;
 mod completion;
@@ -90,11 +91,13 @@ mod exhaustion;
 mod faults;
 mod gather;
 mod identity;
+mod kept;
 mod memory;
 mod options;
 mod port;
 mod post;
-#[cfg(unix)]
+#[cfg(test)]
+mod post_tests;
 mod readiness;
 mod selection;
 pub mod sim;

@@ -28,7 +28,7 @@ pub struct PortConfig {
     /// [`SubmitError::Full`](crate::SubmitError::Full). Default 1,000,000: more than a process has descriptors for;
     /// a slot costs memory only once it has been used.
     pub connections_max: u32,
-    /// Values that [`Poster::post`](crate::Poster::post) may queue; one more fails with
+    /// Values that [`Poster::post`](crate::Poster::post) may queue, at most 16,777,216 (their places are reserved); one more fails with
     /// [`PostError::Full`](crate::PostError::Full). Default 16,384: what a worker handles in some tens of
     /// milliseconds.
     pub posts_max: usize,
@@ -36,17 +36,18 @@ pub struct PortConfig {
     /// continue in order as buffers come back. Default 4,096 (one for each of that many simultaneously ready
     /// connections).
     pub receive_buffers: u16,
-    /// Bytes of one receive buffer, and so the longest piece that one `Received` lends. Default 2,048: most game
-    /// packets; larger frames arrive in several pieces. (The readiness driver has one buffer per port, and lends up to
-    /// 64 KiB at a time.)
+    /// Bytes of one receive buffer. Default 2,048: most game packets; larger frames arrive in several pieces. One `Received`
+    /// lends at most that much of what has just come with io_uring, and at most 64 KiB with readiness, which has one buffer
+    /// per port; of what was kept it lends as much as one turn may bring, with either.
     pub receive_buffer_bytes: u32,
     /// Bytes that one connection may receive in one turn; the rest waits for the next turn, so that an always-ready
     /// peer cannot starve the others. Default 64 KiB.
     pub receive_bytes_per_turn_max: usize,
-    /// Connections that one listener hands out in one turn. Default 64.
+    /// Connections that one listener hands out in one turn, at most 64: with io_uring as many accepts are in flight, and
+    /// each costs some 200 bytes. Default 64.
     pub accepts_per_turn_max: usize,
     /// How long a listener pauses after the system ran out of descriptors or memory before it tries again.
-    /// Default 50 ms: twenty tries a second cost nothing and a client hardly notices.
+    /// From 1 ms to 1 h. Default 50 ms: twenty tries a second cost nothing and a client hardly notices.
     pub accept_pause: Duration,
     /// Entries of the submission queue (io_uring only). More operations than that in one turn are submitted in
     /// several steps; none is lost. Default 1,024.
@@ -128,8 +129,11 @@ impl Default for ListenOptions {
 pub struct StreamOptions {
     /// Sends small segments at once (`TCP_NODELAY`). Default true: the engine above coalesces by itself.
     pub nodelay: bool,
-    /// `SO_LINGER`: how the system's own close behaves. `None` (default) closes in the background; `Some(0)` resets.
-    pub linger: Option<Duration>,
+    /// The linger option (`SO_LINGER`): whether the system's own close resets the connection, dropping what has not left.
+    /// Default false: it closes in the background. There is no time to linger for, because the system would hold the
+    /// thread that closes, and with it every connection of the port, for that long: to wait until everything has arrived,
+    /// `shut`, read until `PeerFinished`, then close.
+    pub reset_on_close: bool,
     /// Bytes of the kernel's send buffer (`SO_SNDBUF`); `None` (default) leaves it to the system.
     pub send_buffer_bytes: Option<u32>,
     /// Bytes of the kernel's receive buffer (`SO_RCVBUF`); `None` (default) leaves it to the system.
@@ -138,6 +142,6 @@ pub struct StreamOptions {
 
 impl Default for StreamOptions {
     fn default() -> StreamOptions {
-        StreamOptions { nodelay: true, linger: None, send_buffer_bytes: None, receive_buffer_bytes: None }
+        StreamOptions { nodelay: true, reset_on_close: false, send_buffer_bytes: None, receive_buffer_bytes: None }
     }
 }

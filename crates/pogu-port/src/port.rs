@@ -3,6 +3,7 @@
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::clock::Time;
 use crate::completion::{Completion, Turn};
@@ -24,7 +25,6 @@ pub struct PortSeed<M> {
 enum DriverSeed {
     #[cfg(target_os = "linux")]
     Uring(crate::uring::Seed),
-    #[cfg(unix)]
     Readiness(crate::readiness::Seed),
     Simulated(crate::sim::Seed),
 }
@@ -34,7 +34,6 @@ impl DriverSeed {
         match self {
             #[cfg(target_os = "linux")]
             DriverSeed::Uring(seed) => seed.waker(),
-            #[cfg(unix)]
             DriverSeed::Readiness(seed) => seed.waker(),
             DriverSeed::Simulated(seed) => seed.waker(),
         }
@@ -44,7 +43,6 @@ impl DriverSeed {
         match self {
             #[cfg(target_os = "linux")]
             DriverSeed::Uring(seed) => Ok(Box::new(seed.start()?)),
-            #[cfg(unix)]
             DriverSeed::Readiness(seed) => Ok(Box::new(seed.start()?)),
             DriverSeed::Simulated(seed) => Ok(Box::new(seed.start())),
         }
@@ -169,15 +167,19 @@ impl<M> fmt::Debug for Port<M> {
     }
 }
 
+/// A shorter pause is a busy loop, a longer one a listener that is as good as closed.
+const ACCEPT_PAUSE_MIN: Duration = Duration::from_millis(1);
+const ACCEPT_PAUSE_MAX: Duration = Duration::from_secs(3600);
+
 impl PortConfig {
     fn validate(&self) -> Result<(), OpenError> {
         let checks = [
             ("connections_max", self.connections_max as usize, 1, u32::MAX as usize - 1, "1 or more"),
-            ("posts_max", self.posts_max, 1, usize::MAX, "1 or more"),
+            ("posts_max", self.posts_max, 1, 1 << 24, "1 to 16,777,216"),
             ("receive_buffers", usize::from(self.receive_buffers), 1, 32_768, "a power of two from 1 to 32,768"),
             ("receive_buffer_bytes", self.receive_buffer_bytes as usize, 64, 1 << 24, "64 to 16,777,216"),
             ("receive_bytes_per_turn_max", self.receive_bytes_per_turn_max, 1, usize::MAX, "1 or more"),
-            ("accepts_per_turn_max", self.accepts_per_turn_max, 1, 4_096, "1 to 4,096"),
+            ("accepts_per_turn_max", self.accepts_per_turn_max, 1, 64, "1 to 64"),
             ("submission_entries", self.submission_entries as usize, 1, 32_768, "1 to 32,768"),
             ("completion_entries", self.completion_entries as usize, 2, 65_536, "2 to 65,536"),
         ];
@@ -185,6 +187,10 @@ impl PortConfig {
             if value < least || value > most {
                 return Err(OpenError::Configuration { field, value: value.to_string(), allowed });
             }
+        }
+        if !(ACCEPT_PAUSE_MIN..=ACCEPT_PAUSE_MAX).contains(&self.accept_pause) {
+            let value = format!("{:?}", self.accept_pause);
+            return Err(OpenError::Configuration { field: "accept_pause", value, allowed: "1 ms to 1 h" });
         }
         if !self.receive_buffers.is_power_of_two() {
             let value = self.receive_buffers.to_string();

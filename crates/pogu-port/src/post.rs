@@ -9,8 +9,8 @@
 //!   port:    parked = true fence   queue empty?        -> sleep
 //! ```
 //!
-//! A closing port does the same: it sets `closed` first and empties the queue second, and a poster that pushed looks at
-//! `closed` again. So no value (a stream, say) outlives its port, however long the posters do.
+//! The end of the port goes the same way, with `closed` in the place of `parked`: a value that is pushed while the port
+//! goes is dropped by the port or by its poster, and outlives neither.
 
 use std::fmt;
 use std::ops::Deref;
@@ -79,10 +79,10 @@ impl<M> Inbox<M> {
     pub(crate) fn close(&self) {
         self.closed.store(true, Ordering::SeqCst);
         fence(Ordering::SeqCst);
-        self.drop_all();
+        self.empty();
     }
 
-    fn drop_all(&self) {
+    fn empty(&self) {
         while self.queue.pop().is_some() {}
     }
 
@@ -97,7 +97,8 @@ impl<M> Inbox<M> {
         }
         fence(Ordering::SeqCst);
         if self.closed.load(Ordering::Relaxed) {
-            self.drop_all();
+            // The port may have emptied the queue before the push.
+            self.empty();
         } else if self.parked.load(Ordering::Relaxed) && self.takes_the_wake() {
             self.waker.wake();
         }

@@ -55,8 +55,6 @@ impl BoundListener {
         let failed = |operation| move |error: std::io::Error| OsError::from_io(operation, &error);
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))
             .map_err(failed(Operation::OpenSocket))?;
-        // On Windows SO_REUSEADDR lets another process take the address over; its meaning on Unix is the default there.
-        #[cfg(not(windows))]
         socket.set_reuse_address(options.reuse_address).map_err(failed(Operation::SetOption))?;
         socket.bind(&address.into()).map_err(failed(Operation::Bind))?;
         let backlog = i32::try_from(options.backlog).unwrap_or(i32::MAX);
@@ -171,15 +169,12 @@ impl Detached {
     }
 }
 
-/// Sets `options` on a connected or connecting socket.
+/// Sets `options` on a connected or connecting socket. What another port may have set is set back; the sizes of the buffers
+/// cannot be left to the system again.
 pub(crate) fn apply_stream_options(socket: &Socket, options: &StreamOptions) -> Result<(), OsError> {
     let apply = || {
-        if options.nodelay {
-            socket.set_tcp_nodelay(true)?;
-        }
-        if options.linger.is_some() {
-            socket.set_linger(options.linger)?;
-        }
+        socket.set_tcp_nodelay(options.nodelay)?;
+        socket.set_linger(options.reset_on_close.then_some(Duration::ZERO))?;
         if let Some(bytes) = options.send_buffer_bytes {
             socket.set_send_buffer_size(bytes as usize)?;
         }
@@ -208,4 +203,22 @@ pub(crate) fn open_stream(address: SocketAddr, options: &StreamOptions) -> Resul
 pub fn resolve(address: &str) -> std::io::Result<Vec<SocketAddr>> {
     use std::net::ToSocketAddrs;
     address.to_socket_addrs().map(Iterator::collect)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A stream may come from a port that had set other ones.
+    #[test]
+    fn options_are_set_to_what_is_asked_for() {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP)).expect("a socket");
+        for (nodelay, reset_on_close) in [(true, true), (false, false), (true, false), (false, true)] {
+            let options = StreamOptions { nodelay, reset_on_close, ..StreamOptions::default() };
+            apply_stream_options(&socket, &options).expect("they are set");
+            assert_eq!(socket.tcp_nodelay().expect("an option"), nodelay);
+            let linger = socket.linger().expect("an option");
+            assert_eq!(linger, reset_on_close.then_some(Duration::ZERO));
+        }
+    }
 }

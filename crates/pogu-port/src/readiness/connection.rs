@@ -16,6 +16,7 @@ use crate::error::{Operation, OsError};
 use crate::faults::{FaultPoint, Faults};
 use crate::gather::Gather;
 use crate::identity::Owner;
+use crate::kept::Kept;
 use crate::memory::Memory;
 
 /// Slices that one system call is given. More do not make it faster, and the array lives on the stack.
@@ -38,6 +39,8 @@ pub(super) struct Connection {
     pub(super) shut: Shut,
     /// True exactly while the name stands in the table's list of leftovers.
     pub(super) left_over: bool,
+    /// The end of the incoming stream, if it waits behind what is kept.
+    pub(super) ended: Ended,
     pub(super) kept: Kept,
 }
 
@@ -73,6 +76,15 @@ pub(super) enum Receive {
     Failed(OsError),
 }
 
+/// The end of the incoming stream as far as the kernel told; delivered when what came before it has been consumed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Ended {
+    No,
+    Finished,
+    /// With this `errno`.
+    Failed(i32),
+}
+
 /// The sending direction.
 #[derive(Debug)]
 pub(super) enum Sending {
@@ -103,18 +115,19 @@ impl Connection {
             sending: Sending::Idle,
             shut: Shut::No,
             left_over: false,
+            ended: Ended::No,
             kept: Kept::default(),
         }
     }
 
-    /// What the poller must report for the connection to make progress.
-    pub(super) fn wanted(&self) -> Interest {
+    /// What the poller must report for the connection to make progress. `kept_max`: bytes behind which nothing is received.
+    pub(super) fn wanted(&self, kept_max: usize) -> Interest {
         let leaving = matches!(self.sending, Sending::Leaving(_));
         match self.phase {
             Phase::Connecting { settled } => Interest { read: false, write: !settled },
             Phase::Open => {
-                let read = matches!(self.receive, Receive::On | Receive::Pausing { resume: true, .. });
-                Interest { read, write: leaving }
+                let goes_on = self.ended == Ended::No && self.kept.len() < kept_max;
+                Interest { read: goes_on && self.receive_is_open(), write: leaving }
             }
             Phase::Closing => Interest { read: false, write: leaving },
             Phase::Ending { .. } | Phase::Detaching => Interest::NONE,
@@ -126,32 +139,14 @@ impl Connection {
         self.phase == Phase::Open && self.receive == Receive::On
     }
 
+    /// True exactly when something is to be delivered before anything new is received.
+    pub(super) fn has_leftovers(&self) -> bool {
+        self.delivers() && (self.kept.is_due() || self.ended != Ended::No)
+    }
+
     /// True exactly while a `receive` has not had its terminal completion, nor has one on its way.
     pub(super) fn receive_is_open(&self) -> bool {
         matches!(self.receive, Receive::On | Receive::Pausing { resume: true, .. })
-    }
-}
-
-/// Bytes that the receiver did not consume. Takes no memory while it is empty, and is filled again only after it has been
-/// consumed: nothing is read while something is kept.
-#[derive(Debug, Default)]
-pub(super) struct Kept(Box<[u8]>);
-
-impl Kept {
-    pub(super) fn new(bytes: Vec<u8>) -> Kept {
-        Kept(bytes.into_boxed_slice())
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    pub(super) fn take(&mut self) -> Box<[u8]> {
-        std::mem::take(&mut self.0)
-    }
-
-    pub(super) fn append(&mut self, rest: &[u8]) {
-        self.0 = [&*self.0, rest].concat().into_boxed_slice();
     }
 }
 

@@ -6,13 +6,13 @@
 
 use std::io;
 
-use super::connection::{Arrival, Phase, Receive, receive_now};
+use super::connection::{Arrival, Ended, Phase, Receive, receive_now};
 use super::listener::{Accepting, Attempt};
 use super::poll::Interest;
 use super::table::{Table, Thing};
 use crate::completion::{Completion, Lent};
 use crate::driver::{Operations, Sink};
-use crate::error::OsError;
+use crate::error::{Operation, OsError};
 use crate::identity::{ConnectionId, ListenerId, Name, Owner};
 use crate::memory::Space;
 use crate::options::PortConfig;
@@ -76,41 +76,54 @@ impl Delivery {
         if ready.read {
             self.read(name, sink);
         }
+        let most = self.receive_bytes_per_turn_max;
         // Level-triggered: what is reported and not wanted would be reported for ever.
         if let Some(connection) = self.table.connection(name) {
-            let wanted = connection.wanted();
+            let wanted = connection.wanted(most);
             if (ready.read && !wanted.read) || (ready.write && !wanted.write) {
                 self.table.arm(name);
             }
         }
     }
 
-    /// Receives until nothing is left, the budget is used up, or the receiver has had enough. A read that does not fill the
-    /// space was the last: if more has come meanwhile, the poller reports it again.
+    /// Receives (behind what is kept, if there is something) until nothing is left, the budget is used up, or the receiver
+    /// has had enough. A read that does not fill the space was the last: if more has come meanwhile, the poller reports it
+    /// again.
     fn read<M>(&mut self, name: Name, sink: &mut Sink<'_, M>) {
         let mut budget = self.receive_bytes_per_turn_max;
         while budget > 0 {
-            let buffer = self.buffer.bytes();
-            let room = buffer.len().min(budget);
-            let Some(space) = buffer.get_mut(..room) else { return };
             let Table { things, faults, .. } = &mut self.table;
             let Some(Thing::Connection(connection)) = things.get_mut(name) else { return };
-            if !connection.delivers() || !connection.kept.is_empty() {
+            if !connection.delivers() || connection.ended != Ended::No {
                 return;
             }
+            let behind = !connection.kept.is_empty();
+            let full = self.receive_bytes_per_turn_max;
+            let buffer = self.buffer.bytes();
+            let room = buffer.len().min(budget).min(full.saturating_sub(connection.kept.len()));
+            let Some(space) = buffer.get_mut(..room).filter(|space| !space.is_empty()) else { return };
             let owner = connection.owner;
             let count = match receive_now(&connection.socket, space, faults) {
                 Arrival::Bytes(count) => count,
                 Arrival::Nothing => return,
+                Arrival::End if behind => return self.table.ended(name, Ended::Finished),
                 Arrival::End => return self.receive_ended(name, owner, None, sink),
                 Arrival::Failed(error) => {
                     self.table.note_memory_fault(error);
+                    if behind {
+                        return self.table.ended(name, Ended::Failed(error.code()));
+                    }
                     return self.receive_ended(name, owner, Some(error), sink);
                 }
             };
             budget -= count;
             self.table.counters.received_bytes += count as u64;
-            self.lend(name, owner, count, sink);
+            if behind {
+                self.table.keep_behind(name, self.buffer.bytes().get(..count).unwrap_or_default());
+                self.buffer.renew();
+            } else {
+                self.lend(name, owner, count, sink);
+            }
             if count < room {
                 return;
             }
@@ -132,6 +145,7 @@ impl Delivery {
     fn receive_ended<M>(&mut self, name: Name, owner: Owner, error: Option<OsError>, sink: &mut Sink<'_, M>) {
         if let Some(connection) = self.table.connection(name) {
             connection.receive = error.map_or(Receive::Finished, Receive::Failed);
+            connection.ended = Ended::No;
         }
         self.table.arm(name);
         let connection = ConnectionId(name);
@@ -141,22 +155,53 @@ impl Delivery {
         }
     }
 
-    /// Delivers what the first `count` connections on the list of leftovers have kept.
+    /// Delivers what the first `count` connections on the list of leftovers have kept, no more of each than one turn may bring.
     pub(super) fn deliver_kept<M>(&mut self, count: usize, sink: &mut Sink<'_, M>) {
         for _ in 0..count {
             let Some(name) = self.table.leftovers.pop_front() else { return };
             let Some(connection) = self.table.connection(name) else { continue };
             connection.left_over = false;
-            if !connection.delivers() || connection.kept.is_empty() {
+            if !connection.has_leftovers() {
                 continue;
             }
-            let owner = connection.owner;
-            let mut bytes = connection.kept.take();
-            let mut kept_from = 0;
-            let lent = Lent::new(&mut bytes, &mut kept_from);
-            self.hand_out(sink, Completion::Received { connection: ConnectionId(name), owner, bytes: lent });
-            self.table.keep(name, bytes.get(kept_from..).unwrap_or_default());
+            self.lend_kept(name, sink);
+            if !self.deliver_end(name, sink) {
+                self.table.deliver_kept_later(name);
+                self.table.arm(name);
+            }
         }
+    }
+
+    fn lend_kept<M>(&mut self, name: Name, sink: &mut Sink<'_, M>) {
+        let most = self.receive_bytes_per_turn_max;
+        let Some(connection) = self.table.connection(name).filter(|connection| connection.kept.is_due()) else {
+            return;
+        };
+        let owner = connection.owner;
+        let Some(mut taken) = connection.kept.take(most) else { return };
+        let mut kept_from = 0;
+        let lent = Lent::new(taken.bytes(), &mut kept_from);
+        self.hand_out(sink, Completion::Received { connection: ConnectionId(name), owner, bytes: lent });
+        if let Some(connection) = self.table.connection(name) {
+            let count = connection.kept.put_back(taken, kept_from);
+            self.table.counters.kept_bytes += count as u64;
+        }
+    }
+
+    /// Delivers the end of the stream if nothing is kept before it, or nothing that the receiver wants.
+    fn deliver_end<M>(&mut self, name: Name, sink: &mut Sink<'_, M>) -> bool {
+        let Some(connection) = self.table.connection(name) else { return false };
+        if !connection.delivers() || connection.kept.is_due() {
+            return false;
+        }
+        let error = match connection.ended {
+            Ended::No => return false,
+            Ended::Finished => None,
+            Ended::Failed(code) => Some(OsError::from_code(Operation::Receive, code)),
+        };
+        let owner = connection.owner;
+        self.receive_ended(name, owner, error, sink);
+        true
     }
 
     /// Delivers what was queued when it began; what is queued meanwhile waits for the next turn.

@@ -52,8 +52,6 @@ pub(super) struct Pause {
     pub(super) error: OsError,
     /// It was not short of anything before.
     pub(super) begins: bool,
-    /// A line may be written about it.
-    pub(super) logs: bool,
     /// One client was told.
     pub(super) shed: bool,
 }
@@ -65,6 +63,13 @@ impl Listener {
 
     pub(super) fn wanted(&self) -> Interest {
         if self.state == Accepting::Open { Interest::READ } else { Interest::NONE }
+    }
+
+    /// Pauses because the listener cannot be watched.
+    pub(super) fn pause(&mut self, error: OsError, now: Time, pause: Duration) -> Pause {
+        let (until, begins) = self.shortage.pause(error, now, pause);
+        self.state = Accepting::Paused { until };
+        Pause { error, begins, shed: false }
     }
 
     /// Takes one client from the backlog; on a shortage pauses for `pause`.
@@ -87,12 +92,12 @@ impl Listener {
     }
 
     /// Judges a failure. `None`: the next try may follow at once.
-    pub(super) fn failed(&mut self, error: OsError, now: Time, pause: Duration) -> Option<Pause> {
+    fn failed(&mut self, error: OsError, now: Time, pause: Duration) -> Option<Pause> {
         match self.shortage.judge(error, now, pause) {
             Verdict::Skip => None,
-            Verdict::Pause { until, begins, logs } => {
+            Verdict::Pause { until, begins } => {
                 self.state = Accepting::Paused { until };
-                Some(Pause { error, begins, logs, shed: false })
+                Some(Pause { error, begins, shed: false })
             }
         }
     }

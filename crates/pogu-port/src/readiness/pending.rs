@@ -24,6 +24,7 @@ pub(super) enum Pending {
     Closed(Name),
     Detached(Name),
     ListenerClosed(Name),
+    /// A listener that could not be watched has begun to pause.
     AcceptPaused(Name, OsError),
 }
 
@@ -85,7 +86,10 @@ impl Table {
         if let Receive::Pausing { owed, resume } = connection.receive {
             connection.receive = match (owed, resume) {
                 (2.., _) => Receive::Pausing { owed: owed - 1, resume },
-                (_, true) => Receive::On,
+                (_, true) => {
+                    connection.kept.wake();
+                    Receive::On
+                }
                 (_, false) => Receive::Off,
             };
             self.deliver_kept_later(name);
@@ -93,8 +97,8 @@ impl Table {
     }
 
     fn take_stream(&mut self, name: Name) -> Option<(Owner, Detached)> {
-        let mut connection = self.remove_connection(name)?;
-        let received = connection.kept.take().into_vec();
+        let connection = self.remove_connection(name)?;
+        let received = connection.kept.into_bytes();
         let unsent = match connection.sending {
             Sending::Leaving(gather) => gather,
             Sending::Idle | Sending::Left => Gather::new(),

@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::connection::{Connection, Kept, Phase, Receive, Sending, Shut};
+use super::connection::{Connection, Phase, Receive, Sending, Shut};
 use super::listener::{Accepting, Listener};
 use super::pending::{Pending, cancelled};
 use super::table::{Table, Thing, shut_now};
@@ -15,6 +15,7 @@ use crate::error::{Operation, OsError, Refused, SubmitError};
 use crate::faults::FaultPoint;
 use crate::gather::Gather;
 use crate::identity::{ConnectionId, ListenerId, Owner};
+use crate::kept::Kept;
 use crate::options::StreamOptions;
 use crate::stream::{BoundListener, Detached, Stream, open_stream};
 
@@ -81,12 +82,12 @@ impl Submit for Table {
                 self.continue_send(name);
                 Ok(ConnectionId(name))
             }
-            Err(Thing::Connection(mut connection)) => {
+            Err(Thing::Connection(connection)) => {
                 let unsent = match connection.sending {
                     Sending::Leaving(gather) => gather,
                     Sending::Idle | Sending::Left => Gather::new(),
                 };
-                let received = connection.kept.take().into_vec();
+                let received = connection.kept.into_bytes();
                 let returned = Detached { stream: connection.socket.into(), peer, received, unsent };
                 Err(Refused { error: self.full(), returned })
             }
@@ -100,6 +101,10 @@ impl Submit for Table {
         address: SocketAddr,
         options: &StreamOptions,
     ) -> Result<ConnectionId, SubmitError> {
+        // Before the system is asked: a connection that nobody will own is not even begun.
+        if self.is_full() {
+            return Err(self.full());
+        }
         if let Some(code) = self.faults.at_call(FaultPoint::OpenSocket) {
             return Err(OsError::from_code(Operation::OpenSocket, code).into());
         }
@@ -121,7 +126,8 @@ impl Submit for Table {
     fn receive(&mut self, id: ConnectionId) -> Result<(), SubmitError> {
         let connection = self.open_connection(id)?;
         match &mut connection.receive {
-            Receive::On | Receive::Finished => return Ok(()),
+            Receive::Finished => return Ok(()),
+            Receive::On => {}
             Receive::Pausing { resume, .. } => *resume = true,
             Receive::Failed(error) => {
                 let error = *error;
@@ -130,6 +136,7 @@ impl Submit for Table {
             }
             Receive::Off => connection.receive = Receive::On,
         }
+        connection.kept.wake();
         self.deliver_kept_later(id.0);
         self.arm(id.0);
         Ok(())
@@ -223,6 +230,10 @@ impl Submit for Table {
 }
 
 impl Table {
+    fn is_full(&self) -> bool {
+        self.things.len() >= self.things.maximum() as usize
+    }
+
     fn full(&self) -> SubmitError {
         SubmitError::Full { maximum: self.things.maximum() }
     }

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 
-use super::connection::{Connection, Phase, Progress, Receive, Sending, Shut, send_now};
+use super::connection::{Connection, Ended, Phase, Progress, Receive, Sending, Shut, send_now};
 use super::listener::{Accepting, Listener, Pause};
 use super::pending::{Pending, cancelled};
 use super::poll::Poll;
@@ -40,7 +40,7 @@ pub(super) struct Table {
     pub(super) things: Slots<Thing>,
     pub(super) poll: Poll,
     pub(super) pending: VecDeque<Pending>,
-    /// Connections that have kept bytes to deliver; each stands here at most once.
+    /// Connections that have kept bytes, or the end of the stream, to deliver; each stands here at most once.
     pub(super) leftovers: VecDeque<Name>,
     /// Listeners that wait for the end of a shortage.
     pub(super) paused: Vec<Name>,
@@ -49,6 +49,7 @@ pub(super) struct Table {
     pub(super) now: Time,
     pub(super) counters: Counters,
     pub(super) accept_pause: Duration,
+    pub(super) receive_bytes_per_turn_max: usize,
     pub(super) faults: Faults,
     memory: Memory,
 }
@@ -66,6 +67,7 @@ impl Table {
             clock: config.clock.clone(),
             counters: Counters::default(),
             accept_pause: config.accept_pause,
+            receive_bytes_per_turn_max: config.receive_bytes_per_turn_max,
             faults: config.faults(),
             memory: Memory::new(config.guarded),
         }
@@ -106,7 +108,7 @@ impl Table {
     pub(super) fn arm(&mut self, name: Name) {
         let armed = match self.things.get_mut(name) {
             Some(Thing::Connection(connection)) => {
-                let wanted = connection.wanted();
+                let wanted = connection.wanted(self.receive_bytes_per_turn_max);
                 self.poll.arm(&connection.socket, name, &mut connection.armed, wanted)
             }
             Some(Thing::Listener(listener)) => {
@@ -122,7 +124,7 @@ impl Table {
 
     fn arm_failed(&mut self, name: Name, error: OsError) {
         if self.listener(name).is_some() {
-            return self.watching_failed(name, error);
+            return self.watch_failed(name, error);
         }
         let Some(connection) = self.connection(name) else { return };
         let sends = matches!(connection.sending, Sending::Leaving(_));
@@ -138,33 +140,23 @@ impl Table {
         }
     }
 
-    /// A listener that cannot be watched pauses, like one that cannot accept.
-    fn watching_failed(&mut self, name: Name, error: OsError) {
-        let (now, accept_pause) = (self.now, self.accept_pause);
+    /// A listener that cannot be watched is one that cannot accept.
+    fn watch_failed(&mut self, name: Name, error: OsError) {
+        let (now, pause) = (self.now, self.accept_pause);
         let Some(listener) = self.listener(name).filter(|listener| listener.state == Accepting::Open) else { return };
-        let pause = match listener.failed(error, now, accept_pause) {
-            Some(pause) => pause,
-            None => {
-                listener.state = Accepting::Paused { until: now + accept_pause };
-                Pause { error, begins: false, logs: false, shed: false }
-            }
-        };
-        if let Some(error) = self.accept_paused(name, pause) {
+        let paused = listener.pause(error, now, pause);
+        if let Some(error) = self.accept_paused(name, paused) {
             self.pending.push_back(Pending::AcceptPaused(name, error));
         }
     }
 
     /// Counts a pause that a listener makes. Tells what its owner is to be told.
     pub(super) fn accept_paused(&mut self, name: Name, pause: Pause) -> Option<OsError> {
-        let Pause { error, begins, logs, shed } = pause;
-        let retry_after = self.accept_pause;
+        let Pause { error, begins, shed } = pause;
         self.counters.accept_failures += 1;
         self.counters.accept_sheds += u64::from(shed);
         self.counters.accept_pauses += u64::from(begins);
         self.paused.push(name);
-        if logs {
-            tracing::warn!(%error, ?retry_after, "accepting is paused");
-        }
         begins.then_some(error)
     }
 
@@ -282,15 +274,34 @@ impl Table {
         }
         self.counters.kept_bytes += rest.len() as u64;
         if let Some(connection) = self.connection(name) {
-            connection.kept.append(rest);
+            connection.kept.keep(rest);
             self.deliver_kept_later(name);
         }
+    }
+
+    /// Bytes came behind what is kept.
+    pub(super) fn keep_behind(&mut self, name: Name, bytes: &[u8]) {
+        self.counters.kept_bytes += bytes.len() as u64;
+        if let Some(connection) = self.connection(name) {
+            connection.kept.append(bytes);
+            self.deliver_kept_later(name);
+        }
+    }
+
+    /// The incoming stream has ended behind what is kept, which has to be looked at for once more.
+    pub(super) fn ended(&mut self, name: Name, ended: Ended) {
+        if let Some(connection) = self.connection(name) {
+            connection.ended = ended;
+            connection.kept.wake();
+        }
+        self.deliver_kept_later(name);
+        self.arm(name);
     }
 
     /// Puts the connection on the list of leftovers if it has something to deliver.
     pub(super) fn deliver_kept_later(&mut self, name: Name) {
         let Some(connection) = self.connection(name) else { return };
-        if connection.delivers() && !connection.kept.is_empty() && !connection.left_over {
+        if connection.has_leftovers() && !connection.left_over {
             connection.left_over = true;
             self.leftovers.push_back(name);
         }
@@ -355,10 +366,42 @@ pub(super) fn shut_now(connection: &mut Connection) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::completion::Completion;
+    use crate::driver::Submit;
+    use crate::identity::Owner;
+    use crate::options::ListenOptions;
+    use crate::stream::BoundListener;
+    use std::sync::Arc;
 
     /// The memory of idle sessions is what bounds their number. 128 bytes: the slot of a connection fits two cache lines.
     #[test]
     fn a_slot_takes_at_most_128_bytes() {
         const { assert!(Slots::<Thing>::SLOT_BYTES <= 128) };
+    }
+
+    /// As a limit on watched sockets would (epoll_ctl(2), ENOSPC).
+    #[test]
+    fn a_listener_that_cannot_be_watched_pauses_and_says_so_once() {
+        let poller = Arc::new(polling::Poller::new().expect("a poller"));
+        let mut table = Table::new(&PortConfig::default(), Poll::new(poller, Faults::default()));
+        let bound = BoundListener::bind("127.0.0.1:0".parse().expect("an address"), &ListenOptions::default());
+        let id = table.listen(Owner(1), bound.expect("binds")).map_err(|refused| refused.error).expect("listens");
+        let error = OsError::from_code(Operation::Dispatch, rustix::io::Errno::NOSPC.raw_os_error());
+        for failures in 1..4 {
+            table.arm_failed(id.0, error);
+            assert_eq!(table.next_retry(), Some(table.now + table.accept_pause));
+            assert_eq!(table.counters.accept_failures, failures);
+            table.arm_failed(id.0, error);
+            assert_eq!(table.counters.accept_failures, failures, "it is paused already");
+            table.now = table.now + table.accept_pause;
+            table.end_pauses();
+            assert_eq!(table.next_retry(), None, "it is watched again");
+        }
+        assert_eq!(table.pending.len(), 1, "once for the shortage");
+        let pending = table.pending.pop_front().expect("one");
+        let paused = table.settle::<()>(pending);
+        assert!(
+            matches!(paused, Some(Completion::AcceptPaused { listener, error: why, .. }) if listener == id && why == error)
+        );
     }
 }

@@ -6,6 +6,7 @@ use crate::counters::Counters;
 use crate::error::{Operation, OsError};
 use crate::gather::Gather;
 use crate::identity::Owner;
+use crate::kept::Kept;
 
 /// See the [module](self).
 #[derive(Debug)]
@@ -18,6 +19,8 @@ pub(super) struct Connection {
     pub(super) shut: Shut,
     /// True exactly while the name stands in the table's list of leftovers.
     pub(super) left_over: bool,
+    /// The end of the incoming stream, if it waits behind what is kept.
+    pub(super) ended: Ended,
     pub(super) kept: Kept,
 }
 
@@ -53,6 +56,14 @@ pub(super) enum Receive {
     Failed(OsError),
 }
 
+/// The end of the incoming stream as far as the network told; delivered when what came before it has been consumed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Ended {
+    No,
+    Finished,
+    Failed(OsError),
+}
+
 /// The sending direction.
 #[derive(Debug)]
 pub(super) enum Sending {
@@ -82,6 +93,7 @@ impl Connection {
             sending: Sending::Idle,
             shut: Shut::No,
             left_over: false,
+            ended: Ended::No,
             kept: Kept::default(),
         }
     }
@@ -89,6 +101,16 @@ impl Connection {
     /// True exactly when bytes or the end of the stream may be delivered.
     pub(super) fn delivers(&self) -> bool {
         self.phase == Phase::Open && self.receive == Receive::On
+    }
+
+    /// True exactly when something is to be delivered before anything new is received.
+    pub(super) fn has_leftovers(&self) -> bool {
+        self.delivers() && (self.kept.is_due() || self.ended != Ended::No)
+    }
+
+    /// True exactly when something new may be received: behind less than `kept_max` bytes.
+    pub(super) fn reads(&self, kept_max: usize) -> bool {
+        self.delivers() && self.ended == Ended::No && self.kept.len() < kept_max
     }
 
     /// True exactly while a `receive` has not had its terminal completion, nor has one on its way.
@@ -99,28 +121,6 @@ impl Connection {
     pub(super) fn shut_now(&mut self) {
         self.shut = Shut::Done;
         self.socket.shut();
-    }
-}
-
-/// Bytes that the receiver did not consume.
-#[derive(Debug, Default)]
-pub(super) struct Kept(Vec<u8>);
-
-impl Kept {
-    pub(super) fn new(bytes: Vec<u8>) -> Kept {
-        Kept(bytes)
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    pub(super) fn take(&mut self) -> Vec<u8> {
-        std::mem::take(&mut self.0)
-    }
-
-    pub(super) fn append(&mut self, rest: &[u8]) {
-        self.0.extend_from_slice(rest);
     }
 }
 

@@ -5,7 +5,7 @@
 //! even unwind: nothing is found again through a reference from before, only by name. And no callback runs while the
 //! network is locked.
 
-use super::connection::{Phase, Receive};
+use super::connection::{Ended, Phase, Receive};
 use super::listener::Accepting;
 use super::network::Arrival;
 use super::table::{Table, Thing};
@@ -67,31 +67,42 @@ impl Delivery {
         }
     }
 
-    /// Receives until nothing is left, the budget is used up, or the receiver has had enough.
+    /// Receives (behind what is kept, if there is something) until nothing is left, the budget is used up, or the receiver
+    /// has had enough.
     fn read<M>(&mut self, name: Name, sink: &mut Sink<'_, M>) {
-        let mut budget = self.receive_bytes_per_turn_max;
+        let most = self.receive_bytes_per_turn_max;
+        let mut budget = most;
         loop {
-            let room = self.buffer.len().min(budget);
-            let Some(space) = self.buffer.get_mut(..room) else { return };
-            let Some(connection) = self.table.connection(name) else { return };
-            if !connection.delivers() || !connection.kept.is_empty() {
+            let Some(connection) = self.table.connection(name).filter(|connection| connection.reads(most)) else {
                 return;
-            }
+            };
             if budget == 0 {
                 return connection.socket.look_again();
             }
+            let behind = !connection.kept.is_empty();
+            let room = self.buffer.len().min(budget).min(most - connection.kept.len());
+            let Some(space) = self.buffer.get_mut(..room) else { return };
             let owner = connection.owner;
             let count = match connection.socket.receive(space) {
                 Arrival::Bytes(count) => count,
                 Arrival::Nothing => return,
+                Arrival::End if behind => return self.table.ended(name, Ended::Finished),
                 Arrival::End => return self.receive_ended(name, owner, None, sink),
                 Arrival::Failed(failure) => {
-                    return self.receive_ended(name, owner, Some(failure.of(Operation::Receive)), sink);
+                    let error = failure.of(Operation::Receive);
+                    if behind {
+                        return self.table.ended(name, Ended::Failed(error));
+                    }
+                    return self.receive_ended(name, owner, Some(error), sink);
                 }
             };
             budget -= count;
             self.table.counters.received_bytes += count as u64;
-            self.lend(name, owner, count, sink);
+            if behind {
+                self.table.keep_behind(name, self.buffer.get(..count).unwrap_or_default());
+            } else {
+                self.lend(name, owner, count, sink);
+            }
         }
     }
 
@@ -109,6 +120,7 @@ impl Delivery {
     fn receive_ended<M>(&mut self, name: Name, owner: Owner, error: Option<OsError>, sink: &mut Sink<'_, M>) {
         if let Some(connection) = self.table.connection(name) {
             connection.receive = error.map_or(Receive::Finished, Receive::Failed);
+            connection.ended = Ended::No;
         }
         let connection = ConnectionId(name);
         match error {
@@ -117,24 +129,54 @@ impl Delivery {
         }
     }
 
-    /// Delivers what the first `count` connections on the list of leftovers have kept.
+    /// Delivers what the first `count` connections on the list of leftovers have kept, no more of each than one turn may bring.
     pub(super) fn deliver_kept<M>(&mut self, count: usize, sink: &mut Sink<'_, M>) {
         for _ in 0..count {
             let Some(name) = self.table.leftovers.pop_front() else { return };
             let Some(connection) = self.table.connection(name) else { continue };
             connection.left_over = false;
-            if !connection.delivers() || connection.kept.is_empty() {
+            if !connection.has_leftovers() {
                 continue;
             }
-            let owner = connection.owner;
-            let mut bytes = connection.kept.take();
-            let mut kept_from = 0;
-            // What came behind it can be received as soon as it has been consumed.
-            connection.socket.look_again();
-            let lent = Lent::new(&mut bytes, &mut kept_from);
-            self.hand_out(sink, Completion::Received { connection: ConnectionId(name), owner, bytes: lent });
-            self.table.keep(name, bytes.get(kept_from..).unwrap_or_default());
+            self.lend_kept(name, sink);
+            if !self.deliver_end(name, sink) {
+                self.table.deliver_later(name);
+            }
         }
+    }
+
+    fn lend_kept<M>(&mut self, name: Name, sink: &mut Sink<'_, M>) {
+        let most = self.receive_bytes_per_turn_max;
+        let Some(connection) = self.table.connection(name).filter(|connection| connection.kept.is_due()) else {
+            return;
+        };
+        let owner = connection.owner;
+        let Some(mut taken) = connection.kept.take(most) else { return };
+        // A callback that unwinds takes the bytes with it; what came behind them can still be received.
+        connection.socket.look_again();
+        let mut kept_from = 0;
+        let lent = Lent::new(taken.bytes(), &mut kept_from);
+        self.hand_out(sink, Completion::Received { connection: ConnectionId(name), owner, bytes: lent });
+        if let Some(connection) = self.table.connection(name) {
+            let count = connection.kept.put_back(taken, kept_from);
+            self.table.counters.kept_bytes += count as u64;
+        }
+    }
+
+    /// Delivers the end of the stream if nothing is kept before it, or nothing that the receiver wants.
+    fn deliver_end<M>(&mut self, name: Name, sink: &mut Sink<'_, M>) -> bool {
+        let Some(connection) = self.table.connection(name) else { return false };
+        if !connection.delivers() || connection.kept.is_due() {
+            return false;
+        }
+        let error = match connection.ended {
+            Ended::No => return false,
+            Ended::Finished => None,
+            Ended::Failed(error) => Some(error),
+        };
+        let owner = connection.owner;
+        self.receive_ended(name, owner, error, sink);
+        true
     }
 
     /// Delivers what was queued when it began; what is queued meanwhile waits for the next turn.

@@ -75,7 +75,10 @@ impl Table {
         if let Receive::Pausing { owed, resume } = connection.receive {
             connection.receive = match (owed, resume) {
                 (2.., _) => Receive::Pausing { owed: owed - 1, resume },
-                (_, true) => Receive::On,
+                (_, true) => {
+                    connection.kept.wake();
+                    Receive::On
+                }
                 (_, false) => Receive::Off,
             };
             self.deliver_later(name);
@@ -83,9 +86,9 @@ impl Table {
     }
 
     fn take_stream(&mut self, name: Name) -> Option<(Owner, Detached)> {
-        let mut connection = self.remove_connection(name)?;
+        let connection = self.remove_connection(name)?;
         connection.socket.watch(None);
-        let received = connection.kept.take();
+        let received = connection.kept.into_bytes();
         let unsent = match connection.sending {
             Sending::Leaving(gather) => gather,
             Sending::Idle | Sending::Left => Gather::new(),

@@ -82,9 +82,7 @@ impl StreamSocket {
     }
 
     pub(super) fn apply(&self, options: &StreamOptions) {
-        if options.linger.is_some() {
-            self.set_linger(options.linger);
-        }
+        self.set_linger(options.reset_on_close.then_some(Duration::ZERO));
         self.simulation.with(|network| {
             if let Some(bytes) = options.send_buffer_bytes {
                 network.set_outgoing_bytes(self.end, bytes as usize);

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::connection::{Connection, Kept, Phase, Receive, Sending, Shut, cancelled};
+use super::connection::{Connection, Phase, Receive, Sending, Shut, cancelled};
 use super::listener::{Accepting, Listener};
 use super::pending::Pending;
 use super::socket::StreamSocket;
@@ -14,6 +14,7 @@ use crate::driver::Submit;
 use crate::error::{Operation, Refused, SubmitError};
 use crate::gather::Gather;
 use crate::identity::{ConnectionId, ListenerId, Owner};
+use crate::kept::Kept;
 use crate::options::StreamOptions;
 use crate::stream::{BoundListener, Detached, Stream};
 
@@ -85,12 +86,12 @@ impl Submit for Table {
                 self.continue_send(name);
                 Ok(ConnectionId(name))
             }
-            Err(Thing::Connection(mut connection)) => {
+            Err(Thing::Connection(connection)) => {
                 let unsent = match connection.sending {
                     Sending::Leaving(gather) => gather,
                     Sending::Idle | Sending::Left => Gather::new(),
                 };
-                let received = connection.kept.take();
+                let received = connection.kept.into_bytes();
                 let returned = Detached { stream: connection.socket.into(), peer, received, unsent };
                 Err(Refused { error: self.full(), returned })
             }
@@ -122,7 +123,8 @@ impl Submit for Table {
     fn receive(&mut self, id: ConnectionId) -> Result<(), SubmitError> {
         let connection = self.open_connection(id)?;
         match &mut connection.receive {
-            Receive::On | Receive::Finished => return Ok(()),
+            Receive::Finished => return Ok(()),
+            Receive::On => {}
             Receive::Pausing { resume, .. } => *resume = true,
             Receive::Failed(error) => {
                 let error = *error;
@@ -131,6 +133,7 @@ impl Submit for Table {
             }
             Receive::Off => connection.receive = Receive::On,
         }
+        connection.kept.wake();
         self.deliver_later(id.0);
         Ok(())
     }

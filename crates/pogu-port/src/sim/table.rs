@@ -10,7 +10,7 @@
 use std::collections::VecDeque;
 
 use super::Berth;
-use super::connection::{Connection, Phase, Progress, Receive, Sending, Shut, cancelled, send_now};
+use super::connection::{Connection, Ended, Phase, Progress, Receive, Sending, Shut, cancelled, send_now};
 use super::listener::Listener;
 use super::network::State;
 use super::pending::Pending;
@@ -36,10 +36,11 @@ pub(super) struct Table {
     /// those behind it for the next turn.
     pub(super) looks: VecDeque<Name>,
     pub(super) pending: VecDeque<Pending>,
-    /// Connections that have kept bytes to deliver; each stands here at most once.
+    /// Connections that have kept bytes, or the end of the stream, to deliver; each stands here at most once.
     pub(super) leftovers: VecDeque<Name>,
     pub(super) now: Time,
     pub(super) counters: Counters,
+    pub(super) receive_bytes_per_turn_max: usize,
     /// Last: what closes on drop still has a network to close in.
     pub(super) berth: Berth,
 }
@@ -53,12 +54,12 @@ impl Table {
             leftovers: VecDeque::new(),
             now: berth.simulation.now(),
             counters: Counters::default(),
+            receive_bytes_per_turn_max: config.receive_bytes_per_turn_max,
             berth,
         }
     }
 
     /// Puts a thing into a slot, or gives it back if there is none.
-    #[expect(clippy::result_large_err, reason = "it comes back as it was handed in")]
     pub(super) fn insert(&mut self, thing: Thing) -> Result<Name, Thing> {
         let mut thing = Some(thing);
         let name = self.things.try_insert_with(|_| thing.take());
@@ -197,18 +198,37 @@ impl Table {
         }
         self.counters.kept_bytes += rest.len() as u64;
         if let Some(connection) = self.connection(name) {
-            connection.kept.append(rest);
+            connection.kept.keep(rest);
             self.deliver_later(name);
         }
     }
 
-    /// Lets a later turn deliver what the connection has kept, or else look for more.
-    pub(super) fn deliver_later(&mut self, name: Name) {
-        let Some(connection) = self.connection(name).filter(|connection| connection.delivers()) else { return };
-        if connection.kept.is_empty() {
-            return connection.socket.look_again();
+    /// Bytes came behind what is kept.
+    pub(super) fn keep_behind(&mut self, name: Name, bytes: &[u8]) {
+        self.counters.kept_bytes += bytes.len() as u64;
+        if let Some(connection) = self.connection(name) {
+            connection.kept.append(bytes);
+            self.deliver_later(name);
         }
-        if !connection.left_over {
+    }
+
+    /// The incoming stream has ended behind what is kept, which has to be looked at for once more.
+    pub(super) fn ended(&mut self, name: Name, ended: Ended) {
+        if let Some(connection) = self.connection(name) {
+            connection.ended = ended;
+            connection.kept.wake();
+        }
+        self.deliver_later(name);
+    }
+
+    /// Lets a later turn deliver what the connection has kept, and look for more behind it.
+    pub(super) fn deliver_later(&mut self, name: Name) {
+        let kept_max = self.receive_bytes_per_turn_max;
+        let Some(connection) = self.connection(name) else { return };
+        if connection.reads(kept_max) {
+            connection.socket.look_again();
+        }
+        if connection.has_leftovers() && !connection.left_over {
             connection.left_over = true;
             self.leftovers.push_back(name);
             self.berth.wake();

@@ -9,6 +9,7 @@ use socket2::{SockAddr, Socket};
 
 use super::send::SendOperation;
 use crate::identity::Owner;
+use crate::kept::Kept;
 use crate::memory::Held;
 
 /// See the [module](self).
@@ -25,6 +26,8 @@ pub(super) struct Connection {
     pub(super) ended: Ended,
     pub(super) sending: Sending,
     pub(super) shut: Shut,
+    /// The socket is known to [`Writable`](super::writable::Writable).
+    pub(super) watched: bool,
     /// True exactly while the name stands in one of the table's lists of what is due.
     pub(super) queued: bool,
     pub(super) kept: Kept,
@@ -94,6 +97,8 @@ pub(super) enum Sending {
     Idle,
     /// In flight.
     Leaving(Box<SendOperation>),
+    /// In flight for its owner, but in nobody's hands: waits until the socket takes more.
+    Stalled(Box<SendOperation>),
     /// `Sent` is due; until then the send counts as in flight.
     Left(Box<SendOperation>),
     /// Was in flight when the connection was detached: what has not left goes along with the stream.
@@ -129,15 +134,27 @@ impl Connection {
             ended: Ended::No,
             sending: Sending::Idle,
             shut: Shut::No,
+            watched: false,
             queued: false,
             kept: Kept::default(),
             budget: Budget::default(),
         }
     }
 
+    /// The incoming stream has ended, which what is kept has to be looked at for once more.
+    pub(super) fn end(&mut self, ended: Ended) {
+        self.ended = ended;
+        self.kept.wake();
+    }
+
     /// True exactly when the kernel holds no receive of this connection.
     pub(super) fn receive_is_back(&self) -> bool {
         matches!(self.arm, Arm::Idle | Arm::Starved)
+    }
+
+    /// True exactly while a connect is in flight that nobody wants any more.
+    pub(super) fn is_given_up(&self) -> bool {
+        matches!(self.phase, Phase::Connecting { given_up: GivenUp::Closed | GivenUp::Aborted, .. })
     }
 
     /// True exactly when bytes or the end of the stream may be delivered.
@@ -169,39 +186,6 @@ impl Connection {
     }
 }
 
-/// Received bytes that were not consumed: over budget, paused, or left by the receiver. Takes no memory while it is empty.
-#[derive(Debug, Default)]
-pub(super) struct Kept(Vec<u8>);
-
-impl Kept {
-    pub(super) fn new(bytes: Vec<u8>) -> Kept {
-        Kept(bytes)
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// Takes out the first `count` bytes (all, if there are fewer).
-    pub(super) fn take(&mut self, count: usize) -> Vec<u8> {
-        let rest = if count < self.0.len() { self.0.split_off(count) } else { Vec::new() };
-        std::mem::replace(&mut self.0, rest)
-    }
-
-    pub(super) fn append(&mut self, bytes: &[u8]) {
-        self.0.extend_from_slice(bytes);
-    }
-
-    /// Puts back what was taken out and not consumed.
-    pub(super) fn put_back(&mut self, bytes: &[u8]) {
-        self.0.splice(..0, bytes.iter().copied());
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -209,18 +193,6 @@ mod tests {
     #[test]
     fn an_idle_connection_is_small() {
         assert!(size_of::<Connection>() <= 120, "{} bytes", size_of::<Connection>());
-    }
-
-    #[test]
-    fn kept_bytes_stay_in_order() {
-        let mut kept = Kept::new(b"abcdef".to_vec());
-        assert_eq!(kept.take(4), b"abcd");
-        kept.append(b"gh");
-        kept.put_back(b"cd");
-        assert_eq!(kept.len(), 6);
-        assert_eq!(kept.take(100), b"cdefgh");
-        assert!(kept.is_empty());
-        assert_eq!(kept.0.capacity(), 0);
     }
 
     #[test]

@@ -10,16 +10,17 @@ use super::table::{Table, cancelled};
 use crate::completion::Completion;
 use crate::error::{Operation, OsError};
 use crate::identity::{ConnectionId, Name, Owner};
+use crate::kept::Taken;
 use crate::stream::Detached;
 
 /// See the [module](self).
 pub(super) enum Due<M> {
     /// Deliver this, then ask again.
     Completion(Completion<'static, M>),
-    /// Lend these kept bytes, keep what is not consumed, then ask again.
+    /// Lend these kept bytes, put back what is not consumed, then ask again.
     Kept {
         owner: Owner,
-        bytes: Vec<u8>,
+        bytes: Taken,
     },
     /// Kept bytes wait for the next turn.
     NextTurn,
@@ -49,19 +50,20 @@ impl Table {
         if connection.receive != Receive::On {
             return Due::Nothing;
         }
-        if !connection.kept.is_empty() {
+        if connection.kept.is_due() {
             let budget = connection.budget(*turn, self.receive_bytes_per_turn_max);
             if budget == 0 {
                 return Due::NextTurn;
             }
-            let bytes = connection.kept.take(budget);
-            connection.charge(*turn, bytes.len());
-            return Due::Kept { owner: connection.owner, bytes };
+            if let Some(mut bytes) = connection.kept.take(budget) {
+                connection.charge(*turn, bytes.bytes().len());
+                return Due::Kept { owner: connection.owner, bytes };
+            }
         }
         if let Some(completion) = stream_end(name, connection) {
             return Due::Completion(completion);
         }
-        if connection.arm == Arm::Idle {
+        if connection.arm == Arm::Idle && connection.kept.len() < self.receive_bytes_per_turn_max as usize {
             self.arm_receive(name);
         }
         Due::Nothing
@@ -78,14 +80,19 @@ impl Table {
             let (owner, error) = (connection.owner, Some(cancelled(Operation::Receive)));
             return Due::Completion(Completion::ReceiveEnded { connection: ConnectionId(name), owner, error });
         }
-        if matches!(connection.sending, Sending::Leaving(_)) {
+        if connection.is_sending() {
             return Due::Nothing;
         }
         if matches!(connection.sending, Sending::Idle) {
             shut_if_requested(&mut connection.shut, &connection.socket);
         }
         match self.connections.remove(name) {
-            Some(connection) => Due::Completion(last_word(name, connection)),
+            Some(connection) => {
+                if connection.watched {
+                    self.writable.forget(&connection.socket);
+                }
+                Due::Completion(last_word(name, connection))
+            }
             None => Due::Nothing,
         }
     }
@@ -107,13 +114,18 @@ fn pause_over<M>(name: Name, connection: &mut Connection) -> Option<Completion<'
         return None;
     }
     connection.receive = match (owed.saturating_sub(1), resume) {
-        (0, true) => Receive::On,
+        (0, true) => {
+            connection.kept.wake();
+            Receive::On
+        }
         (0, false) => Receive::Off,
         (owed, resume) => Receive::Pausing { owed, resume },
     };
     Some(Completion::ReceiveEnded { connection: ConnectionId(name), owner: connection.owner, error: None })
 }
 
+/// What is kept goes before it, unless the receiver has seen all of it and wants none: nothing can complete it any more.
+///
 /// A failed stream fails again at every `receive`; a finished one has said so once and for all.
 fn stream_end<M>(name: Name, connection: &mut Connection) -> Option<Completion<'static, M>> {
     let (id, owner) = (ConnectionId(name), connection.owner);
@@ -133,12 +145,12 @@ fn stream_end<M>(name: Name, connection: &mut Connection) -> Option<Completion<'
 
 /// Closes the descriptor, unless it leaves with the stream.
 fn last_word<M>(name: Name, connection: Connection) -> Completion<'static, M> {
-    let Connection { owner, socket, phase, mut kept, sending, .. } = connection;
+    let Connection { owner, socket, phase, kept, sending, .. } = connection;
     if !matches!(phase, Phase::Detaching) {
         return Completion::Closed { connection: ConnectionId(name), owner };
     }
     let mut stream = Detached::new(socket, None);
-    stream.received = kept.take(usize::MAX);
+    stream.received = kept.into_bytes();
     if let Sending::GoesAlong(operation) = sending {
         stream.unsent = operation.gather;
     }

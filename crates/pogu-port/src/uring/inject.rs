@@ -71,12 +71,12 @@ impl Injector {
 
     /// True if the entry with this user data must not be submitted: its answer will come.
     pub(super) fn refuses(&mut self, user_data: u64) -> bool {
-        let points: &[FaultPoint] = match Token::decode(user_data).map(|token| token.kind) {
+        let points: &[FaultPoint] = match operation(user_data) {
             Some(Kind::Receive) => &[FaultPoint::Receive, FaultPoint::Arm],
             Some(Kind::Accept(_)) => &[FaultPoint::Accept, FaultPoint::Arm],
             Some(Kind::Send) => &[FaultPoint::Send],
             Some(Kind::Connect) => &[FaultPoint::Connect],
-            Some(Kind::Wake | Kind::Cancel) | None => &[],
+            Some(Kind::Wake | Kind::Writable | Kind::Everything) | None => &[],
         };
         let code = points.iter().find_map(|&point| self.faults.at_call(point));
         if let Some(code) = code {
@@ -122,13 +122,23 @@ impl Injector {
             let result = if event.result > 0 { event.result } else { -code };
             return Altered::Event(Event { result, ..event });
         }
-        match Token::decode(event.user_data).map(|token| token.kind) {
+        match operation(event.user_data) {
             Some(Kind::Receive) => self.alter_receive(event),
             Some(Kind::Accept(_)) => Altered::Event(self.alter_with(FaultPoint::Accept, event)),
             Some(Kind::Send) => Altered::Event(self.alter_with(FaultPoint::Send, event)),
             Some(Kind::Connect) => Altered::Event(self.alter_with(FaultPoint::Connect, event)),
-            Some(Kind::Wake | Kind::Cancel) | None => Altered::Event(event),
+            Some(Kind::Wake | Kind::Writable | Kind::Everything) | None => self.alter_cancel(event),
         }
+    }
+
+    /// A cancel that did not find what is to end is made again.
+    fn alter_cancel(&self, event: Event) -> Altered {
+        let target = Token::decode(event.user_data).map(|token| Token { cancels: false, ..token }.encode());
+        let missed = event.result == -rustix::io::Errno::NOENT.raw_os_error();
+        if missed && self.doomed.iter().any(|(doomed, _)| Some(*doomed) == target) {
+            return Altered::AndCancel(event);
+        }
+        Altered::Event(event)
     }
 
     /// Bytes are not taken back: one that goes on is ended after them, a last one with bytes is left alone.
@@ -151,4 +161,10 @@ impl Injector {
         }
         Event { result: -code, ..event }
     }
+}
+
+/// What kind of operation carries this; none for a cancel.
+#[cfg(feature = "faults")]
+fn operation(user_data: u64) -> Option<Kind> {
+    Token::decode(user_data).filter(|token| !token.cancels).map(|token| token.kind)
 }

@@ -18,7 +18,7 @@ use rustix::net::SocketFlags;
 use socket2::{SockAddr, SockAddrStorage, Socket};
 
 use super::table::{Subject, Table};
-use super::token::Token;
+use super::token::{ACCEPTS_MAX, Token};
 use crate::clock::Time;
 use crate::completion::Completion;
 use crate::error::{Operation, OsError};
@@ -35,7 +35,7 @@ pub(super) struct Listener {
     pub(super) state: Accepting,
     shortage: Shortage,
     /// A bit for each place that the kernel holds.
-    armed: u32,
+    armed: u64,
     places: Box<[Held<Place>]>,
 }
 
@@ -48,6 +48,11 @@ pub(super) enum Accepting {
     Paused { until: Time },
     /// Waits for what was cancelled.
     Closing,
+}
+
+/// The bit of an accept; none for a number that there is not.
+fn bit(number: u8) -> u64 {
+    1u64.checked_shl(u32::from(number)).unwrap_or(0)
 }
 
 /// Where the kernel writes the address of a client.
@@ -85,11 +90,9 @@ impl Listener {
         self.armed == 0
     }
 
-    fn disarm(&mut self, number: u8) -> bool {
-        let bit = 1u32.checked_shl(u32::from(number)).unwrap_or(0);
-        let was = self.armed & bit != 0;
-        self.armed &= !bit;
-        was
+    /// True exactly when the kernel holds the place of that number.
+    pub(super) fn is_armed(&self, number: u8) -> bool {
+        self.armed & bit(number) != 0
     }
 }
 
@@ -107,11 +110,11 @@ impl Table {
         let Some(listener) = listeners.get_mut(name).filter(|listener| listener.state == Accepting::Open) else {
             return;
         };
-        let bit = 1u32.checked_shl(u32::from(number)).unwrap_or(0);
-        let Some(place) = listener.places.get_mut(usize::from(number)).filter(|_| listener.armed & bit == 0) else {
+        if listener.is_armed(number) {
             return;
-        };
-        listener.armed |= bit;
+        }
+        let Some(place) = listener.places.get_mut(usize::from(number)) else { return };
+        listener.armed |= bit(number);
         let descriptor = types::Fd(listener.bound.socket.as_raw_fd());
         let entry = opcode::Accept::new(descriptor, (&raw mut place.address).cast(), &raw mut place.length)
             .flags(libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK)
@@ -135,12 +138,12 @@ impl Table {
     ) -> Option<Completion<'static, M>> {
         let descriptor = descriptor_of(result);
         let listener = self.listeners.get_mut(name);
-        let Some(listener) = listener.filter(|listener| listener.armed & (1 << (number & 31)) != 0) else {
+        let Some(listener) = listener.filter(|listener| listener.is_armed(number)) else {
             self.late();
             self.counters.late_descriptors += u64::from(descriptor.is_some());
             return None;
         };
-        listener.disarm(number);
+        listener.armed &= !bit(number);
         self.in_flight -= 1;
         let owner = listener.owner;
         let place = listener.places.get_mut(usize::from(number));
@@ -177,24 +180,21 @@ impl Table {
                 self.arm_accept(name, number);
                 None
             }
-            Verdict::Pause { until, begins, logs } => {
+            Verdict::Pause { until, begins } => {
                 listener.state = Accepting::Paused { until };
                 paused.push(name);
                 if listener.shortage.lasts() && spare.lend(|| shed_one(&listener.bound.socket)) {
                     counters.accept_sheds += 1;
                 }
-                begins.then(|| self.pause_began(name, error, logs)).flatten()
+                begins.then(|| self.pause_began(name, error)).flatten()
             }
         }
     }
 
-    fn pause_began<M>(&mut self, name: Name, error: OsError, logs: bool) -> Option<Completion<'static, M>> {
+    fn pause_began<M>(&mut self, name: Name, error: OsError) -> Option<Completion<'static, M>> {
         let owner = self.listeners.get(name)?.owner;
         let retry_after: Duration = self.accept_pause;
         self.counters.accept_pauses += 1;
-        if logs {
-            tracing::warn!(%error, ?retry_after, "accepting is paused");
-        }
         Some(Completion::AcceptPaused { listener: ListenerId(name), owner, error, retry_after })
     }
 
@@ -235,7 +235,7 @@ impl Table {
         let Some(listener) = self.listeners.get_mut(name) else { return };
         listener.state = Accepting::Closing;
         let armed = listener.armed;
-        for number in (0..32).filter(|number| armed & (1 << number) != 0) {
+        for number in (0..ACCEPTS_MAX).filter(|&number| armed & bit(number) != 0) {
             self.push_cancel(Token::accept(name, number));
         }
         self.queue_listener(name);

@@ -3,7 +3,8 @@
 //! A ring per port, bound to the thread that dispatches. Receives are multishot, into buffers that the kernel picks when
 //! data has come ([`buffers`]); sends are one operation per connection that owns its gather ([`send`]); accepts are a
 //! bounded number of one-shot operations per listener ([`listener`]). Everything that a submit call starts goes through one
-//! queue that never loses an entry ([`ring`]), and a [`turn`] enters the kernel once.
+//! queue that never loses an entry ([`ring`]), and a [`turn`] enters the kernel once. What a
+//! socket does not take at once waits beside the ring ([`writable`]).
 //!
 //! ```text
 //!   Port thread                                       kernel
@@ -40,6 +41,7 @@ mod tests;
 mod token;
 mod turn;
 mod wake;
+mod writable;
 
 use std::collections::VecDeque;
 use std::mem::ManuallyDrop;
@@ -53,6 +55,7 @@ use ring::Ring;
 use table::Table;
 pub(crate) use turn::Uring;
 use wake::WakeEvent;
+use writable::Writable;
 
 use crate::clock::Time;
 use crate::completion::Completion;
@@ -66,6 +69,7 @@ pub(crate) struct Seed {
     ring: Ring,
     buffers: Buffers,
     wake: Arc<WakeEvent>,
+    writable: Writable,
     config: PortConfig,
     features: Features,
 }
@@ -80,7 +84,8 @@ impl Seed {
         let buffers = Buffers::register(ring.io(), receive_buffers, receive_buffer_bytes, guarded, config.faults())
             .map_err(failed)?;
         let wake = WakeEvent::open()?;
-        Ok(Seed { ring, buffers, wake, config: config.clone(), features })
+        let writable = Writable::open()?;
+        Ok(Seed { ring, buffers, wake, writable, config: config.clone(), features })
     }
 
     pub(crate) fn waker(&self) -> Arc<dyn Wake> {
@@ -89,9 +94,9 @@ impl Seed {
 
     /// Binds the ring to the calling thread.
     pub(crate) fn start(self) -> Result<Uring, OsError> {
-        let Seed { mut ring, buffers, wake, config, features } = self;
+        let Seed { mut ring, buffers, wake, writable, config, features } = self;
         ring.enable().map_err(|error| OsError::from_io(Operation::OpenPort, &error))?;
-        let mut table = Table::new(&config, &features, ring, wake);
+        let mut table = Table::new(&config, &features, ring, wake, writable);
         table.arm_wake();
         Ok(Uring {
             table: ManuallyDrop::new(table),
@@ -128,7 +133,7 @@ impl Uring {
         let deadline = self.clock.now() + self.drain_timeout;
         self.table.draining = true;
         self.table.end_all();
-        self.table.cancel_wake();
+        self.table.cancel_waits();
         while !self.is_drained() && self.clock.now() < deadline {
             let before = self.table.ring.in_flight();
             let until = deadline.min(self.clock.now() + DRAIN_STEP);

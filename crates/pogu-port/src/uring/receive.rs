@@ -9,8 +9,8 @@
 //! Bytes are delivered in the order of their arrival, because nothing is lent past kept bytes, and kept bytes are appended
 //! to in the order of completions.
 //!
-//! **The bound of what is kept.** When more than one turn's worth is kept, the operation is cancelled, and armed again only
-//! when everything has been consumed. So a connection keeps at most one turn's worth, plus what the kernel had received
+//! **The bound of what is kept.** When one turn's worth is kept, the operation is cancelled, and armed again only when less
+//! is kept and the receiver waits for more. So a connection keeps at most one turn's worth, plus what the kernel had received
 //! when the cancel reached it: no more than all buffers of the port.
 
 use std::os::fd::AsRawFd;
@@ -24,6 +24,7 @@ use super::ring::Event;
 use super::table::Table;
 use super::token::Token;
 use crate::identity::{Name, Owner};
+use crate::kept::Taken;
 
 /// `IORING_RECVSEND_POLL_FIRST` (io_uring_enter(2)): wait for data before trying to receive.
 const POLL_FIRST: u16 = 1 << 0;
@@ -102,7 +103,7 @@ impl Table {
         let cancelled = connection.arm == Arm::Cancelling;
         connection.arm = Arm::Idle;
         match result {
-            0 => connection.ended = Ended::Finished,
+            0 => connection.end(Ended::Finished),
             1.. => self.counters.receive_rearms += u64::from(multishot && !cancelled),
             _ => match Errno::from_raw_os_error(-result) {
                 Errno::NOBUFS => return self.starve(name),
@@ -118,7 +119,7 @@ impl Table {
             return;
         }
         if let Some(connection) = self.connections.get_mut(name) {
-            connection.ended = Ended::Failed(errno.raw_os_error());
+            connection.end(Ended::Failed(errno.raw_os_error()));
         }
     }
 
@@ -141,7 +142,7 @@ impl Table {
     fn starve(&mut self, name: Name) {
         self.counters.buffer_starvations += 1;
         let Some(connection) = self.connections.get_mut(name) else { return };
-        if connection.delivers() && connection.kept.is_empty() {
+        if connection.delivers() && !connection.kept.is_due() {
             connection.arm = Arm::Starved;
             self.starved.push_back(name);
         } else {
@@ -166,26 +167,49 @@ impl Table {
 
     /// Keeps bytes that came behind everything that is kept already.
     pub(super) fn keep(&mut self, name: Name, bytes: &[u8]) {
-        self.keep_with(name, bytes, |connection| connection.kept.append(bytes));
+        if let Some(connection) = self.keeping(name) {
+            connection.kept.append(bytes);
+            self.kept(name, bytes.len());
+        }
     }
 
     /// Keeps bytes that were lent and not consumed. Nothing more is lent in this turn.
     pub(super) fn keep_unconsumed(&mut self, name: Name, bytes: &[u8]) {
-        let turn = self.turn;
-        self.keep_with(name, bytes, |connection| {
-            connection.kept.put_back(bytes);
-            connection.charge_all(turn);
-        });
+        if let Some(connection) = self.keeping(name) {
+            connection.kept.keep(bytes);
+            self.kept_unconsumed(name, bytes.len());
+        }
     }
 
-    fn keep_with(&mut self, name: Name, bytes: &[u8], put: impl FnOnce(&mut Connection)) {
-        let Some(connection) = self.connections.get_mut(name).filter(|connection| connection.keeps()) else { return };
-        if bytes.is_empty() {
+    /// Puts back what was lent of the kept bytes and not consumed. Nothing more is lent in this turn.
+    pub(super) fn put_back(&mut self, name: Name, lent: Taken, consumed: usize) {
+        if let Some(connection) = self.keeping(name) {
+            let count = connection.kept.put_back(lent, consumed);
+            self.kept_unconsumed(name, count);
+        }
+    }
+
+    fn keeping(&mut self, name: Name) -> Option<&mut Connection> {
+        self.connections.get_mut(name).filter(|connection| connection.keeps())
+    }
+
+    fn kept_unconsumed(&mut self, name: Name, count: usize) {
+        let turn = self.turn;
+        if let Some(connection) = self.connections.get_mut(name).filter(|_| count > 0) {
+            connection.charge_all(turn);
+        }
+        self.kept(name, count);
+    }
+
+    /// `count` bytes were kept.
+    fn kept(&mut self, name: Name, count: usize) {
+        if count == 0 {
             return;
         }
-        put(connection);
-        self.counters.kept_bytes += bytes.len() as u64;
-        if connection.kept.len() > self.receive_bytes_per_turn_max as usize {
+        let Some(connection) = self.connections.get_mut(name) else { return };
+        let full = connection.kept.len() >= self.receive_bytes_per_turn_max as usize;
+        self.counters.kept_bytes += count as u64;
+        if full {
             self.cancel_receive(name);
         }
         self.queue(name);

@@ -239,14 +239,16 @@ impl Ring {
             }
             events.push_back(event);
         }
-        for target in to_cancel {
+        for target in to_cancel.into_iter().filter_map(Token::decode) {
             self.push_cancel(target);
         }
     }
 
-    /// Asks the kernel to give the operation with this user data back. The operation's own completion says when it does.
-    pub(super) fn push_cancel(&mut self, target: u64) {
-        let entry = opcode::AsyncCancel::new(target).build().user_data(Token::CANCEL.encode());
+    /// Asks the kernel to give an operation back. The operation's own completion says when it does.
+    pub(super) fn push_cancel(&mut self, target: Token) {
+        let target = Token { cancels: false, ..target };
+        let cancel = Token { cancels: true, ..target };
+        let entry = opcode::AsyncCancel::new(target.encode()).build().user_data(cancel.encode());
         // SAFETY: the entry points to nothing.
         unsafe { self.push(entry) };
     }

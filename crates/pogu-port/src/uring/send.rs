@@ -5,10 +5,11 @@
 //!                                      \-owns--> Message: header -> slices -^        <- and, for several slices, these
 //! ```
 //!
-//! Guarded, the kernel is offered a copy of the bytes instead, which is released with the completion.
+//! A send never waits in the kernel: it takes what the socket has room for, and completes. If that is less than it was
+//! offered, the operation stalls until the socket takes more ([`writable`](super::writable)), and continues with the rest,
+//! under the same name, so that its owner sees one `Sent`.
 //!
-//! The kernel may take less than it was offered; the operation then continues with the rest, under the same name, so that
-//! its owner sees one `Sent`.
+//! Guarded, the kernel is offered a copy of the bytes instead, which is released with the completion.
 
 use std::os::fd::{AsRawFd, RawFd};
 
@@ -16,7 +17,7 @@ use io_uring::{opcode, squeue, types};
 use rustix::io::Errno;
 use socket2::Socket;
 
-use super::connection::{Phase, Sending, Shut};
+use super::connection::{Connection, Phase, Sending, Shut};
 use super::table::{Table, cancelled};
 use super::token::Token;
 use crate::error::{Operation, OsError};
@@ -34,8 +35,8 @@ const SPARE_MESSAGES_MAX: usize = 64;
 /// Bytes of one submission in guarded mode: what is not taken is copied again.
 const COPIED_MAX: usize = 256 * 1024;
 
-/// No signal for a connection that has ended; the kernel retries by itself when the socket takes only a part.
-const FLAGS: i32 = libc::MSG_NOSIGNAL | libc::MSG_WAITALL;
+/// No signal for a connection that has ended, and no wait in the kernel: see [`writable`](super::writable).
+const FLAGS: i32 = libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT;
 
 /// A send in flight, or one whose `Sent` is due.
 pub(super) struct SendOperation {
@@ -136,17 +137,45 @@ impl SendOperation {
         self.message.iter_mut().for_each(Held::release_early);
     }
 
-    /// Counts what the kernel took. Tells whether the rest may be submitted again.
-    fn took(&mut self, result: i32) -> bool {
-        let refused = |code| Some(OsError::from_code(Operation::Send, code));
-        match usize::try_from(result) {
+    /// Counts what the kernel took, and tells how it goes on.
+    fn took(&mut self, result: i32) -> Next {
+        let code = match usize::try_from(result) {
             // A stream socket takes something or fails; trying for ever would spin.
-            Ok(0) => self.error = refused(Errno::PIPE.raw_os_error()),
-            Ok(count) => self.gather.advance(count),
-            Err(_) if [Errno::INTR, Errno::AGAIN].iter().any(|errno| errno.raw_os_error() == -result) => {}
-            Err(_) => self.error = refused(-result),
-        }
-        self.error.is_none()
+            Ok(0) => Errno::PIPE.raw_os_error(),
+            Ok(count) => {
+                self.gather.advance(count);
+                return if self.gather.is_empty() {
+                    Next::End
+                } else if count < self.offered {
+                    Next::Wait
+                } else {
+                    Next::Continue
+                };
+            }
+            Err(_) if -result == Errno::AGAIN.raw_os_error() => return Next::Wait,
+            Err(_) if -result == Errno::INTR.raw_os_error() => return Next::Continue,
+            Err(_) => -result,
+        };
+        self.error = Some(OsError::from_code(Operation::Send, code));
+        Next::End
+    }
+}
+
+/// How a send goes on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Next {
+    /// Everything has left, or it failed.
+    End,
+    /// There is more than one submission holds.
+    Continue,
+    /// The socket takes no more now.
+    Wait,
+}
+
+impl Connection {
+    /// True exactly while a send has not left.
+    pub(super) fn is_sending(&self) -> bool {
+        matches!(self.sending, Sending::Leaving(_) | Sending::Stalled(_))
     }
 }
 
@@ -174,7 +203,7 @@ impl Table {
         }
     }
 
-    fn push_send(&mut self, name: Name) {
+    pub(super) fn push_send(&mut self, name: Name) {
         let Table { connections, ring, spare_messages, memory, .. } = self;
         let Some(connection) = connections.get_mut(name) else { return };
         let Sending::Leaving(operation) = &mut connection.sending else { return };
@@ -194,22 +223,21 @@ impl Table {
         let Sending::Leaving(operation) = &mut connection.sending else { return self.late() };
         self.in_flight -= 1;
         operation.release(&mut self.spare_messages);
-        let may_continue = operation.took(result);
-        if let Ok(taken) = usize::try_from(result) {
-            self.counters.sent_bytes += taken as u64;
-            self.counters.short_sends += u64::from(taken < operation.offered);
-        }
+        let next = operation.took(result);
+        self.counters.sent_bytes += u64::try_from(result).unwrap_or(0);
+        self.counters.short_sends += u64::from(next == Next::Wait);
         let stops = matches!(connection.phase, Phase::Aborting | Phase::Detaching);
-        if may_continue && !stops && !operation.gather.is_empty() {
-            return self.push_send(name);
-        }
-        if may_continue && !operation.gather.is_empty() {
-            operation.error = Some(cancelled(Operation::Send));
+        match next {
+            Next::Continue if !stops => return self.push_send(name),
+            Next::Wait if !stops => return self.stall(name),
+            Next::Continue | Next::Wait => operation.error = Some(cancelled(Operation::Send)),
+            Next::End => {}
         }
         self.send_left(name);
     }
 
-    fn send_left(&mut self, name: Name) {
+    /// Nothing more leaves of a send that the kernel has given back.
+    pub(super) fn send_left(&mut self, name: Name) {
         let Some(connection) = self.connections.get_mut(name) else { return };
         let detaching = matches!(connection.phase, Phase::Detaching);
         connection.sending = match std::mem::replace(&mut connection.sending, Sending::Idle) {
@@ -218,14 +246,6 @@ impl Table {
             other => other,
         };
         self.queue(name);
-    }
-
-    /// Asks the kernel to give a send in flight back.
-    pub(super) fn cancel_send(&mut self, name: Name) {
-        let sending = self.connections.get(name).map(|connection| &connection.sending);
-        if matches!(sending, Some(Sending::Leaving(_))) {
-            self.push_cancel(Token::send(name));
-        }
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use io_uring::{opcode, types};
 use socket2::SockAddr;
 
-use super::connection::{Arm, Connection, Ended, GivenUp, Kept, Phase, Receive, Sending, Shut};
+use super::connection::{Arm, Connection, Ended, GivenUp, Phase, Receive, Sending, Shut};
 use super::listener::{Accepting, Listener};
 use super::send::shut_if_requested;
 use super::table::{Table, cancelled};
@@ -21,6 +21,7 @@ use crate::error::{Operation, OsError, Refused, SubmitError};
 use crate::faults::FaultPoint;
 use crate::gather::Gather;
 use crate::identity::{ConnectionId, ListenerId, Name, Owner};
+use crate::kept::Kept;
 use crate::memory::Held;
 use crate::options::StreamOptions;
 use crate::stream::{BoundListener, Detached, Stream, open_stream};
@@ -146,10 +147,15 @@ impl Submit for Table {
     fn receive(&mut self, id: ConnectionId) -> Result<(), SubmitError> {
         let connection = self.open_connection(id)?;
         match &mut connection.receive {
-            Receive::On | Receive::Finished => {}
+            Receive::Finished => {}
+            Receive::On => {
+                connection.kept.wake();
+                self.queue(id.0);
+            }
             Receive::Pausing { resume, .. } => *resume = true,
             Receive::Off => {
                 connection.receive = Receive::On;
+                connection.kept.wake();
                 if connection.arm == Arm::Idle && connection.kept.is_empty() && connection.ended == Ended::No {
                     self.arm_receive(id.0);
                 } else {
@@ -191,7 +197,7 @@ impl Submit for Table {
         if connection.shut == Shut::No {
             connection.shut = Shut::Requested;
         }
-        if !matches!(connection.sending, Sending::Leaving(_)) {
+        if !connection.is_sending() {
             shut_if_requested(&mut connection.shut, &connection.socket);
         }
         Ok(())
@@ -262,7 +268,7 @@ impl Table {
         }
         self.cancel_receive(name);
         if !closing {
-            self.cancel_send(name);
+            self.end_stalled(name);
         }
         self.queue(name);
     }

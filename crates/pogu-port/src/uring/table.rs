@@ -10,14 +10,15 @@ use std::time::Duration;
 use io_uring::{opcode, types};
 use rustix::io::Errno;
 
-use super::connection::Connection;
+use super::connection::{Arm, Connection};
 use super::features::Features;
-use super::listener::Listener;
+use super::listener::{Accepting, Listener};
 use super::receive::Forms;
 use super::ring::Ring;
 use super::send::SpareMessages;
-use super::token::{ACCEPTS_MAX, Token};
+use super::token::{ACCEPTS_MAX, Kind, Token};
 use super::wake::WakeEvent;
+use super::writable::Writable;
 use crate::clock::Time;
 use crate::counters::Counters;
 use crate::error::{Operation, OsError};
@@ -61,7 +62,11 @@ pub(super) struct Table {
     pub(super) receive_bytes_per_turn_max: u32,
     pub(super) accepts: u8,
     pub(super) accept_pause: Duration,
+    /// Sends that wait.
+    pub(super) writable: Writable,
     wake: Arc<WakeEvent>,
+    /// The read of the eventfd is in flight.
+    pub(super) wake_armed: bool,
     /// What the read of the eventfd writes to.
     wake_count: Held<u64>,
     pub(super) memory: Memory,
@@ -70,7 +75,13 @@ pub(super) struct Table {
 }
 
 impl Table {
-    pub(super) fn new(config: &PortConfig, features: &Features, ring: Ring, wake: Arc<WakeEvent>) -> Table {
+    pub(super) fn new(
+        config: &PortConfig,
+        features: &Features,
+        ring: Ring,
+        wake: Arc<WakeEvent>,
+        writable: Writable,
+    ) -> Table {
         let buffer_bytes = config.receive_buffer_bytes;
         let cap = if features.length_cap { buffer_bytes } else { 0 };
         let accepts = config.accepts_per_turn_max.clamp(1, usize::from(ACCEPTS_MAX));
@@ -94,7 +105,9 @@ impl Table {
             receive_bytes_per_turn_max: u32::try_from(config.receive_bytes_per_turn_max).unwrap_or(u32::MAX - 1),
             accepts: u8::try_from(accepts).unwrap_or(ACCEPTS_MAX),
             accept_pause: config.accept_pause,
+            writable,
             wake,
+            wake_armed: false,
             wake_count: Held::new(0, &memory),
             memory,
             draining: false,
@@ -140,20 +153,48 @@ impl Table {
 
     /// Asks the kernel to give an operation back. The operation's own completion says when it does.
     pub(super) fn push_cancel(&mut self, target: Token) {
-        self.ring.push_cancel(target.encode());
+        self.ring.push_cancel(target);
     }
 
     /// Asks the kernel to give everything back.
     pub(super) fn push_cancel_all(&mut self) {
         let everything = types::CancelBuilder::any();
-        let entry = opcode::AsyncCancel2::new(everything).build().user_data(Token::CANCEL.encode());
+        let entry = opcode::AsyncCancel2::new(everything).build().user_data(Token::CANCEL_ALL.encode());
         // SAFETY: the entry points to nothing.
         unsafe { self.ring.push(entry) };
     }
 
-    /// Asks the kernel to give the read of the eventfd back.
-    pub(super) fn cancel_wake(&mut self) {
+    /// The kernel answered a cancel. It does not find an operation whose turn it is at that very moment (it has been taken
+    /// from where it waited, and may wait again afterwards), so that a cancel that found nothing is repeated while its
+    /// target is in flight. The repetition runs with the next entry into the kernel, behind what hid the target.
+    pub(super) fn cancel_answered(&mut self, target: Token, result: i32) {
+        if result == -Errno::NOENT.raw_os_error() && self.is_being_cancelled(target) {
+            self.push_cancel(target);
+        }
+    }
+
+    fn is_being_cancelled(&self, target: Token) -> bool {
+        let connection = || self.connections.get(target.name);
+        match target.kind {
+            Kind::Receive => connection().is_some_and(|connection| connection.arm == Arm::Cancelling),
+            Kind::Connect => connection().is_some_and(Connection::is_given_up),
+            Kind::Accept(number) => {
+                let listener = self.listeners.get(target.name);
+                listener.is_some_and(|listener| listener.state == Accepting::Closing && listener.is_armed(number))
+            }
+            Kind::Wake => self.draining && self.wake_armed,
+            Kind::Writable => self.draining && self.writable.armed,
+            // A send never waits in the kernel.
+            Kind::Send | Kind::Everything => false,
+        }
+    }
+
+    /// Asks the kernel to give back what waits for the whole port.
+    pub(super) fn cancel_waits(&mut self) {
         self.push_cancel(Token::WAKE);
+        if self.writable.armed {
+            self.push_cancel(Token::WRITABLE);
+        }
     }
 
     /// Reads the eventfd, so that a wake ends the wait.
@@ -166,6 +207,7 @@ impl Table {
         let entry = opcode::Read::new(types::Fd(self.wake.raw()), count.cast(), 8).build();
         // SAFETY: the held count lives as long as the table, which outlives what is in flight (contract g), and nobody reads it.
         unsafe { self.ring.push(entry.user_data(Token::WAKE.encode())) };
+        self.wake_armed = true;
     }
 }
 

@@ -8,6 +8,8 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::Features;
+use super::token::Token;
+use crate::driver::Submit;
 use crate::*;
 
 type Mask = fn(Features) -> Features;
@@ -301,7 +303,7 @@ fn a_seed_that_never_started_is_dropped() {
     let seed = PortSeed::<()>::open(&selection, &PortConfig::default()).expect("opens");
     let poster = seed.poster();
     std::thread::spawn(move || drop(seed)).join().expect("is Send");
-    poster.post(Owner(1), ()).expect("waits for nobody");
+    assert_eq!(poster.post(Owner(1), ()), Err(PostError::Closed(())));
 }
 
 #[test]
@@ -361,4 +363,41 @@ fn what_is_over_budget_comes_in_later_turns_in_order() {
         assert!(received.len() - before <= 100);
     }
     assert!(received == sent);
+}
+
+/// A cancel finds nothing while its target is being looked at, which then may wait again.
+#[test]
+fn a_cancel_that_found_nothing_is_repeated_while_its_target_is_in_flight() {
+    let Some(features) = selection(|features| features).and_then(|selection| selection.features) else { return };
+    let mut uring = super::Seed::open(&PortConfig::default(), features).and_then(super::Seed::start).expect("starts");
+    let table = &mut *uring.table;
+    let listener = BoundListener::bind("127.0.0.1:0".parse().expect("address"), &ListenOptions::default());
+    let listener = listener.expect("binds");
+    let address = listener.local_address();
+    let id = table.listen(Owner(0), listener).map_err(|refused| refused.error).expect("listens");
+    let stream = socket2::Socket::from(TcpStream::connect(address).expect("connects"));
+    let stream = Detached::new(stream, None);
+    let adopted = table.adopt(Owner(1), stream, &StreamOptions::default());
+    let connection = adopted.map_err(|refused| refused.error).expect("adopts");
+    table.receive(connection).expect("receives");
+    let gone = -rustix::io::Errno::NOENT.raw_os_error();
+    let targets = [Token::accept(id.0, 3), Token::receive(connection.0), Token::send(connection.0), Token::WAKE];
+    let repeated = |table: &mut super::Table, target, result| {
+        let before = table.ring.in_flight();
+        table.cancel_answered(target, result);
+        table.ring.in_flight() - before
+    };
+    assert_eq!(targets.map(|target| repeated(table, target, gone)), [0; 4], "nothing is being cancelled");
+    table.close_listener(id).expect("closes");
+    table.pause(connection).expect("pauses");
+    for (target, expected) in targets.into_iter().zip([1, 1, 0, 0]) {
+        assert_eq!(repeated(table, target, gone), expected, "{target:?}");
+        assert_eq!(repeated(table, target, 0), 0, "it was found");
+        assert_eq!(repeated(table, target, -rustix::io::Errno::ALREADY.raw_os_error()), 0, "it is running");
+    }
+    let until = Some(uring.clock.now());
+    while uring.table.things() > 1 || uring.table.in_flight() > 0 {
+        uring.take_turn(until, &|| true, &mut |_: &mut Operations<'_>, _: Completion<'_, ()>| {}).expect("dispatches");
+    }
+    assert_eq!(targets.map(|target| repeated(&mut uring.table, target, gone)), [0; 4], "they have come back");
 }

@@ -25,6 +25,7 @@ use crate::completion::{Completion, Lent};
 use crate::driver::{Operations, Sink};
 use crate::error::OsError;
 use crate::identity::{ConnectionId, Name, Owner};
+use crate::kept::Taken;
 
 /// Completions of one connection in one turn, besides its received bytes; the rest waits for the next turn.
 const STEPS_MAX: usize = 8;
@@ -96,13 +97,21 @@ impl Uring {
 
     fn handle<M>(&mut self, event: Event, sink: &mut Sink<'_, M>) {
         let Some(token) = Token::decode(event.user_data) else { return self.table.late() };
+        if token.cancels {
+            return self.table.cancel_answered(Token { cancels: false, ..token }, event.result);
+        }
         if event.result == -Errno::FAULT.raw_os_error() {
             self.table.memory_fault(token.kind.name());
         }
         let completion = match token.kind {
-            Kind::Cancel => None,
+            Kind::Everything => None,
             Kind::Wake => {
+                self.table.wake_armed = false;
                 self.table.arm_wake();
+                None
+            }
+            Kind::Writable => {
+                self.table.writable_completed(event.result);
                 None
             }
             Kind::Receive => return self.received(token.name, event, sink),
@@ -186,10 +195,10 @@ impl Uring {
         }
     }
 
-    fn lend_kept<M>(&mut self, name: Name, owner: Owner, mut bytes: Vec<u8>, sink: &mut Sink<'_, M>) {
+    fn lend_kept<M>(&mut self, name: Name, owner: Owner, mut bytes: Taken, sink: &mut Sink<'_, M>) {
         let mut kept_from = 0;
-        let lent = Lent::new(&mut bytes, &mut kept_from);
+        let lent = Lent::new(bytes.bytes(), &mut kept_from);
         self.hand_out(sink, Completion::Received { connection: ConnectionId(name), owner, bytes: lent });
-        self.table.keep_unconsumed(name, bytes.get(kept_from..).unwrap_or_default());
+        self.table.put_back(name, bytes, kept_from);
     }
 }

@@ -1,6 +1,6 @@
 //! Outgoing connections.
 
-use pogu_port::{ConnectionId, Gather, OsErrorClass, SubmitError};
+use pogu_port::{ConnectionId, Gather, OsErrorClass, Owner, StreamOptions, SubmitError};
 
 use crate::support::{Desk, Seen, Stage, echo};
 
@@ -82,4 +82,17 @@ pub fn nothing_may_be_submitted_before_connected(stage: &Stage) {
         let refused = desk.send_gather(connection, Gather::new()).expect_err("not connected");
         assert_eq!(refused.error, SubmitError::Gone);
     });
+}
+
+/// Not even a handshake: the next that the listener sees is another.
+pub fn a_full_port_connects_to_nobody(stage: &Stage) {
+    let mut station = stage.station();
+    let (_, address) = station.listen();
+    let mut full = stage.station_with(|config| config.connections_max = 1);
+    full.listen();
+    let refused = full.submit(|desk| desk.operations.connect(Owner(9), address, &StreamOptions::default()));
+    assert_eq!(refused, Err(SubmitError::Full { maximum: 1 }));
+    let other = stage.connect(address);
+    station.wait("the other", |station| !station.streams.is_empty());
+    assert_eq!(station.streams[0].peer_address(), Some(other.local_address()));
 }

@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-use pogu_port::{Completion, Gather, OsErrorClass, SubmitError};
+use pogu_port::{Completion, Gather, OsErrorClass, StreamOptions, SubmitError};
 
 use crate::support::{PATIENCE, Peer, Seen, Stage, assert_same, narrow, pattern, remember};
 
@@ -100,6 +100,16 @@ pub fn abort_resets_the_peer(stage: &Stage) {
         desk.abort(connection).expect("it is open");
         assert_eq!(desk.abort(connection), Err(SubmitError::Gone), "once");
     });
+    station.wait_closed(connection);
+    assert_eq!(peer.read_to_end(&mut station), Err(ErrorKind::ConnectionReset));
+}
+
+pub fn close_resets_the_peer_if_asked_to(stage: &Stage) {
+    let mut station = stage.station();
+    let mut options = StreamOptions::default();
+    options.reset_on_close = true;
+    let (connection, mut peer) = station.pair_with(&options);
+    station.submit(|desk| desk.close(connection)).expect("it is open");
     station.wait_closed(connection);
     assert_eq!(peer.read_to_end(&mut station), Err(ErrorKind::ConnectionReset));
 }

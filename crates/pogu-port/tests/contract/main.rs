@@ -21,6 +21,8 @@ mod keeping;
 mod leaving;
 mod moving;
 mod racing;
+mod refusing;
+mod stalling;
 mod support;
 mod turning;
 
@@ -107,6 +109,17 @@ scenarios! {
         nothing_is_delivered_while_paused
         a_pause_that_is_taken_back_at_once_is_still_confirmed
         a_reset_while_paused_does_not_spin;
+    refusing:
+        what_is_refused_comes_once_more_and_then_with_more
+        receive_shows_again_what_was_refused
+        a_refused_beginning_does_not_hide_the_end
+        what_is_kept_is_bounded_and_nothing_is_lost;
+    stalling:
+        a_peer_that_has_finished_and_does_not_read_costs_nothing
+        a_send_that_waits_ends_at_once_with_its_connection
+        a_send_that_waits_moves_with_its_connection
+        many_sends_that_wait_all_continue
+        dropping_a_port_ends_sends_that_wait;
     ending:
         a_reset_ends_a_pending_receive
         a_peer_that_never_reads_does_not_hold_up_an_abort
@@ -114,6 +127,7 @@ scenarios! {
         close_lets_the_send_in_flight_leave
         close_with_unread_input_ends
         abort_resets_the_peer
+        close_resets_the_peer_if_asked_to
         an_abort_may_follow_a_close
         an_ending_connection_takes_nothing_more
         a_stale_name_reaches_nobody
@@ -125,7 +139,8 @@ scenarios! {
         a_refused_connect_fails_and_closes_by_itself
         a_connection_may_be_closed_while_it_connects
         a_connection_may_be_aborted_while_it_connects
-        nothing_may_be_submitted_before_connected;
+        nothing_may_be_submitted_before_connected
+        a_full_port_connects_to_nobody;
     accepting:
         an_accepted_stream_knows_both_addresses
         an_accepted_stream_that_is_dropped_is_closed
@@ -140,6 +155,7 @@ scenarios! {
         a_connection_may_be_detached_amid_received_bytes
         a_stream_moves_between_drivers_and_back [Descriptors]
         a_full_port_gives_the_stream_back
+        what_came_along_is_lent_in_turns
         what_is_of_another_kind_comes_back_as_it_was;
     turning:
         posts_of_four_threads_arrive_each_in_order [Threads]
@@ -149,7 +165,8 @@ scenarios! {
         a_deadline_that_has_passed_does_not_wait
         an_always_ready_peer_does_not_starve_a_quiet_one
         a_turn_has_one_time
-        bytes_are_counted;
+        bytes_are_counted
+        a_configuration_that_makes_no_sense_is_refused;
     racing:
         pauses_amid_arriving_bytes_lose_none
         a_pause_that_another_connection_takes_back_keeps_the_order

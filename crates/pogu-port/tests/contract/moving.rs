@@ -6,7 +6,7 @@ use std::time::Duration;
 use pogu_port::{Completion, DriverChoice, Owner, Selection, StreamOptions, SubmitError};
 
 use crate::support::{Capability, Desk, Kernel, Post, Seen, Simulated, Stage, Station, World};
-use crate::support::{assert_same, echo, localhost, narrow, pattern};
+use crate::support::{PATIENCE, assert_same, echo, localhost, narrow, pattern, remember};
 
 pub fn a_stream_moves_to_a_port_on_another_thread(stage: &Stage) {
     let mut station = stage.station();
@@ -150,4 +150,35 @@ pub fn a_full_port_gives_the_stream_back(stage: &Stage) {
     small.submit(|desk| desk.receive(connection)).expect("it is open");
     client.write(b"hello");
     small.wait("the bytes", |small| small.bytes_of(connection) == b"hello");
+}
+
+pub fn what_came_along_is_lent_in_turns(stage: &Stage) {
+    const MOST: usize = 1_000;
+    let mut first = stage.station();
+    let mut second = stage.station_with(|config| config.receive_bytes_per_turn_max = MOST);
+    let (connection, mut peer) = first.pair();
+    let expected = pattern(40_000);
+    peer.write(&expected);
+    let kept = std::cell::Cell::new(0);
+    let keep = |_: &mut Desk<'_, '_>, completion: &mut Completion<'_, Post>| {
+        if let Completion::Received { bytes, .. } = completion {
+            kept.set(bytes.len());
+            bytes.keep_from(0);
+        }
+    };
+    first.submit(|desk| desk.receive(connection)).expect("it is open");
+    first.wait_with("more than a turn's worth", keep, |_| kept.get() > 10 * MOST);
+    first.submit(|desk| desk.detach(connection)).expect("it is open");
+    first.wait_with("the stream", keep, |first| first.seen.contains(&Seen::Detached(connection)));
+    let stream = first.streams.pop().expect("it was waited for");
+    assert!(stream.received().len() > 10 * MOST);
+    let connection = second.submit(|desk| desk.adopt(stream));
+    second.submit(|desk| desk.receive(connection)).expect("it is open");
+    while second.bytes_of(connection).len() < expected.len() {
+        let before = second.bytes_of(connection).len();
+        second.turn_with(PATIENCE, remember);
+        let more = second.bytes_of(connection).len() - before;
+        assert!(more <= MOST, "{more} bytes in one turn");
+    }
+    assert_same(&second.bytes_of(connection), &expected);
 }

@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::Duration;
 
-use pogu_port::{Completion, Owner, PostError, Time};
+use pogu_port::{Completion, OpenError, Owner, PortConfig, PostError, Time};
 
 use crate::support::{Desk, PATIENCE, Post, Seen, Stage, remember};
 
@@ -68,8 +68,9 @@ pub fn a_deadline_is_kept(stage: &Stage) {
     let mut station = stage.station();
     let (connection, _peer) = station.pair();
     station.submit(|desk| desk.receive(connection)).expect("it is open");
-    // The last words of the listener of the pair.
-    while station.glance().completions > 0 {}
+    station.wait("the last word of the listener of the pair", |station| {
+        station.count(|seen| matches!(seen, Seen::ListenerClosed(_))) == 1
+    });
     for patience in [Duration::from_micros(300), Duration::from_millis(1), Duration::from_millis(30)] {
         let (begin, turns) = (station.clock.now(), station.turns);
         while station.clock.now().since(begin) < patience {
@@ -163,4 +164,23 @@ pub fn bytes_are_counted(stage: &Stage) {
     let counters = station.port().counters();
     assert_eq!((counters.accepted, counters.received_bytes, counters.sent_bytes), (1, 300, 700));
     assert!(counters.turns > 0 && counters.waits > 0);
+}
+
+pub fn a_configuration_that_makes_no_sense_is_refused(stage: &Stage) {
+    type Change = fn(&mut PortConfig);
+    let opens = |change: Change| stage.world().open(&stage.config(change)).map(drop);
+    stage.station();
+    let nonsense: [(&str, Change); 7] = [
+        ("posts_max", |config| config.posts_max = 0),
+        ("posts_max", |config| config.posts_max = usize::MAX),
+        ("accept_pause", |config| config.accept_pause = Duration::ZERO),
+        ("accept_pause", |config| config.accept_pause = Duration::MAX),
+        ("accepts_per_turn_max", |config| config.accepts_per_turn_max = 0),
+        ("accepts_per_turn_max", |config| config.accepts_per_turn_max = 65),
+        ("receive_buffers", |config| config.receive_buffers = 3),
+    ];
+    for (name, change) in nonsense {
+        let error = opens(change).expect_err(name);
+        assert!(matches!(error, OpenError::Configuration { field, .. } if field == name), "{error}");
+    }
 }

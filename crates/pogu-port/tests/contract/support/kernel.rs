@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use pogu_port::{
-    BoundListener, Clock, DriverKind, Faults, ListenOptions, OpenError, OsError, PortConfig, PortSeed, Selection, Time,
+    BoundListener, Clock, Faults, ListenOptions, OpenError, OsError, PortConfig, PortSeed, Selection, Time,
 };
 use socket2::{Domain, SockRef, Socket, Type};
 
@@ -33,10 +33,6 @@ impl World for Kernel {
 
     fn clock(&self) -> Clock {
         self.clock.clone()
-    }
-
-    fn continues_short_sends(&self) -> bool {
-        self.selection.kind() == DriverKind::Readiness
     }
 
     fn advance(&self, _: Duration) {

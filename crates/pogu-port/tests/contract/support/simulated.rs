@@ -53,10 +53,6 @@ impl World for Simulated {
         self.simulation.clock()
     }
 
-    fn continues_short_sends(&self) -> bool {
-        true
-    }
-
     fn advance(&self, by: Duration) {
         self.simulation.advance_to(self.simulation.now() + by);
     }

@@ -79,13 +79,38 @@ impl Station {
     pub fn turn_with(
         &mut self,
         patience: Duration,
-        mut hook: impl FnMut(&mut Desk<'_, '_>, &mut Completion<'_, Post>),
+        hook: impl FnMut(&mut Desk<'_, '_>, &mut Completion<'_, Post>),
     ) -> Turn {
         let patience = match self.stage.act() {
             Activity::Idle => patience,
             Activity::Waiting => patience.min(PACE),
             Activity::Busy => Duration::ZERO,
         };
+        self.turn_alone(patience, hook)
+    }
+
+    /// How many turns there are in that time, in which the port waits for nobody but the system: peers have done all that they
+    /// can before each.
+    pub fn turns_in(
+        &mut self,
+        time: Duration,
+        mut hook: impl FnMut(&mut Desk<'_, '_>, &mut Completion<'_, Post>),
+    ) -> usize {
+        let (before, end) = (self.turns, self.clock.now() + time);
+        while self.clock.now() < end {
+            while self.stage.act() == Activity::Busy {}
+            let left = end.since(self.clock.now());
+            self.turn_alone(left, &mut hook);
+        }
+        self.turns - before
+    }
+
+    /// One turn of the port alone.
+    fn turn_alone(
+        &mut self,
+        patience: Duration,
+        mut hook: impl FnMut(&mut Desk<'_, '_>, &mut Completion<'_, Post>),
+    ) -> Turn {
         let Station { port, clock, seen, streams, gathers, checker, helpers_done, .. } = self;
         let until = clock.now() + patience;
         self.turns += 1;

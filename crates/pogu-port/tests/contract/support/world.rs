@@ -42,9 +42,6 @@ pub trait World {
     /// The clock of every port of this world.
     fn clock(&self) -> Clock;
 
-    /// Whether it is the driver that continues a short send, and counts it.
-    fn continues_short_sends(&self) -> bool;
-
     /// Lets time pass outside of a turn, where time does not pass by itself.
     fn advance(&self, by: Duration);
 

@@ -1,0 +1,233 @@
+//! What becomes of what is sent: told to the sender, counted, or delivered; and nobody is cut off for what others say.
+
+mod support;
+
+use std::io::{Read, Write};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use pogu::{
+    BroadcastOutcome, Cause, Context, Core, DriverChoice, Packet, PortConfig, Room, SendOutcome, Service, Session,
+    SessionId, WorkerStatus,
+};
+use support::{ECHO, JOIN, PATIENCE, Peer, SAY, core, eventually, frame, probes};
+
+on_every_driver!(
+    a_body_too_large_is_an_error_across_workers_too,
+    a_name_of_another_core_reaches_nobody,
+    a_refused_broadcast_is_counted,
+    a_broadcast_in_on_stopping_arrives,
+    a_session_can_say_that_it_left,
+    a_client_that_reads_everything_is_not_cut_off,
+    loud_members_do_not_get_the_others_cut_off,
+);
+
+/// Sends a body of the length that it is told to a session of another worker, and tells what came of it.
+struct Writer {
+    names: Arc<Mutex<Vec<SessionId>>>,
+    outcomes: Sender<SendOutcome>,
+}
+
+impl Session for Writer {
+    fn on_connected(&mut self, cx: &mut Context<'_>) {
+        self.names.lock().expect("names").push(cx.id());
+        cx.send(ECHO, b"hello");
+    }
+
+    fn on_packet(&mut self, cx: &mut Context<'_>, packet: Packet<'_>) {
+        let own = cx.id();
+        let other = *self.names.lock().expect("names").iter().find(|name| **name != own).expect("another");
+        let length = packet.reader().u32().expect("a length") as usize;
+        let _ = self.outcomes.send(cx.send_to(other, ECHO, &vec![7; length]));
+    }
+}
+
+fn writers() -> (impl Fn(pogu::Incoming) -> Writer + Clone + Send + Sync + 'static, Receiver<SendOutcome>) {
+    let names = Arc::default();
+    let (outcomes, told) = channel();
+    (move |_| Writer { names: Arc::clone(&names), outcomes: outcomes.clone() }, told)
+}
+
+fn writer_peer(service: &pogu::ServiceHandle) -> Peer {
+    let mut peer = Peer::connect(service.address());
+    assert_eq!(peer.receive(), (ECHO, b"hello".to_vec()));
+    peer
+}
+
+fn a_body_too_large_is_an_error_across_workers_too(driver: DriverChoice) {
+    let core = core(driver, 2).start().expect("a core");
+    let (make, told) = writers();
+    let service = core.serve(Service::server("127.0.0.1:0"), make).expect("a service");
+    let mut one = writer_peer(&service);
+    let mut two = writer_peer(&service);
+    one.number(1, 70_000);
+    let outcome = told.recv_timeout(PATIENCE).expect("told");
+    assert!(matches!(outcome, SendOutcome::Unencodable(_)), "{outcome:?}");
+    one.number(1, 3);
+    assert_eq!(told.recv_timeout(PATIENCE), Ok(SendOutcome::Posted));
+    assert_eq!(two.receive(), (ECHO, vec![7; 3]));
+}
+
+fn a_name_of_another_core_reaches_nobody(driver: DriverChoice) {
+    let (first, second) = (core(driver, 1).start().expect("a core"), core(driver, 1).start().expect("a core"));
+    let (make, told) = writers();
+    let there = first.serve(Service::server("127.0.0.1:0"), make.clone()).expect("a service");
+    let here = second.serve(Service::server("127.0.0.1:0"), make).expect("a service");
+    let _addressee = writer_peer(&there);
+    let mut sender = writer_peer(&here);
+    sender.number(1, 3);
+    assert_eq!(told.recv_timeout(PATIENCE), Ok(SendOutcome::Gone));
+}
+
+/// Broadcasts much when it is told to, and something at every occasion.
+struct Shouter {
+    outcomes: Sender<BroadcastOutcome>,
+}
+
+impl Shouter {
+    fn shout(&self, cx: &mut Context<'_>, id: u16) {
+        let _ = self.outcomes.send(cx.broadcast(Room(1), id, b"!"));
+    }
+}
+
+impl Session for Shouter {
+    fn on_packet(&mut self, cx: &mut Context<'_>, packet: Packet<'_>) {
+        match packet.id() {
+            JOIN => assert_eq!(cx.join(Room(1)), pogu::JoinOutcome::Asked),
+            _ => (0..100).for_each(|_| self.shout(cx, SAY)),
+        }
+    }
+
+    fn on_joined(&mut self, cx: &mut Context<'_>, _room: Room) {
+        cx.send(JOIN, b"");
+    }
+
+    fn on_stopping(&mut self, cx: &mut Context<'_>) {
+        self.shout(cx, 77);
+    }
+
+    fn on_disconnected(&mut self, cx: &mut Context<'_>, _cause: &Cause) {
+        self.shout(cx, 78);
+    }
+}
+
+fn shouters(
+    driver: DriverChoice,
+    workers: usize,
+    posts_max: usize,
+) -> (Core, pogu::ServiceHandle, Receiver<BroadcastOutcome>) {
+    let mut port = PortConfig::default();
+    port.posts_max = posts_max;
+    let core = Core::builder().driver(driver).workers(workers).port(port).start().expect("a core");
+    let (outcomes, told) = channel();
+    let make = move |_| Shouter { outcomes: outcomes.clone() };
+    let service = core.serve(Service::server("127.0.0.1:0"), make).expect("a service");
+    (core, service, told)
+}
+
+fn shouter_peer(service: &pogu::ServiceHandle) -> Peer {
+    let mut peer = Peer::connect(service.address());
+    peer.send(JOIN, b"");
+    assert_eq!(peer.receive(), (JOIN, Vec::new()));
+    peer
+}
+
+fn a_refused_broadcast_is_counted(driver: DriverChoice) {
+    let (core, service, told) = shouters(driver, 1, 16);
+    let mut peer = shouter_peer(&service);
+    peer.send(SAY, b"");
+    let refused =
+        (0..100).filter(|_| told.recv_timeout(PATIENCE).expect("told") == BroadcastOutcome::Overloaded).count() as u64;
+    assert!(refused > 0);
+    eventually("it is counted", || core.counters().broadcasts_refused == refused);
+    (0..100 - refused).for_each(|_| assert_eq!(peer.receive(), (SAY, b"!".to_vec())));
+}
+
+fn a_broadcast_in_on_stopping_arrives(driver: DriverChoice) {
+    let (core, service, _told) = shouters(driver, 2, 4096);
+    let mut peers: Vec<Peer> = (0..4).map(|_| shouter_peer(&service)).collect();
+    let stop = std::thread::spawn(move || core.stop(Duration::from_secs(5)).expect("stopped"));
+    for peer in &mut peers {
+        let (heard, well) = peer.ends_well();
+        assert_eq!((heard, well), (frame(77, b"!").repeat(4), true), "the last words of all four, and an end");
+    }
+    drop(peers);
+    assert_eq!(stop.join().expect("no panic").sessions_closed, 4);
+}
+
+fn a_session_can_say_that_it_left(driver: DriverChoice) {
+    let (_core, service, told) = shouters(driver, 1, 4096);
+    let mut stays = shouter_peer(&service);
+    drop(shouter_peer(&service));
+    assert_eq!(told.recv_timeout(PATIENCE), Ok(BroadcastOutcome::Posted));
+    assert_eq!(stays.receive(), (78, b"!".to_vec()));
+}
+
+/// Answers every packet with 60 bytes.
+struct Answerer;
+
+impl Session for Answerer {
+    fn on_packet(&mut self, cx: &mut Context<'_>, packet: Packet<'_>) {
+        cx.send(packet.id(), &[7; 60]);
+    }
+}
+
+fn a_client_that_reads_everything_is_not_cut_off(driver: DriverChoice) {
+    const PACKETS: usize = 16_000;
+    let core = core(driver, 1).start().expect("a core");
+    let service = core.serve(Service::server("127.0.0.1:0"), |_| Answerer).expect("a service");
+    let mut peer = Peer::connect(service.address());
+    let mut stream = peer.stream.try_clone().expect("a second handle");
+    let reader = std::thread::spawn(move || {
+        let mut answers = vec![0; PACKETS * 64];
+        stream.read_exact(&mut answers).map(|()| answers)
+    });
+    peer.stream.write_all(&frame(5, b"").repeat(PACKETS)).expect("the server reads");
+    let answers = reader.join().expect("a reader").expect("every answer");
+    assert!(answers.chunks(64).all(|answer| answer == frame(5, &[7; 60])));
+    eventually("all are counted", || service.counters().frames_sent == PACKETS as u64);
+    assert_eq!(service.counters().causes().count(), 0);
+}
+
+fn loud_members_do_not_get_the_others_cut_off(driver: DriverChoice) {
+    const LOUD: usize = 6;
+    const SAYINGS: usize = 120;
+    let (core, seeds) = core(driver, 1).hand_out().expect("a core");
+    let (factory, _reports) = probes();
+    let service = core.serve(Service::server("127.0.0.1:0"), factory).expect("a service");
+    let (step, steps) = channel();
+    let game = seeds.into_iter().next().map(|seed| {
+        std::thread::spawn(move || {
+            let mut worker = seed.start().expect("a worker");
+            // A game loop: a turn for each step, or many small ones while nobody steps.
+            loop {
+                let _ = steps.recv_timeout(Duration::from_millis(2));
+                if worker.dispatch(Some(Duration::ZERO)).expect("a turn") == WorkerStatus::Stopped {
+                    return;
+                }
+            }
+        })
+    });
+    let mut members: Vec<Peer> = (0..=LOUD).map(|_| Peer::connect(service.address())).collect();
+    members.iter_mut().for_each(|member| member.join(1));
+    let saying = frame(SAY, &[&1u32.to_le_bytes()[..], &[1; 500]].concat());
+    for loud in members.iter_mut().skip(1) {
+        loud.stream.write_all(&saying.repeat(SAYINGS)).expect("the kernel has room");
+    }
+    step.send(()).expect("the loop runs");
+    let readers: Vec<_> = members
+        .into_iter()
+        .map(|mut member| {
+            std::thread::spawn(move || {
+                let mut heard = vec![0; LOUD * SAYINGS * (4 + 500)];
+                member.stream.read_exact(&mut heard).map(|()| member)
+            })
+        })
+        .collect();
+    let members: Vec<_> = readers.into_iter().map(|reader| reader.join().expect("a reader")).collect();
+    assert!(members.iter().all(Result::is_ok), "{:?}", service.counters().causes().collect::<Vec<_>>());
+    core.stop(Duration::ZERO).expect("told");
+    drop(members);
+    game.expect("a worker").join().expect("the loop ends");
+}
