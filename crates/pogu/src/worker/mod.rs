@@ -80,7 +80,7 @@ pub enum WorkerStatus {
     Stopped,
 }
 
-/// One worker of a core, bound to a thread. See the [module](self).
+/// One worker of a core, bound to a thread: a port and the sessions that live on it.
 pub struct Worker {
     port: Port<Message>,
     state: State,
