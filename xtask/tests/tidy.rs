@@ -125,10 +125,15 @@ fn unsafe_code_lives_in_the_port_alone() {
 
 #[test]
 fn every_unsafe_site_has_a_safety_comment_of_its_own() {
-    let mut sites = 0;
+    let (mut sites, mut comments) = (0, 0);
     let mut offences = Vec::new();
-    for (name, text) in sources("crates/pogu-port/src") {
+    // Its tests and examples too.
+    for (name, text) in sources("crates/pogu-port") {
         let lines: Vec<&str> = text.lines().collect();
+        let is_comment = |index: &usize| {
+            let line = lines[*index].trim_start();
+            line.starts_with("//") && (line.contains("SAFETY:") || line.contains("# Safety"))
+        };
         let mut comments_taken = Vec::new();
         for (index, line) in lines.iter().enumerate() {
             let found =
@@ -138,16 +143,18 @@ fn every_unsafe_site_has_a_safety_comment_of_its_own() {
             }
             sites += 1;
             let above = (index.saturating_sub(12)..=index).rev();
-            let comment =
-                above.clone().find(|above| lines[*above].contains("SAFETY:") || lines[*above].contains("# Safety"));
-            match comment {
+            match above.clone().find(is_comment) {
                 Some(comment) if !comments_taken.contains(&comment) => comments_taken.push(comment),
                 _ => offences.push(format!("{name}:{}: {}", index + 1, line.trim())),
             }
         }
+        let idle = (0..lines.len()).filter(is_comment).filter(|index| !comments_taken.contains(index));
+        offences.extend(idle.map(|index| format!("{name}:{}: a SAFETY comment of nothing", index + 1)));
+        comments += (0..lines.len()).filter(is_comment).count();
     }
     check("every unsafe site is justified by a SAFETY comment of its own", offences);
     assert!(sites > 0, "pogu-port has unsafe sites: this rule sees none");
+    assert_eq!(sites, comments, "unsafe sites and SAFETY comments, one to one");
 }
 
 #[test]

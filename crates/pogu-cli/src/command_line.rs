@@ -68,6 +68,10 @@ pub struct ServeArguments {
     /// Bytes that may wait to be sent to a session, 1,024 to 1,073,741,824; a session that needs more is ended
     #[arg(long, value_name = "BYTES", default_value_t = 262_144, value_parser = within(1024..=1 << 30))]
     send_queue: u64,
+    /// Make memory inaccessible as soon as it is released, so that a use after that is an error instead of silence: slower,
+    /// for development
+    #[arg(long)]
+    guarded: bool,
 }
 
 /// `pogu swarm`
@@ -152,6 +156,7 @@ impl ServeArguments {
             max_sessions: size(self.max_sessions),
             idle_timeout: Duration::from_secs_f64(self.idle_timeout),
             send_queue: size(self.send_queue),
+            guarded: self.guarded,
         }
     }
 }

@@ -73,6 +73,13 @@
 //! it. What comes behind it is received until one turn's worth ([`PortConfig::receive_bytes_per_turn_max`]) is kept; then
 //! receiving stops until the receiver consumes something, so that what is kept is bounded by what one turn may bring.
 //!
+//! # Guarded memory
+//!
+//! With [`PortConfig::guarded`] everything that the kernel may touch in flight, and the receive buffers of every driver, lies
+//! on pages of its own that become inaccessible with their release. A kernel that still uses them answers EFAULT, which is
+//! counted ([`Counters::memory_faults`]) and logged as an error; code that does ends the process. What is sent is copied
+//! first. For development and test runs. (A simulated port has no kernel, and ignores it.)
+//!
 //! # Platforms
 //!
 //! `uring` needs Linux 6.1 or newer and is refused by many container runtimes; `readiness` runs on every Unix with pointers of

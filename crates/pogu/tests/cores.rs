@@ -131,10 +131,10 @@ fn a_client_service_talks_to_a_server_of_another_core(driver: DriverChoice) {
 }
 
 fn a_client_service_that_finds_nobody_counts_it(driver: DriverChoice) {
-    let address = {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("bind");
-        listener.local_addr().expect("an address")
-    };
+    // Bound and not listening: refuses, and nobody else can take the address meanwhile.
+    let nobody = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
+    nobody.bind(&std::net::SocketAddr::from(([127, 0, 0, 1], 0)).into()).expect("bind");
+    let address = nobody.local_addr().expect("bound").as_socket().expect("an address");
     let core = core(driver, 1).start().expect("a core");
     let (factory, reports) = probes();
     let client = core.connect(Service::client(address).sessions(300), factory).expect("a client service");

@@ -17,10 +17,7 @@ pub fn kernel(folder: &Path, version: &str) -> Result<PathBuf, Failure> {
     if let Some(kernel) = kernel_in(&unpacked.join("boot")) {
         return Ok(kernel);
     }
-    let pattern = format!(
-        "^linux-image-{}[.-].*[0-9]-cloud-amd64$|^linux-image-{0}.*deb.*-cloud-amd64$",
-        version.replace('.', "\\.")
-    );
+    let pattern = format!("^linux-image-{}\\.[^ ]*-cloud-amd64$", version.replace('.', "\\."));
     let listed = Command::new("apt-cache").args(["search", "--names-only", &pattern]).output()?;
     let listed = String::from_utf8(listed.stdout)?;
     let mut packages: Vec<&str> = listed.lines().filter_map(|line| line.split_whitespace().next()).collect();

@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use pogu::{Core, Counters, DriverChoice, Interrupt, SendOverflow, Service, ServiceHandle};
+use pogu::{Core, Counters, DriverChoice, Interrupt, PortConfig, SendOverflow, Service, ServiceHandle};
 
 use crate::descriptors;
 use crate::failure::Failure;
@@ -34,6 +34,8 @@ pub struct Options {
     pub idle_timeout: Duration,
     /// Bytes that may wait to be sent per session.
     pub send_queue: usize,
+    /// Whether memory that the kernel may touch is guarded.
+    pub guarded: bool,
 }
 
 impl Default for Options {
@@ -46,6 +48,7 @@ impl Default for Options {
             max_sessions: limits.sessions_max,
             idle_timeout: limits.idle_timeout,
             send_queue: limits.send_bytes_max,
+            guarded: false,
         }
     }
 }
@@ -56,6 +59,7 @@ pub struct Server {
     core: Core,
     handle: ServiceHandle,
     max_sessions: usize,
+    guarded: bool,
 }
 
 impl Server {
@@ -65,7 +69,10 @@ impl Server {
     /// The address is taken or means nothing, or the driver cannot run here.
     pub fn start(options: &Options) -> Result<Server, Failure> {
         descriptors::raise();
-        let mut builder = Core::builder().driver(options.driver);
+        let mut port = PortConfig::default();
+        port.guarded |= options.guarded;
+        let guarded = port.guarded;
+        let mut builder = Core::builder().driver(options.driver).port(port);
         if let Some(workers) = options.workers {
             builder = builder.workers(workers);
         }
@@ -75,7 +82,7 @@ impl Server {
             .idle_timeout(options.idle_timeout)
             .send_queue(options.send_queue, SendOverflow::Disconnect);
         let handle = core.serve(service, |_incoming| Player::default())?;
-        Ok(Server { core, handle, max_sessions: options.max_sessions })
+        Ok(Server { core, handle, max_sessions: options.max_sessions, guarded })
     }
 
     /// The address that it listens on.
@@ -100,10 +107,12 @@ impl Server {
 /// The line that says that it is ready.
 impl fmt::Display for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Server { core, max_sessions, .. } = self;
+        let Server { core, max_sessions, guarded, .. } = self;
         let workers = crate::numbers::counted(core.workers() as u64, "worker");
         let (address, driver, reason) = (self.address(), core.driver(), core.driver_reason());
-        write!(f, "pogu serves on {address}, driver {driver} ({reason}), {workers}, at most {max_sessions} sessions")
+        let guarded = if *guarded { ", guarded memory" } else { "" };
+        write!(f, "pogu serves on {address}, driver {driver} ({reason}), {workers}{guarded}, ")?;
+        write!(f, "at most {max_sessions} sessions")
     }
 }
 

@@ -185,7 +185,13 @@ impl Client {
 
     pub fn try_receive(&mut self) -> std::io::Result<Option<(u16, Vec<u8>)>> {
         let mut header = [0; 4];
-        if self.stream.read(&mut header[..1])? == 0 {
+        let began = loop {
+            match self.stream.read(&mut header[..1]) {
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                read => break read?,
+            }
+        };
+        if began == 0 {
             return Ok(None);
         }
         self.stream.read_exact(&mut header[1..])?;

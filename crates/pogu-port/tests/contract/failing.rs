@@ -116,10 +116,10 @@ pub fn an_option_that_is_refused_gives_the_stream_back(stage: &Stage) {
 pub fn a_listener_survives_whatever_accept_answers(stage: &Stage) {
     let mut station = stage.station();
     let (_, address) = station.listen();
-    let answers = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM, Errno::CONNABORTED, Errno::INTR];
-    for errno in answers {
-        // Once: if a shortage lasts, a client is told, and there would be nobody to accept.
-        inject(stage, FaultPoint::Accept, FaultStage::Call, errno, 1);
+    // A shortage once: if it lasts, a client is told, and there would be nobody to accept.
+    let shortages = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM].map(|errno| (errno, 1));
+    for (errno, times) in shortages.into_iter().chain([(Errno::CONNABORTED, 100), (Errno::INTR, 100)]) {
+        inject(stage, FaultPoint::Accept, FaultStage::Call, errno, times);
         station.accepted_at(address);
         station.accepted_at(address);
     }

@@ -126,7 +126,7 @@ pub fn an_abort_amid_a_send_ends_it_once(stage: &Stage) {
 pub fn a_stream_that_moves_amid_arriving_bytes_loses_none(stage: &Stage) {
     let (mut here, mut there) = (stage.station(), stage.station());
     let (mut stream, mut peer) = here.accepted();
-    let (question, answer) = (pattern(400_000), pattern(300_000));
+    let (question, answer) = (pattern(400_000), pattern(4 << 20));
     let mut random = Random(14);
     peer.write_in_pieces(&question, 3_000, &mut random);
     peer.want(usize::MAX);

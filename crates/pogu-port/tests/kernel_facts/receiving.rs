@@ -40,10 +40,18 @@ fn multishot_on_an_empty_buffer_ring_ends_and_loses_nothing() {
             release()
         );
         assert_eq!(kernel.bytes(&received), b"pogu");
-        // Armed and idle it holds no buffer; the next piece of data finds none.
-        assert_eq!(kernel.all_by_now(), []);
-        client.write_all(b"more").expect("sends");
-        assert_eq!(kernel.next(), Completed { user_data: 3, ..ended }, "kernel {}", release());
+        // The next piece of data finds no buffer. Old kernels (6.1) look for one before they look for data.
+        let again = Completed { user_data: 3, ..ended };
+        match kernel.all_by_now().as_slice() {
+            [] => {
+                client.write_all(b"more").expect("sends");
+                assert_eq!(kernel.next(), again, "kernel {}", release());
+            }
+            others => {
+                assert_eq!(others, [again], "kernel {}", release());
+                say("a multishot that took the last buffer ends at once");
+            }
+        }
     });
 }
 
@@ -76,9 +84,16 @@ fn poll_first_sees_what_is_there_already() {
         kernel.receive(server.as_raw_fd(), POLL_FIRST | MULTISHOT, 0, 1);
         let received = kernel.next();
         assert_eq!((received.result, received.more), (4, true), "kernel {}", release());
+    });
+}
+
+#[test]
+fn the_end_of_the_stream_carries_no_buffer_and_yet_waits_for_one() {
+    ask("end of stream on an empty buffer ring", |set_up| {
+        let mut kernel = Kernel::new(set_up);
+        kernel.provide(4, 64);
         let (server, client) = pair();
         drop(client);
-        // The end of the stream carries no buffer, and yet waits for one.
         kernel.receive(server.as_raw_fd(), POLL_FIRST | MULTISHOT, 0, 2);
         let starved = kernel.next();
         assert_eq!((starved.user_data, starved.result), (2, -libc::ENOBUFS), "kernel {}", release());

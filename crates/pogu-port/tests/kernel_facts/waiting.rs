@@ -88,3 +88,27 @@ fn an_operation_keeps_its_file_open_until_it_completes() {
         assert_eq!(reader.join().expect("no panic").expect("and the end").len(), bytes.len());
     });
 }
+
+#[test]
+fn a_cancelled_send_completes_with_what_it_had_sent() {
+    ask("cancel of a send", |set_up| {
+        for peer_reads in [false, true] {
+            let mut kernel = Kernel::new(set_up);
+            let (server, mut client) = pair();
+            let bytes: &'static [u8] = keep(vec![7; 16 << 20]);
+            let length = u32::try_from(bytes.len()).expect("small");
+            let send = opcode::Send::new(types::Fd(server.as_raw_fd()), bytes.as_ptr(), length)
+                .flags(libc::MSG_NOSIGNAL | libc::MSG_WAITALL);
+            kernel.submit(send.build(), 1);
+            if peer_reads {
+                client.read_exact(&mut vec![0; 1 << 20]).expect("comes");
+            }
+            kernel.cancel(1, 2);
+            let mut both = [kernel.next(), kernel.next()];
+            both.sort_unstable_by_key(|completed| completed.user_data);
+            let [sent, cancelled] = both;
+            assert!(sent.result > 0, "kernel {}: {sent:?}, {cancelled:?}", release());
+            assert_eq!((cancelled.user_data, cancelled.result), (2, 0), "kernel {}", release());
+        }
+    });
+}
