@@ -140,6 +140,11 @@ impl Connection {
         matches!(self.arm, Arm::Idle | Arm::Starved)
     }
 
+    /// True exactly when its connect is in flight and nobody waits for it any more.
+    pub(super) fn has_given_up(&self) -> bool {
+        matches!(&self.phase, Phase::Connecting { given_up, .. } if *given_up != GivenUp::No)
+    }
+
     /// True exactly when bytes or the end of the stream may be delivered.
     pub(super) fn delivers(&self) -> bool {
         matches!(self.phase, Phase::Open) && self.receive == Receive::On

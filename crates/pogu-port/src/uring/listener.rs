@@ -85,6 +85,11 @@ impl Listener {
         self.armed == 0
     }
 
+    /// True exactly when it is closing and the kernel still holds this accept.
+    pub(super) fn awaits(&self, number: u8) -> bool {
+        self.state == Accepting::Closing && self.armed & 1u32.checked_shl(u32::from(number)).unwrap_or(0) != 0
+    }
+
     fn disarm(&mut self, number: u8) -> bool {
         let bit = 1u32.checked_shl(u32::from(number)).unwrap_or(0);
         let was = self.armed & bit != 0;

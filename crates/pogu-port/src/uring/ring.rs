@@ -246,7 +246,7 @@ impl Ring {
 
     /// Asks the kernel to give the operation with this user data back. The operation's own completion says when it does.
     pub(super) fn push_cancel(&mut self, target: u64) {
-        let entry = opcode::AsyncCancel::new(target).build().user_data(Token::CANCEL.encode());
+        let entry = opcode::AsyncCancel::new(target).build().user_data(Token::cancel_of(target));
         // SAFETY: the entry points to nothing.
         unsafe { self.push(entry) };
     }

@@ -10,13 +10,13 @@ use std::time::Duration;
 use io_uring::{opcode, types};
 use rustix::io::Errno;
 
-use super::connection::Connection;
+use super::connection::{Arm, Connection, Phase, Sending};
 use super::features::Features;
 use super::listener::Listener;
 use super::receive::Forms;
 use super::ring::Ring;
 use super::send::SpareMessages;
-use super::token::{ACCEPTS_MAX, Token};
+use super::token::{ACCEPTS_MAX, Kind, Token};
 use super::wake::WakeEvent;
 use crate::clock::Time;
 use crate::counters::Counters;
@@ -141,6 +141,30 @@ impl Table {
     /// Asks the kernel to give an operation back. The operation's own completion says when it does.
     pub(super) fn push_cancel(&mut self, target: Token) {
         self.ring.push_cancel(target.encode());
+    }
+
+    /// The kernel answered a request to cancel. One that comes while the operation is between two of its tries finds nothing
+    /// (ENOENT) or is too late for this try (EALREADY), and the operation goes on: so ask again until it has come back.
+    pub(super) fn cancel_answered(&mut self, user_data: u64, result: i32) {
+        let missed = [Errno::NOENT, Errno::ALREADY].iter().any(|errno| errno.raw_os_error() == -result);
+        let target = Token::target_of_cancel(user_data).filter(|_| missed);
+        if let Some(target) = target.filter(|target| self.is_being_cancelled(*target)) {
+            self.push_cancel(target);
+        }
+    }
+
+    fn is_being_cancelled(&self, target: Token) -> bool {
+        let connection = self.connections.get(target.name);
+        match target.kind {
+            Kind::Receive => connection.is_some_and(|connection| connection.arm == Arm::Cancelling),
+            Kind::Send => connection.is_some_and(|connection| {
+                let leaving = matches!(connection.sending, Sending::Leaving(_));
+                leaving && matches!(connection.phase, Phase::Aborting | Phase::Detaching)
+            }),
+            Kind::Connect => connection.is_some_and(|connection| connection.has_given_up()),
+            Kind::Accept(number) => self.listeners.get(target.name).is_some_and(|listener| listener.awaits(number)),
+            Kind::Wake | Kind::Cancel => false,
+        }
     }
 
     /// Asks the kernel to give everything back.

@@ -6,6 +6,8 @@
 //!   63        56 55                32 31                    0
 //!   [   kind    |     generation     |         slot         ]
 //! ```
+//!
+//! A request to cancel travels as the token of what it cancels, with one more bit.
 
 use crate::identity::Name;
 
@@ -14,6 +16,7 @@ pub(super) const ACCEPTS_MAX: u8 = 32;
 
 const GENERATION_BITS: u32 = 24;
 const FIRST_ACCEPT: u8 = 0x80;
+const CANCEL_OF: u64 = 0x40 << 56;
 
 /// The kind of an operation.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -81,8 +84,21 @@ impl Token {
         u64::from(kind) << 56 | u64::from(self.name.generation) << 32 | u64::from(self.name.slot)
     }
 
+    /// What the request to cancel `target` carries.
+    pub(super) fn cancel_of(target: u64) -> u64 {
+        target | CANCEL_OF
+    }
+
+    /// What the request that carried `user_data` was to cancel, if it was one.
+    pub(super) fn target_of_cancel(user_data: u64) -> Option<Token> {
+        if user_data & CANCEL_OF == 0 { None } else { Token::decode(user_data ^ CANCEL_OF) }
+    }
+
     /// `None` if no operation of this driver carries such a value.
     pub(super) fn decode(user_data: u64) -> Option<Token> {
+        if let Some(Token { name, .. }) = Token::target_of_cancel(user_data) {
+            return Some(Token { kind: Kind::Cancel, name });
+        }
         let [kind, ..] = user_data.to_be_bytes();
         let generation = (user_data >> 32) as u32 & ((1 << GENERATION_BITS) - 1);
         let kind = match kind {
@@ -109,6 +125,10 @@ mod tests {
         let names = [Name { slot: 0, generation: 1 }, Name { slot: u32::MAX - 1, generation: (1 << 24) - 1 }];
         for name in names {
             let accepts = (0..ACCEPTS_MAX).map(|number| Token::accept(name, number));
+            let cancel = Token::cancel_of(Token::send(name).encode());
+            assert_eq!(Token::target_of_cancel(cancel), Some(Token::send(name)));
+            assert_eq!(Token::decode(cancel), Some(Token { kind: Kind::Cancel, name }));
+            assert_eq!(Token::target_of_cancel(Token::CANCEL.encode()), None);
             let others = [Token::receive(name), Token::send(name), Token::connect(name), Token::WAKE, Token::CANCEL];
             for token in others.into_iter().chain(accepts) {
                 assert_eq!(Token::decode(token.encode()), Some(token));

@@ -100,7 +100,10 @@ impl Uring {
             self.table.memory_fault(token.kind.name());
         }
         let completion = match token.kind {
-            Kind::Cancel => None,
+            Kind::Cancel => {
+                self.table.cancel_answered(event.user_data, event.result);
+                None
+            }
             Kind::Wake => {
                 self.table.arm_wake();
                 None
