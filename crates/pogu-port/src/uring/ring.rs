@@ -177,8 +177,12 @@ impl Ring {
         let overflown = queue.cq_overflow();
         drop(queue);
         self.note_overflow(overflown);
-        match self.enter_once(submit, wait) {
-            Err(error) if submit > 0 && is(&error, Errno::AGAIN) => self.enter_once(0, Wait::AtMost(SHORTAGE_WAIT)),
+        let entered = match self.injector.faults.at_call(FaultPoint::Wait) {
+            Some(code) => Err(io::Error::from_raw_os_error(code)),
+            None => self.enter_once(submit, wait),
+        };
+        match entered {
+            Err(error) if is(&error, Errno::AGAIN) => self.enter_once(0, Wait::AtMost(SHORTAGE_WAIT)),
             entered => entered,
         }
         .or_else(|error| if is_transient(&error) { Ok(()) } else { Err(OsError::from_io(Operation::Dispatch, &error)) })
@@ -186,9 +190,6 @@ impl Ring {
 
     fn enter_once(&mut self, submit: u32, wait: Wait) -> io::Result<()> {
         self.waits += 1;
-        if let Some(code) = self.injector.faults.at_call(FaultPoint::Wait) {
-            return Err(io::Error::from_raw_os_error(code));
-        }
         let mut flags = EnterFlags::GETEVENTS | EnterFlags::EXT_ARG;
         if self.no_iowait {
             flags |= EnterFlags::NO_IOWAIT;

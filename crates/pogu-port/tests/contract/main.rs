@@ -173,6 +173,7 @@ scenarios! {
         an_abort_amid_arriving_bytes_is_the_last_word
         a_close_amid_arriving_bytes_is_the_last_word
         an_abort_amid_a_send_ends_it_once
+        a_detach_amid_a_send_takes_the_rest_along
         a_stream_that_moves_amid_arriving_bytes_loses_none
         a_connect_that_is_aborted_as_it_succeeds_ends_once
         a_listener_that_is_closed_amid_accepts_leaves_no_client_waiting
