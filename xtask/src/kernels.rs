@@ -30,7 +30,8 @@ pub struct Options {
 const TESTS: [&str; 4] = ["pogu_port", "contract", "kernel_facts", "selection"];
 
 pub fn run(options: &Options) -> Result<(), Failure> {
-    let folder = crate::server::target().join("kernels");
+    // Absolute: some of its commands run in other folders.
+    let folder = std::path::absolute(crate::server::target().join("kernels"))?;
     std::fs::create_dir_all(&folder)?;
     let binaries = binaries()?;
     println!("| kernel | passed | skipped | failed | seconds | says |");
