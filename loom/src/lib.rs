@@ -1,5 +1,5 @@
-//! Models of the cross-thread pieces of pogu: every interleaving is tried, with every value that the memory model allows a
-//! load to see.
+//! Models of the inbox of pogu's port: every interleaving with a bounded number of preemptions (three for two threads, two
+//! for three) is tried, with every value that the memory model allows a load to see.
 //!
 //! What is modelled is the code itself: `post.rs` of pogu-port is compiled here as it stands. Only [`sync`] is another
 //! one: atomics and fences of the model, and a small queue that the model sees through. It can also leave a step out: a

@@ -7,7 +7,7 @@ use crate::run::{Outcome, cargo, tests};
 
 #[derive(clap::Args)]
 pub struct Options {
-    /// Preemptions that an interleaving may have; more take longer. Left out: all there are.
+    /// Preemptions that an interleaving may have; more take longer. Left out: each model's own bound, two or three.
     #[arg(long)]
     preemptions: Option<u32>,
 }
