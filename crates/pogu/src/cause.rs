@@ -42,6 +42,8 @@ pub enum Cause {
     HandlerPanicked,
     /// The handler asked for the end.
     HandlerAsked(Cow<'static, str>),
+    /// The service's owner put the session out, for this reason.
+    Kicked(Cow<'static, str>),
     /// The service is stopping.
     ServiceStopping,
     /// A client service could not reach its server.
@@ -62,6 +64,11 @@ pub enum Misbehaviour {
         id: u16,
         /// What the reader found.
         error: ReadError,
+    },
+    /// Bytes that a layer between carrier and frames refused.
+    Layer {
+        /// What it expected and what came.
+        what: Cow<'static, str>,
     },
     /// A packet that the handler refused.
     Refused {
@@ -88,6 +95,16 @@ pub enum Limit {
     ConnectTimeout,
     /// Messages between workers piled up; messages.
     WorkerInbox,
+    /// The first whole frame did not come in time; milliseconds.
+    FirstFrameTimeout,
+    /// A heartbeat was not answered in time; milliseconds.
+    HeartbeatTimeout,
+    /// More frames came at once than the rate allows; frames.
+    MessageRate,
+    /// More bytes came at once than the rate allows; bytes.
+    ByteRate,
+    /// Handlers charged more at once than the rate allows; units of the user's.
+    CostRate,
 }
 
 /// Which limit, what was reached and what is allowed. The unit is the limit's.
@@ -120,11 +137,17 @@ pub enum CauseKind {
     ServiceStopping,
     ConnectFailed,
     System,
+    FirstFrameTimeout,
+    HeartbeatTimeout,
+    MessageRate,
+    ByteRate,
+    CostRate,
+    Kicked,
 }
 
 impl CauseKind {
     /// All kinds, in the order in which they are counted.
-    pub const ALL: [CauseKind; 14] = [
+    pub const ALL: [CauseKind; 20] = [
         CauseKind::PeerClosed,
         CauseKind::PeerReset,
         CauseKind::PeerMisbehaved,
@@ -139,6 +162,12 @@ impl CauseKind {
         CauseKind::ServiceStopping,
         CauseKind::ConnectFailed,
         CauseKind::System,
+        CauseKind::FirstFrameTimeout,
+        CauseKind::HeartbeatTimeout,
+        CauseKind::MessageRate,
+        CauseKind::ByteRate,
+        CauseKind::CostRate,
+        CauseKind::Kicked,
     ];
 
     /// Its place in [`CauseKind::ALL`].
@@ -155,9 +184,14 @@ impl CauseKind {
             | CauseKind::SendBytes
             | CauseKind::SendAge
             | CauseKind::ConnectTimeout
-            | CauseKind::WorkerInbox => Fault::Limit,
+            | CauseKind::WorkerInbox
+            | CauseKind::FirstFrameTimeout
+            | CauseKind::HeartbeatTimeout
+            | CauseKind::MessageRate
+            | CauseKind::ByteRate
+            | CauseKind::CostRate => Fault::Limit,
             CauseKind::HandlerPanicked | CauseKind::HandlerAsked => Fault::Handler,
-            CauseKind::ServiceStopping => Fault::Service,
+            CauseKind::ServiceStopping | CauseKind::Kicked => Fault::Service,
             CauseKind::ConnectFailed | CauseKind::System => Fault::System,
         }
     }
@@ -179,6 +213,12 @@ impl CauseKind {
             CauseKind::ServiceStopping => "service stopping",
             CauseKind::ConnectFailed => "connect failed",
             CauseKind::System => "system error",
+            CauseKind::FirstFrameTimeout => "first frame timeout",
+            CauseKind::HeartbeatTimeout => "heartbeat timeout",
+            CauseKind::MessageRate => "message rate",
+            CauseKind::ByteRate => "byte rate",
+            CauseKind::CostRate => "cost rate",
+            CauseKind::Kicked => "kicked",
         }
     }
 }
@@ -197,9 +237,15 @@ impl Cause {
                 Limit::SendAge => CauseKind::SendAge,
                 Limit::ConnectTimeout => CauseKind::ConnectTimeout,
                 Limit::WorkerInbox => CauseKind::WorkerInbox,
+                Limit::FirstFrameTimeout => CauseKind::FirstFrameTimeout,
+                Limit::HeartbeatTimeout => CauseKind::HeartbeatTimeout,
+                Limit::MessageRate => CauseKind::MessageRate,
+                Limit::ByteRate => CauseKind::ByteRate,
+                Limit::CostRate => CauseKind::CostRate,
             },
             Cause::HandlerPanicked => CauseKind::HandlerPanicked,
             Cause::HandlerAsked(_) => CauseKind::HandlerAsked,
+            Cause::Kicked(_) => CauseKind::Kicked,
             Cause::ServiceStopping => CauseKind::ServiceStopping,
             Cause::ConnectFailed(_) => CauseKind::ConnectFailed,
             Cause::System(_) => CauseKind::System,
@@ -238,6 +284,7 @@ impl fmt::Display for Cause {
             Cause::LimitExceeded(exceeded) => exceeded.fmt(f),
             Cause::HandlerPanicked => f.write_str("the session's code panicked"),
             Cause::HandlerAsked(reason) => write!(f, "the session's code asked for it: {reason}"),
+            Cause::Kicked(reason) => write!(f, "it was put out: {reason}"),
             Cause::ServiceStopping => f.write_str("the service is stopping"),
             Cause::ConnectFailed(error) => write!(f, "the connection could not be made ({error})"),
             Cause::System(error) => write!(f, "the operating system failed ({error})"),
@@ -250,6 +297,7 @@ impl fmt::Display for Misbehaviour {
         match self {
             Misbehaviour::Frame(violation) => violation.fmt(f),
             Misbehaviour::Packet { id, error } => write!(f, "the peer sent a broken packet {id}: {error}"),
+            Misbehaviour::Layer { what } => write!(f, "the peer sent what no honest peer sends: {what}"),
             Misbehaviour::Refused { id, what } => write!(f, "the peer sent packet {id}: {what}"),
         }
     }
@@ -265,6 +313,11 @@ impl fmt::Display for LimitExceeded {
             Limit::SendAge => write!(f, "a byte waited {value} ms to be sent, allowed are {maximum}"),
             Limit::ConnectTimeout => write!(f, "connecting took {value} ms, allowed are {maximum}"),
             Limit::WorkerInbox => write!(f, "{value} messages waited between workers, allowed are {maximum}"),
+            Limit::FirstFrameTimeout => write!(f, "no whole frame had come after {value} ms, allowed are {maximum}"),
+            Limit::HeartbeatTimeout => write!(f, "a heartbeat had no answer after {value} ms, allowed are {maximum}"),
+            Limit::MessageRate => write!(f, "{value} frames came at once, allowed are {maximum}"),
+            Limit::ByteRate => write!(f, "{value} bytes came at once, allowed are {maximum}"),
+            Limit::CostRate => write!(f, "handlers charged {value} at once, allowed are {maximum}"),
         }
     }
 }

@@ -34,6 +34,22 @@ pub struct Counters {
     pub broadcasts_refused: u64,
     /// Sessions that had to be reset because they did not finish within their linger time.
     pub linger_expired: u64,
+    /// Of the refused, those that came from an address with too many connections, or too often.
+    pub refused_by_address: u64,
+    /// Frames that were accepted into a send queue and had not wholly left when their session ended.
+    pub frames_unsent: u64,
+    /// Heartbeats sent. They are not counted as frames.
+    pub heartbeats_sent: u64,
+    /// Answers to heartbeats. They are not handed to sessions.
+    pub heartbeats_answered: u64,
+    /// Times that a session was not received from for a while because it went over one of its rates.
+    pub delays: u64,
+    /// Closures posted to a session that had ended, or that was of another type.
+    pub posts_to_gone: u64,
+    /// Connections that a client service tried to make again.
+    pub reconnects: u64,
+    /// Connections that a client service does not try to make any more.
+    pub gave_up: u64,
     disconnects: [u64; CauseKind::ALL.len()],
 }
 
@@ -71,6 +87,14 @@ impl Counters {
             frames_to_gone,
             broadcasts_refused,
             linger_expired,
+            refused_by_address,
+            frames_unsent,
+            heartbeats_sent,
+            heartbeats_answered,
+            delays,
+            posts_to_gone,
+            reconnects,
+            gave_up,
             disconnects,
         } = other;
         self.sessions_opened += sessions_opened;
@@ -87,6 +111,14 @@ impl Counters {
         self.frames_to_gone += frames_to_gone;
         self.broadcasts_refused += broadcasts_refused;
         self.linger_expired += linger_expired;
+        self.refused_by_address += refused_by_address;
+        self.frames_unsent += frames_unsent;
+        self.heartbeats_sent += heartbeats_sent;
+        self.heartbeats_answered += heartbeats_answered;
+        self.delays += delays;
+        self.posts_to_gone += posts_to_gone;
+        self.reconnects += reconnects;
+        self.gave_up += gave_up;
         for (mine, others) in self.disconnects.iter_mut().zip(disconnects) {
             *mine += others;
         }

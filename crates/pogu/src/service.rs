@@ -12,66 +12,9 @@ use pogu_wire::FrameFormat;
 
 use crate::core::Shared;
 use crate::counters::{Counters, Ledger};
+use crate::limits::{Limits, LiveLimits, SendOverflow};
 use crate::listener::Listener;
 use crate::session::{Factory, Refusal};
-
-/// What happens to a frame for which the send queue has no room.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum SendOverflow {
-    /// The session ends with [`Limit::SendBytes`](crate::Limit::SendBytes). Default: a stream with a hole is worse than
-    /// a closed one.
-    #[default]
-    Disconnect,
-    /// The new frame is dropped and counted; what is queued stays.
-    DropNewest,
-}
-
-/// The limits of the sessions of one service. Each is a bound that is always on; the defaults keep a server alive.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct Limits {
-    /// Sessions at one time, connecting and ending ones included. Above it a connection is refused. Default 10,000.
-    pub sessions_max: usize,
-    /// Bytes queued to be sent per session, charged from `send` until the send that carries them has completed: the
-    /// frame's bytes, header included. At the bound [`Limits::send_overflow`] decides. Default 256 KiB.
-    pub send_bytes_max: usize,
-    /// What happens at [`Limits::send_bytes_max`].
-    pub send_overflow: SendOverflow,
-    /// How long the oldest unsent byte may wait before the session ends. Default 10 s.
-    pub send_age_max: Duration,
-    /// How long a frame may stay unfinished after its first byte, however its bytes trickle. Default 10 s.
-    pub frame_timeout: Duration,
-    /// How long a session may be silent in both directions. Default 60 s.
-    pub idle_timeout: Duration,
-    /// How long an ending session may take to flush what was sent and to wait for the peer's end of stream. Then it is
-    /// reset. Default 5 s.
-    pub linger_timeout: Duration,
-    /// How long a client service waits for a connection. Default 10 s.
-    pub connect_timeout: Duration,
-    /// Refused connections that may linger at one time per worker, so that the reason reaches them. Further ones are
-    /// reset at once. Default 256.
-    pub lingering_refusals_max: usize,
-    /// Connections that a client service opens at one time per worker, so that a large one does not overrun its server's
-    /// backlog. Default 128.
-    pub connects_in_flight_max: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Limits {
-        Limits {
-            sessions_max: 10_000,
-            send_bytes_max: 256 * 1024,
-            send_overflow: SendOverflow::Disconnect,
-            send_age_max: Duration::from_secs(10),
-            frame_timeout: Duration::from_secs(10),
-            idle_timeout: Duration::from_secs(60),
-            linger_timeout: Duration::from_secs(5),
-            connect_timeout: Duration::from_secs(10),
-            lingering_refusals_max: 256,
-            connects_in_flight_max: 128,
-        }
-    }
-}
 
 /// A service before it is started.
 #[derive(Clone, Debug)]
@@ -191,7 +134,9 @@ pub(crate) struct Running {
     /// Its place in the core's list of services.
     pub(crate) index: usize,
     pub(crate) shared: Arc<Shared>,
+    /// As it was started; the limits that hold now are in `limits`.
     pub(crate) service: Service,
+    pub(crate) limits: LiveLimits,
     pub(crate) address: SocketAddr,
     pub(crate) factory: Box<dyn Factory>,
     /// Sessions reserved: counted before the hand-over to a worker, released after the drain.
@@ -203,8 +148,8 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    pub(crate) fn limits(&self) -> &Limits {
-        &self.service.limits
+    pub(crate) fn limits(&self) -> &LiveLimits {
+        &self.limits
     }
 
     /// True once nothing new is to come in.

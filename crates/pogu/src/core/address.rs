@@ -10,16 +10,7 @@ use crate::service::{Role, Service};
 pub(super) fn check(service: &Service) -> Result<()> {
     service.format.validate()?;
     let limits = &service.limits;
-    let smallest = [
-        ("sessions_max", limits.sessions_max),
-        ("send_bytes_max", limits.send_bytes_max),
-        ("connects_in_flight_max", limits.connects_in_flight_max),
-    ];
-    for (field, value) in smallest {
-        if value == 0 {
-            return Err(Error::Configuration { field, value: value.to_string(), allowed: "1 or more" });
-        }
-    }
+    limits.check()?;
     match (service.role, service.sessions) {
         (Role::Server, Some(sessions)) => {
             let value = sessions.to_string();
@@ -30,17 +21,6 @@ pub(super) fn check(service: &Service) -> Result<()> {
             return Err(Error::Configuration { field: "sessions", value, allowed: "at most sessions_max" });
         }
         _ => {}
-    }
-    let timeouts = [
-        ("send_age_max", limits.send_age_max),
-        ("frame_timeout", limits.frame_timeout),
-        ("idle_timeout", limits.idle_timeout),
-        ("connect_timeout", limits.connect_timeout),
-    ];
-    for (field, value) in timeouts {
-        if value.is_zero() {
-            return Err(Error::Configuration { field, value: "0".to_owned(), allowed: "more than 0" });
-        }
     }
     Ok(())
 }

@@ -18,6 +18,7 @@ use pogu_port::{DriverKind, PostError, Selection, Time};
 use crate::counters::{Counters, Ledger};
 use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
+use crate::limits::LiveLimits;
 use crate::message::Message;
 use crate::service::{Role, Running, Service, ServiceHandle};
 use crate::session::{Admission, Factory, Incoming};
@@ -160,6 +161,7 @@ impl Core {
         let running = Arc::new(Running {
             index: services.len(),
             shared: Arc::clone(&self.shared),
+            limits: LiveLimits::new(&service.limits),
             service,
             address,
             factory,

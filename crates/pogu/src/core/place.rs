@@ -19,7 +19,7 @@ pub(crate) struct Place {
 impl Place {
     /// Takes a place on the worker with the fewest sessions. `None` if the service is full or no worker is left.
     pub(crate) fn take(running: &Arc<Running>) -> Option<Place> {
-        let maximum = running.limits().sessions_max;
+        let maximum = running.limits().sessions_max.get();
         let one_more = |sessions| (sessions < maximum).then_some(sessions + 1);
         running.sessions.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).ok()?;
         let Some(worker) = running.shared.place() else {

@@ -159,7 +159,7 @@ impl State {
     /// Tells a connection above the cap why it is refused, if few enough are being told.
     fn refuse(&mut self, operations: &mut Operations<'_>, running: &Arc<Running>, stream: Detached) {
         self.ledger.row(running.index).refused += 1;
-        if self.lingering_refusals >= running.limits().lingering_refusals_max || self.stopping.is_some() {
+        if self.lingering_refusals >= running.limits().lingering_refusals_max.get() || self.stopping.is_some() {
             self.ledger.row(running.index).refused_at_once += 1;
             return stream.reset();
         }
@@ -179,7 +179,7 @@ impl State {
         carrier.standing = Standing::Refused(Arc::clone(&running));
         self.lingering_refusals += 1;
         tracing::debug!(service = %running.address, reason = refusal.reason(), "the factory refused a connection");
-        if self.lingering_refusals > running.limits().lingering_refusals_max {
+        if self.lingering_refusals > running.limits().lingering_refusals_max.get() {
             self.ledger.row(running.index).refused_at_once += 1;
             return self.abort(operations, name, Cause::HandlerAsked(refusal.reason().to_owned().into()));
         }
@@ -207,7 +207,7 @@ impl State {
             if self.stopping.is_some() || dial.running.is_closed() {
                 dial.places.clear();
             }
-            while dial.in_flight < dial.running.limits().connects_in_flight_max {
+            while dial.in_flight < dial.running.limits().connects_in_flight_max.get() {
                 let Some(place) = dial.places.pop_front() else { break };
                 dial.in_flight += usize::from(self.connect(operations, place));
             }

@@ -185,14 +185,14 @@ impl Carrier {
     pub(crate) fn next_due(&self) -> Time {
         let limits = self.running().limits();
         match &self.stage {
-            Stage::Connecting { since } => *since + limits.connect_timeout,
+            Stage::Connecting { since } => *since + limits.connect_timeout.get(),
             Stage::Ending(ending) if ending.step == Step::Close => NEVER,
             Stage::Ending(ending) => ending.deadline,
             Stage::Live => {
-                let frame = self.unfinished.as_ref().map_or(NEVER, |frame| frame.since + limits.frame_timeout);
+                let frame = self.unfinished.as_ref().map_or(NEVER, |frame| frame.since + limits.frame_timeout.get());
                 let oldest = self.outgoing.as_ref().and_then(|outgoing| outgoing.oldest());
-                let age = oldest.map_or(NEVER, |oldest| oldest + limits.send_age_max);
-                (self.active_at + limits.idle_timeout).min(frame).min(age).min(self.timer_at)
+                let age = oldest.map_or(NEVER, |oldest| oldest + limits.send_age_max.get());
+                (self.active_at + limits.idle_timeout.get()).min(frame).min(age).min(self.timer_at)
             }
         }
     }

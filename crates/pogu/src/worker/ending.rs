@@ -86,7 +86,7 @@ impl State {
             return;
         }
         let limit = self.stopping.as_ref().map_or(NEVER, |stopping| stopping.deadline);
-        let deadline = (now + carrier.running().limits().linger_timeout).min(limit);
+        let deadline = (now + carrier.running().limits().linger_timeout.get()).min(limit);
         let was = std::mem::replace(&mut carrier.stage, Stage::Ending(Box::new(Ending { cause, step, deadline })));
         carrier.timer_at = NEVER;
         let unfinished = carrier.unfinished.take();

@@ -6,8 +6,8 @@ use pogu_port::{Gather, Operations, OsError};
 use pogu_wire::{Decoded, EncodeError, FrameFormat};
 
 use crate::cause::{Cause, Limit};
+use crate::limits::SendOverflow;
 use crate::message::SharedFrame;
-use crate::service::SendOverflow;
 use crate::worker::{Carrier, SPARE_BYTES_MAX, SPARE_MAX, State};
 
 /// Frames up to this size are copied into the send queue, larger ones are shared: below it a copy costs less than an
@@ -87,11 +87,11 @@ impl State {
         let carrier = self.carriers.get(name)?;
         let charged = carrier.outgoing.as_ref().map_or(0, |outgoing| outgoing.charged_bytes());
         let limits = carrier.running().limits();
-        let (wanted, maximum) = (charged.saturating_add(frame_bytes), limits.send_bytes_max);
+        let (wanted, maximum) = (charged.saturating_add(frame_bytes), limits.send_bytes_max.get());
         if wanted <= maximum {
             return None;
         }
-        match limits.send_overflow {
+        match limits.send_overflow.get() {
             SendOverflow::DropNewest => {
                 self.ledger.row(carrier.running().index).frames_dropped += 1;
                 Some(SendOutcome::Dropped)
@@ -108,7 +108,7 @@ impl State {
     pub(crate) fn is_congested(&self, name: Name) -> bool {
         let Some(carrier) = self.carriers.get(name) else { return false };
         let charged = carrier.outgoing.as_ref().map_or(0, |outgoing| outgoing.charged_bytes());
-        charged >= carrier.running().limits().send_bytes_max.div_ceil(2)
+        charged >= carrier.running().limits().send_bytes_max.get().div_ceil(2)
     }
 
     /// Stops receiving from a session that does not read its answers; `sent` resumes.

@@ -105,7 +105,7 @@ impl State {
         };
         match &carrier.stage {
             Stage::Connecting { since } => {
-                late(Limit::ConnectTimeout, *since, limits.connect_timeout).unwrap_or(Due::Nothing)
+                late(Limit::ConnectTimeout, *since, limits.connect_timeout.get()).unwrap_or(Due::Nothing)
             }
             Stage::Ending(ending) if now >= ending.deadline => Due::Linger,
             Stage::Ending(_) => Due::Nothing,
@@ -113,9 +113,9 @@ impl State {
                 let unfinished = carrier.unfinished.as_ref();
                 let oldest = carrier.outgoing.as_ref().and_then(|outgoing| outgoing.oldest());
                 unfinished
-                    .and_then(|frame| late(Limit::FrameTimeout, frame.since, limits.frame_timeout))
-                    .or_else(|| oldest.and_then(|oldest| late(Limit::SendAge, oldest, limits.send_age_max)))
-                    .or_else(|| late(Limit::IdleTimeout, carrier.active_at, limits.idle_timeout))
+                    .and_then(|frame| late(Limit::FrameTimeout, frame.since, limits.frame_timeout.get()))
+                    .or_else(|| oldest.and_then(|oldest| late(Limit::SendAge, oldest, limits.send_age_max.get())))
+                    .or_else(|| late(Limit::IdleTimeout, carrier.active_at, limits.idle_timeout.get()))
                     .unwrap_or(if now >= carrier.timer_at { Due::Timer } else { Due::Nothing })
             }
         }
