@@ -39,17 +39,21 @@
 
 #![forbid(unsafe_code)]
 
+mod addresses;
 mod cause;
 mod context;
 mod core;
 mod counters;
 mod error;
+mod heartbeat;
 mod identity;
 mod interrupt;
+mod layer;
 mod limits;
 mod listener;
 mod lockstep;
 mod message;
+mod metering;
 mod service;
 mod session;
 mod worker;
@@ -59,14 +63,19 @@ pub use cause::{Cause, CauseKind, Fault, Limit, LimitExceeded, Misbehaviour};
 pub use context::Context;
 pub use counters::Counters;
 pub use error::{Error, Result};
+pub use heartbeat::Heartbeat;
 pub use identity::{Room, SessionId, SessionRef};
 pub use interrupt::Interrupt;
+pub use layer::Layer;
 pub use limits::{Limits, Rate, RateExceeded, SendOverflow};
 pub use listener::Listener;
 pub use lockstep::Lockstep;
 pub use service::{Service, ServiceHandle};
 pub use session::{Admission, Incoming, Refusal, Session};
-pub use worker::{BroadcastOutcome, JoinOutcome, ROOMS_PER_SESSION_MAX, SendOutcome, Worker, WorkerSeed, WorkerStatus};
+pub use worker::{
+    BroadcastOutcome, FRAME_OVERHEAD_BYTES, JoinOutcome, ROOMS_PER_SESSION_MAX, SendOutcome, Worker, WorkerSeed,
+    WorkerStatus,
+};
 
 pub use pogu_port::sim;
 pub use pogu_port::{
