@@ -79,7 +79,7 @@ pub use worker::{
 
 pub use pogu_port::sim;
 pub use pogu_port::{
-    DriverChoice, DriverKind, ListenOptions, OsError, PortConfig, StreamOptions, Time, raise_descriptor_limit,
+    DriverChoice, DriverKind, ListenOptions, OsError, PortConfig, StreamOptions, Time, entropy, raise_descriptor_limit,
 };
 pub use pogu_wire::{
     ByteOrder, EncodeError, FormatError, FrameFormat, IdField, LengthPrefix, Packet, ReadError, Reader, SizeCounts,
