@@ -44,7 +44,7 @@ pub struct Counters {
     pub heartbeats_answered: u64,
     /// Times that a session was not received from for a while because it went over one of its rates.
     pub delays: u64,
-    /// Closures posted to a session that had ended, or that was of another type.
+    /// Closures and kicks posted to a session that had ended, or closures for one of another type.
     pub posts_to_gone: u64,
     /// Connections that a client service tried to make again.
     pub reconnects: u64,

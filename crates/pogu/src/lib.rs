@@ -50,7 +50,9 @@ mod limits;
 mod listener;
 mod lockstep;
 mod message;
+mod post;
 mod service;
+mod service_handle;
 mod session;
 mod worker;
 
@@ -64,7 +66,9 @@ pub use interrupt::Interrupt;
 pub use limits::{Limits, Rate, RateExceeded, SendOverflow};
 pub use listener::Listener;
 pub use lockstep::Lockstep;
-pub use service::{Service, ServiceHandle};
+pub use post::PostOutcome;
+pub use service::Service;
+pub use service_handle::{Enumeration, FanOutOutcome, ServiceHandle};
 pub use session::{Admission, Incoming, Refusal, Session};
 pub use worker::{BroadcastOutcome, JoinOutcome, ROOMS_PER_SESSION_MAX, SendOutcome, Worker, WorkerSeed, WorkerStatus};
 

@@ -20,7 +20,8 @@ use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
 use crate::limits::LiveLimits;
 use crate::message::Message;
-use crate::service::{Role, Running, Service, ServiceHandle};
+use crate::service::{Role, Running, Service};
+use crate::service_handle::ServiceHandle;
 use crate::session::{Admission, Factory, Incoming};
 use crate::worker::{Worker, WorkerSeed, WorkerStatus};
 
@@ -162,6 +163,7 @@ impl Core {
             index: services.len(),
             shared: Arc::clone(&self.shared),
             limits: LiveLimits::new(&service.limits),
+            limits_change: Mutex::default(),
             service,
             address,
             factory,
@@ -178,6 +180,11 @@ impl Core {
             PostError::Full(_) => Error::Workers("an inbox is full"),
             PostError::Closed(_) => Error::Workers("the core has stopped"),
         })
+    }
+
+    #[cfg(test)]
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.shared
     }
 
     /// The driver of all workers.

@@ -152,6 +152,7 @@ impl State {
         carrier.opened = true;
         carrier.active_at = now;
         self.ledger.row(carrier.running().index).sessions_opened += 1;
+        self.enlist(name);
         self.arm(name);
         self.call(operations, name, |session, cx| session.on_connected(cx));
     }

@@ -20,6 +20,7 @@ use crate::core::Place;
 use crate::identity::Room;
 use crate::service::Running;
 use crate::session::Session;
+use crate::worker::roster::NOWHERE;
 
 /// A time that never comes.
 pub(crate) const NEVER: Time = Time::from_nanos(u64::MAX);
@@ -42,6 +43,8 @@ pub(crate) struct Carrier {
     pub(crate) timer_at: Time,
     /// The earliest entry of this carrier in the worker's deadlines; later ones are stale.
     pub(crate) armed_at: Time,
+    /// Its place among the live sessions of its service that live in this worker.
+    pub(crate) roster_place: u32,
     /// A turn, and the bytes that the session has broadcast in it.
     pub(crate) broadcasts: (u32, u32),
     /// True exactly while the carrier is in the worker's list of those to flush.
@@ -153,6 +156,7 @@ impl Carrier {
             active_at: now,
             timer_at: NEVER,
             armed_at: NEVER,
+            roster_place: NOWHERE,
             broadcasts: (0, 0),
             dirty: false,
             peer_finished: false,

@@ -16,7 +16,9 @@ mod handling;
 mod inbox;
 mod mail;
 mod rooms;
+mod roster;
 mod sending;
+mod service_orders;
 mod timing;
 
 use std::fmt;
@@ -35,6 +37,7 @@ use crate::service::Running;
 
 pub(crate) use carrier::{Carrier, NEVER, Outgoing, Stage, Step, Unfinished};
 use deadlines::Deadlines;
+pub(crate) use handling::drop_quietly;
 use mail::Mail;
 pub(crate) use mail::Undelivered;
 use rooms::Rooms;
@@ -159,6 +162,9 @@ pub(crate) struct State {
     pub(crate) carriers: Slots<Carrier>,
     pub(crate) ledger: Ledger,
     pub(crate) rooms: Rooms,
+    rosters: roster::Rosters,
+    /// The changes of limits that deadlines follow already.
+    limits_seen: u64,
     mail: Mail,
     listeners: Vec<(ListenerId, Arc<Running>)>,
     dials: Vec<admission::Dial>,
@@ -192,6 +198,8 @@ impl State {
             carriers: Slots::with_generations(u32::MAX, u32::MAX),
             ledger: Ledger::default(),
             rooms: Rooms::new(shared.workers()),
+            rosters: roster::Rosters::default(),
+            limits_seen: 0,
             mail: Mail::new(Arc::clone(&shared), index, outbox_max),
             listeners: Vec::new(),
             dials: Vec::new(),
@@ -281,6 +289,7 @@ impl State {
 
     fn finish_turn(&mut self, operations: &mut Operations<'_>) {
         self.own_messages(operations);
+        self.look_at_limits();
         self.due(operations);
         self.own_messages(operations);
         self.mail.retry();
