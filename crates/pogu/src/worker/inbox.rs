@@ -16,7 +16,7 @@ impl State {
             Message::Adopt { place: None, .. } | Message::Look => {}
             Message::Visit { session, visit } => self.visit(operations, session.name(), visit),
             Message::Kick(kick) => self.kick(operations, *kick),
-            Message::KickAll { service, reason } => self.kick_all(operations, service, &reason),
+            Message::KickAll { service, reason } => self.kick_all(operations, service, *reason),
             Message::BroadcastToService { service, frame } => self.broadcast_to_service(operations, service, &frame),
             Message::Enumerate(census) => self.enumerate(census),
             Message::Send { session, id, body } => self.send_posted(operations, session.name(), id, &body),

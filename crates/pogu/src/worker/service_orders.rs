@@ -42,7 +42,7 @@ impl State {
         }
     }
 
-    pub(super) fn kick_all(&mut self, operations: &mut Operations<'_>, service: usize, reason: &Cow<'static, str>) {
+    pub(super) fn kick_all(&mut self, operations: &mut Operations<'_>, service: usize, reason: Cow<'static, str>) {
         let walk = self.rosters.walk(service);
         for name in &walk {
             self.stop(operations, *name, Cause::Kicked(reason.clone()));
