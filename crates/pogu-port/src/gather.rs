@@ -5,12 +5,16 @@
 //!   [ inline: small small ] [ shared: large  ] [ inline: small ]      one sendmsg, in this order
 //! ```
 //!
-//! Small pieces are copied into a growing inline segment (a copy of a few hundred bytes is cheaper than an
-//! address of its own in the gather list); large ones are shared without a copy.
+//! Small pieces are copied into inline segments (a copy of a few hundred bytes is cheaper than an address of its own in the
+//! gather list); large ones are shared without a copy. An inline segment ends at [`SEGMENT_BYTES_MAX`], so that a long
+//! queue never holds twice the memory that its bytes need, as one vector that grows by doubling would.
 
 use std::collections::VecDeque;
 
 use bytes::Bytes;
+
+/// Bytes of one inline segment: a page, and few enough of them for one send's list of addresses.
+pub const SEGMENT_BYTES_MAX: usize = 4096;
 
 /// One contiguous piece of a [`Gather`].
 #[derive(Debug, Clone)]
@@ -60,15 +64,25 @@ impl Gather {
 
     /// Copies `bytes` behind what is there.
     pub fn push(&mut self, bytes: &[u8]) {
-        self.inline_tail().extend_from_slice(bytes);
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let tail = self.inline_tail(1);
+            let room = SEGMENT_BYTES_MAX.saturating_sub(tail.len());
+            let (fits, beyond) = rest.split_at(room.min(rest.len()));
+            reserve(tail, fits.len());
+            tail.extend_from_slice(fits);
+            rest = beyond;
+        }
         self.bytes += bytes.len();
     }
 
-    /// Lets `write` append to the inline segment at the end, and charges what it appended.
+    /// Lets `write` append about `bytes` bytes to the inline segment at the end, and charges what it appended. They stay in
+    /// one piece: if the segment has no room for them, a new one begins.
     ///
     /// `write` sees what the segment already holds and must only append to it.
-    pub fn append_with<R>(&mut self, write: impl FnOnce(&mut Vec<u8>) -> R) -> R {
-        let tail = self.inline_tail();
+    pub fn append_with<R>(&mut self, bytes: usize, write: impl FnOnce(&mut Vec<u8>) -> R) -> R {
+        let tail = self.inline_tail(bytes);
+        reserve(tail, bytes);
         let before = tail.len();
         let result = write(tail);
         let appended = tail.len().saturating_sub(before);
@@ -82,6 +96,46 @@ impl Gather {
             self.bytes += bytes.len();
             self.segments.push_back(Segment::Shared(bytes));
         }
+    }
+
+    /// Bytes that can still be appended to the inline segment at the end.
+    pub fn inline_room(&self) -> usize {
+        match self.segments.back() {
+            Some(Segment::Inline(tail)) => SEGMENT_BYTES_MAX.saturating_sub(tail.len()),
+            _ => SEGMENT_BYTES_MAX,
+        }
+    }
+
+    /// Takes whole segments from the front until `bytes` or more are taken, and leaves the rest.
+    pub fn take_front(&mut self, bytes: usize) -> Gather {
+        if self.bytes <= bytes {
+            return std::mem::take(self);
+        }
+        let mut front = Gather::new();
+        front.sent_of_first = std::mem::take(&mut self.sent_of_first);
+        while front.bytes < bytes {
+            let Some(segment) = self.segments.pop_front() else { break };
+            let unsent =
+                segment.as_slice().len().saturating_sub(if front.bytes == 0 { front.sent_of_first } else { 0 });
+            front.bytes += unsent;
+            self.bytes -= unsent;
+            front.segments.push_back(segment);
+        }
+        front
+    }
+
+    /// The unsent slices, to be changed in place. What was shared is copied first.
+    pub fn slices_mut(&mut self) -> impl Iterator<Item = &mut [u8]> {
+        for segment in &mut self.segments {
+            if let Segment::Shared(bytes) = segment {
+                *segment = Segment::Inline(bytes.to_vec());
+            }
+        }
+        let sent_of_first = self.sent_of_first;
+        self.segments.iter_mut().enumerate().filter_map(move |(index, segment)| match segment {
+            Segment::Inline(bytes) => bytes.get_mut(if index == 0 { sent_of_first } else { 0 }..),
+            Segment::Shared(_) => None,
+        })
     }
 
     /// Puts an own vector behind what is there without a copy, keeping its spare capacity for later pushes.
@@ -128,14 +182,93 @@ impl Gather {
         self.spare.capacity()
     }
 
-    fn inline_tail(&mut self) -> &mut Vec<u8> {
-        if !matches!(self.segments.back(), Some(Segment::Inline(_))) {
+    /// The inline segment at the end, with room for `bytes` or new.
+    fn inline_tail(&mut self, bytes: usize) -> &mut Vec<u8> {
+        let has_room = |tail: &Vec<u8>| tail.is_empty() || tail.len().saturating_add(bytes) <= SEGMENT_BYTES_MAX;
+        if !matches!(self.segments.back(), Some(Segment::Inline(tail)) if has_room(tail)) {
             let memory = std::mem::take(&mut self.spare);
+            if self.segments.len() == self.segments.capacity() {
+                self.segments.reserve_exact(SEGMENTS_STEP);
+            }
             self.segments.push_back(Segment::Inline(memory));
         }
         match self.segments.back_mut() {
             Some(Segment::Inline(bytes)) => bytes,
             _ => unreachable!("an inline segment was pushed just above"),
         }
+    }
+}
+
+/// How many segments the list grows by: as they are large, doubling would only waste.
+const SEGMENTS_STEP: usize = 4;
+
+/// Makes room for `bytes` more: twice what there is, but no more than a segment.
+fn reserve(segment: &mut Vec<u8>, bytes: usize) {
+    let wanted = segment.len() + bytes;
+    if wanted > segment.capacity() {
+        let grown = wanted.max((2 * segment.capacity()).min(SEGMENT_BYTES_MAX));
+        segment.reserve_exact(grown - segment.len());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn flat(gather: &Gather) -> Vec<u8> {
+        gather.slices().flatten().copied().collect()
+    }
+
+    #[test]
+    fn a_long_queue_holds_no_more_memory_than_its_bytes_and_a_segment() {
+        let mut gather = Gather::new();
+        for index in 0..10_000_u32 {
+            gather.push(&[index as u8; 37]);
+        }
+        assert_eq!((gather.len(), flat(&gather).len()), (370_000, 370_000));
+        let held: usize = gather
+            .segments
+            .iter()
+            .map(|segment| match segment {
+                Segment::Inline(bytes) => bytes.capacity(),
+                Segment::Shared(_) => 0,
+            })
+            .sum();
+        assert!(held < 370_000 + SEGMENT_BYTES_MAX, "{held}");
+    }
+
+    #[test]
+    fn what_is_taken_from_the_front_and_what_stays_are_the_whole() {
+        for limit in [1, 100, 4096, 5000, 20_000] {
+            let mut gather = Gather::new();
+            let mut expected = Vec::new();
+            for index in 0..40_u8 {
+                let piece = vec![index; 400];
+                expected.extend_from_slice(&piece);
+                if index % 7 == 0 { gather.push_shared(piece.into()) } else { gather.push(&piece) }
+            }
+            gather.advance(11);
+            let mut seen = Vec::new();
+            while !gather.is_empty() {
+                let front = gather.take_front(limit);
+                assert!(front.len() >= limit.min(expected.len() - 11 - seen.len()));
+                assert!(front.len() < limit + SEGMENT_BYTES_MAX);
+                assert_eq!(front.len(), flat(&front).len());
+                seen.extend(flat(&front));
+            }
+            assert_eq!(seen, expected[11..]);
+        }
+    }
+
+    #[test]
+    fn slices_are_changed_in_place_and_shared_bytes_are_not() {
+        let shared = Bytes::from_static(b"shared");
+        let mut gather = Gather::new();
+        gather.push(b"sent own ");
+        gather.push_shared(shared.clone());
+        gather.advance(5);
+        gather.slices_mut().flatten().for_each(|byte| *byte = byte.to_ascii_uppercase());
+        assert_eq!(flat(&gather), b"OWN SHARED");
+        assert_eq!(shared, b"shared"[..]);
     }
 }

@@ -122,7 +122,7 @@ pub use driver::Operations;
 pub use error::{Operation, OsError, OsErrorClass, PostError, Refused, SubmitError};
 #[cfg(feature = "faults")]
 pub use faults::{Drains, Fault, FaultPoint, FaultStage, Faults};
-pub use gather::{Gather, Segment};
+pub use gather::{Gather, SEGMENT_BYTES_MAX, Segment};
 pub use identity::{ConnectionId, ListenerId, Owner};
 pub use options::{DriverChoice, ListenOptions, PortConfig, StreamOptions};
 pub use port::{Port, PortSeed};

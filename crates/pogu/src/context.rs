@@ -14,7 +14,7 @@ use crate::cause::{Cause, Limit, Misbehaviour};
 use crate::identity::{Room, SessionId, SessionRef};
 use crate::message::{Message, SharedFrame};
 use crate::session::Session;
-use crate::worker::{BroadcastOutcome, JoinOutcome, NEVER, SendOutcome, State, Undelivered};
+use crate::worker::{BroadcastOutcome, Flow, JoinOutcome, Metered, NEVER, SendOutcome, State, Undelivered};
 
 /// The engine, seen from a handler of one session.
 ///
@@ -133,6 +133,13 @@ impl<'a> Context<'a> {
         self.state.set_timer(self.name, NEVER);
     }
 
+    /// Charges the session for work that it has caused: a search, a spawned monster, in units of the user's choice. Above
+    /// [`Limits::cost_rate`](crate::Limits::cost_rate) it is delayed or ends, as
+    /// [`Limits::rate_exceeded`](crate::Limits::rate_exceeded) says. Without that limit nothing happens.
+    pub fn charge(&mut self, cost: u32) {
+        self.state.meter(&mut self.operations, self.name, Metered::Cost, u64::from(cost));
+    }
+
     /// Ends the session: what was sent still leaves, then the connection is closed in good order.
     pub fn disconnect(&mut self, reason: impl Into<Cow<'static, str>>) {
         self.end(Cause::HandlerAsked(reason.into()));
@@ -159,13 +166,16 @@ impl<'a> Context<'a> {
         self.state.stop(&mut self.operations, self.name, cause);
     }
 
-    /// True if the session has caused so much in this turn that its further packets should wait for the next one.
-    pub(crate) fn has_had_enough(&self) -> bool {
-        self.state.has_had_enough(self.name)
+    pub(crate) fn begin_frame(&mut self) {
+        self.state.begin_frame(self.name);
     }
 
-    pub(crate) fn count_frame(&mut self) {
-        self.state.count_frame(self.name);
+    pub(crate) fn end_frame(&mut self, frame_bytes: usize) -> Flow {
+        self.state.end_frame(&mut self.operations, self.name, frame_bytes)
+    }
+
+    pub(crate) fn ponged(&mut self) {
+        self.state.ponged(self.name);
     }
 }
 

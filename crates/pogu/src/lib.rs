@@ -39,17 +39,21 @@
 
 #![forbid(unsafe_code)]
 
+mod addresses;
 mod cause;
 mod context;
 mod core;
 mod counters;
 mod error;
+mod heartbeat;
 mod identity;
 mod interrupt;
+mod layer;
 mod limits;
 mod listener;
 mod lockstep;
 mod message;
+mod metering;
 mod post;
 mod service;
 mod service_handle;
@@ -61,8 +65,10 @@ pub use cause::{Cause, CauseKind, Fault, Limit, LimitExceeded, Misbehaviour};
 pub use context::Context;
 pub use counters::Counters;
 pub use error::{Error, Result};
+pub use heartbeat::Heartbeat;
 pub use identity::{Room, SessionId, SessionRef};
 pub use interrupt::Interrupt;
+pub use layer::Layer;
 pub use limits::{Limits, Rate, RateExceeded, SendOverflow};
 pub use listener::Listener;
 pub use lockstep::Lockstep;
@@ -70,11 +76,14 @@ pub use post::PostOutcome;
 pub use service::Service;
 pub use service_handle::{Enumeration, FanOutOutcome, ServiceHandle};
 pub use session::{Admission, Incoming, Refusal, Session};
-pub use worker::{BroadcastOutcome, JoinOutcome, ROOMS_PER_SESSION_MAX, SendOutcome, Worker, WorkerSeed, WorkerStatus};
+pub use worker::{
+    BroadcastOutcome, FRAME_OVERHEAD_BYTES, JoinOutcome, ROOMS_PER_SESSION_MAX, SendOutcome, Worker, WorkerSeed,
+    WorkerStatus,
+};
 
 pub use pogu_port::sim;
 pub use pogu_port::{
-    DriverChoice, DriverKind, ListenOptions, OsError, PortConfig, StreamOptions, Time, raise_descriptor_limit,
+    DriverChoice, DriverKind, ListenOptions, OsError, PortConfig, StreamOptions, Time, entropy, raise_descriptor_limit,
 };
 pub use pogu_wire::{
     ByteOrder, EncodeError, FormatError, FrameFormat, IdField, LengthPrefix, Packet, ReadError, Reader, SizeCounts,

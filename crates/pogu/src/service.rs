@@ -10,9 +10,12 @@ use std::time::Duration;
 use pogu_port::{ListenOptions, OsError, StreamOptions};
 use pogu_wire::FrameFormat;
 
+use crate::addresses::Addresses;
 use crate::core::Shared;
+use crate::heartbeat::{Answer, Heartbeat};
+use crate::layer::{Layer, LayerFactory};
 use crate::limits::{Limits, LiveLimits, SendOverflow};
-use crate::session::{Factory, Refusal};
+use crate::session::{Factory, Incoming, Refusal};
 
 /// A service before it is started.
 #[derive(Clone, Debug)]
@@ -26,6 +29,9 @@ pub struct Service {
     pub(crate) listen: ListenOptions,
     pub(crate) stream: StreamOptions,
     pub(crate) full: Refusal,
+    pub(crate) heartbeat: Option<Heartbeat>,
+    pub(crate) answer: Option<Answer>,
+    pub(crate) layer: Option<LayerFactory>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -56,6 +62,9 @@ impl Service {
             listen: ListenOptions::default(),
             stream: StreamOptions::default(),
             full: Refusal::new("the service is full"),
+            heartbeat: None,
+            answer: None,
+            layer: None,
         }
     }
 
@@ -108,6 +117,36 @@ impl Service {
         self
     }
 
+    /// Says that clients speak first: a session whose first whole frame has not come within `first_frame_timeout` ends. See
+    /// [`Limits::first_frame_timeout`].
+    pub fn clients_speak_first(mut self, first_frame_timeout: Duration) -> Service {
+        self.limits.first_frame_timeout = Some(first_frame_timeout);
+        self
+    }
+
+    /// Asks quiet sessions for a sign of life. Default: not.
+    pub fn heartbeat(mut self, heartbeat: Heartbeat) -> Service {
+        self.heartbeat = Some(heartbeat);
+        self
+    }
+
+    /// Answers heartbeats of the other side: a packet with the id `ping_id` is not handed to the session, its body goes back
+    /// with the id `pong_id`. Default: not.
+    pub fn answer_heartbeats(mut self, ping_id: u16, pong_id: u16) -> Service {
+        self.answer = Some(Answer { ping_id, pong_id });
+        self
+    }
+
+    /// What the bytes of each connection go through, made by `factory` when the connection is there. Default: nothing.
+    pub fn layer<F, L>(mut self, factory: F) -> Service
+    where
+        F: Fn(&Incoming) -> L + Send + Sync + 'static,
+        L: Layer,
+    {
+        self.layer = Some(LayerFactory::new(factory));
+        self
+    }
+
     /// Options of the listening socket.
     pub fn listen_options(mut self, options: ListenOptions) -> Service {
         self.listen = options;
@@ -139,6 +178,7 @@ pub(crate) struct Running {
     pub(crate) limits_change: Mutex<()>,
     pub(crate) address: SocketAddr,
     pub(crate) factory: Box<dyn Factory>,
+    pub(crate) addresses: Arc<Addresses>,
     /// Sessions reserved: counted before the hand-over to a worker, released after the drain.
     pub(crate) sessions: AtomicUsize,
     /// True once its listener has been asked to close, or its core to stop: nothing new comes in.

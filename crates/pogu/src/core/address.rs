@@ -5,12 +5,19 @@ use std::net::SocketAddr;
 use pogu_port::{BoundListener, Selection};
 
 use crate::error::{Error, Result};
+use crate::heartbeat::Heartbeat;
 use crate::service::{Role, Service};
+
+/// Bytes of a heartbeat's body: what a send queue holds without an allocation of its own.
+const HEARTBEAT_BYTES_MAX: usize = 1000;
 
 pub(super) fn check(service: &Service) -> Result<()> {
     service.format.validate()?;
     let limits = &service.limits;
     limits.check()?;
+    if let Some(heartbeat) = &service.heartbeat {
+        check_heartbeat(service, heartbeat)?;
+    }
     match (service.role, service.sessions) {
         (Role::Server, Some(sessions)) => {
             let value = sessions.to_string();
@@ -23,6 +30,19 @@ pub(super) fn check(service: &Service) -> Result<()> {
         _ => {}
     }
     Ok(())
+}
+
+fn check_heartbeat(service: &Service, heartbeat: &Heartbeat) -> Result<()> {
+    let refuse = |field, value: String, allowed| Err(Error::Configuration { field, value, allowed });
+    if heartbeat.interval.is_zero() || heartbeat.pong_timeout.is_some_and(|timeout| timeout.is_zero()) {
+        return refuse("the heartbeat's interval or timeout", "0".to_owned(), "more than 0");
+    }
+    let bytes = heartbeat.body.len();
+    let fits = service.format.encode(heartbeat.ping_id, &heartbeat.body, &mut Vec::new()).is_ok();
+    match bytes <= HEARTBEAT_BYTES_MAX && fits {
+        true => Ok(()),
+        false => refuse("the heartbeat's body", format!("{bytes} bytes"), "at most 1000, and what a frame can carry"),
+    }
 }
 
 pub(super) fn bind(selection: &Selection, service: &Service) -> Result<(BoundListener, SocketAddr)> {

@@ -167,6 +167,7 @@ impl Core {
             service,
             address,
             factory,
+            addresses: Arc::default(),
             sessions: AtomicUsize::new(0),
             closed: AtomicBool::new(false),
             connect_error: Mutex::default(),

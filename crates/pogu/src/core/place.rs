@@ -8,12 +8,15 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use crate::addresses::AddressSeat;
 use crate::service::Running;
 
 /// See the [module](self).
 pub(crate) struct Place {
     running: Arc<Running>,
     worker: u16,
+    /// Counts the connection with its address, where that is limited.
+    address: Option<Box<AddressSeat>>,
 }
 
 impl Place {
@@ -26,11 +29,21 @@ impl Place {
             running.sessions.fetch_sub(1, Ordering::Relaxed);
             return None;
         };
-        Some(Place { running: Arc::clone(running), worker })
+        Some(Place { running: Arc::clone(running), worker, address: None })
     }
 
     pub(crate) fn running(&self) -> &Arc<Running> {
         &self.running
+    }
+
+    /// Gives the place back, but not the count at the address.
+    pub(crate) fn give_up(mut self) -> Option<Box<AddressSeat>> {
+        self.address.take()
+    }
+
+    /// Lets the connection's count at its address live as long as the place.
+    pub(crate) fn count_at(&mut self, address: Option<Box<AddressSeat>>) {
+        self.address = address;
     }
 
     pub(crate) fn worker(&self) -> usize {

@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use pogu_port::slots::{Name, Slots};
 use pogu_port::{BoundListener, ConnectionId, Detached, ListenerId, Operations, OsError, Owner, SubmitError};
 
+use crate::addresses::{AddressSeat, TooMuch};
 use crate::cause::{Cause, CauseKind};
 use crate::core::Place;
 use crate::message::Message;
@@ -15,6 +16,7 @@ use crate::session::{Incoming, Refusal, Session};
 use crate::worker::carrier::Standing;
 use crate::worker::handling::caught;
 use crate::worker::mail::Undelivered;
+use crate::worker::vigil::Vigil;
 use crate::worker::{Carrier, Stage, State, Step};
 
 /// Connections that a client service still wants from this worker.
@@ -57,11 +59,13 @@ impl State {
             self.ledger.row(running.index).refused += 1;
             return stream.reset();
         }
+        let Ok(mut seat) = self.seat_at_address(&running, &stream) else { return stream.reset() };
         let mut message = Message::Adopt { place: None, stream: Box::new(stream) };
         loop {
             let Message::Adopt { place, stream } = message else { return };
-            drop(place);
-            let Some(place) = Place::take(&running) else { return self.refuse(operations, &running, *stream) };
+            let seat = place.map_or_else(|| seat.take(), Place::give_up);
+            let Some(mut place) = Place::take(&running) else { return self.refuse(operations, &running, *stream) };
+            place.count_at(seat);
             let worker = place.worker();
             if worker == self.index {
                 return self.adopt(operations, place, *stream);
@@ -79,6 +83,26 @@ impl State {
                 }
             }
         }
+    }
+
+    /// Counts a connection with its address, if the service limits that. An error if there are too many: it was counted.
+    fn seat_at_address(&mut self, running: &Running, stream: &Detached) -> Result<Option<Box<AddressSeat>>, TooMuch> {
+        let limits = running.limits();
+        let (connections_max, rate) =
+            (limits.connections_per_address_max.get(), limits.connection_rate_per_address.get());
+        let Some(address) = stream.peer_address() else { return Ok(None) };
+        if connections_max.is_none() && rate.is_none() {
+            return Ok(None);
+        }
+        running
+            .addresses
+            .admit(address.ip(), self.now, connections_max, rate)
+            .map(|seat| Some(Box::new(seat)))
+            .inspect_err(|_| {
+                let row = self.ledger.row(running.index);
+                row.refused += 1;
+                row.refused_by_address += 1;
+            })
     }
 
     /// Takes a connection for which there is a place.
@@ -130,6 +154,9 @@ impl State {
         let running = Arc::clone(carrier.running());
         let connection = carrier.connection;
         let incoming = Incoming { session, peer_address: carrier.peer_address, worker: self.index };
+        if !self.add_layer(name, &running, &incoming) {
+            return self.abort(operations, name, Cause::HandlerPanicked);
+        }
         match caught(|| running.factory.make(incoming)) {
             Some(Ok(made)) => self.begin(operations, name, made),
             Some(Err(refusal)) => {
@@ -145,12 +172,27 @@ impl State {
         let _ = operations.receive(connection);
     }
 
+    /// Makes the layer of a connection, if its service has one. False if that panicked.
+    fn add_layer(&mut self, name: Name, running: &Running, incoming: &Incoming) -> bool {
+        let Some(factory) = &running.service.layer else { return true };
+        let Some(layer) = caught(|| factory.make(incoming)) else {
+            tracing::error!(service = %running.address, "the layer factory panicked");
+            return false;
+        };
+        if let Some(carrier) = self.carriers.get_mut(name) {
+            carrier.layer = Some(Box::new(layer));
+        }
+        true
+    }
+
     fn begin(&mut self, operations: &mut Operations<'_>, name: Name, session: Box<dyn Session>) {
         let now = self.now;
         let Some(carrier) = self.carriers.get_mut(name) else { return };
         carrier.session = Some(session);
         carrier.opened = true;
         carrier.active_at = now;
+        let running = carrier.standing.running();
+        carrier.vigil = Vigil::new(now, running.limits(), running.service.heartbeat.as_ref());
         self.ledger.row(carrier.running().index).sessions_opened += 1;
         self.enlist(name);
         self.arm(name);
@@ -164,11 +206,17 @@ impl State {
             self.ledger.row(running.index).refused_at_once += 1;
             return stream.reset();
         }
+        let peer_address = stream.peer_address();
         // A connection that the port does not take was refused all the same.
         let Ok(name) = self.enroll(operations, Standing::Refused(Arc::clone(running)), stream) else { return };
         let Some(carrier) = self.carriers.get_mut(name) else { return };
         let connection = carrier.connection;
+        carrier.peer_address = peer_address;
         self.lingering_refusals += 1;
+        let incoming = Incoming { session: self.session_id(name), peer_address, worker: self.index };
+        if !self.add_layer(name, running, &incoming) {
+            return self.abort(operations, name, Cause::HandlerPanicked);
+        }
         self.say_goodbye(operations, name, &running.service.full);
         let _ = operations.receive(connection);
     }

@@ -13,14 +13,17 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use pogu_port::{ConnectionId, Gather, Time};
+use pogu_port::{ConnectionId, Time};
 
 use crate::cause::Cause;
 use crate::core::Place;
 use crate::identity::Room;
+use crate::layer::Layered;
 use crate::service::Running;
 use crate::session::Session;
 use crate::worker::roster::NOWHERE;
+use crate::worker::send_queue::SendQueue;
+use crate::worker::vigil::Vigil;
 
 /// A time that never comes.
 pub(crate) const NEVER: Time = Time::from_nanos(u64::MAX);
@@ -35,8 +38,12 @@ pub(crate) struct Carrier {
     /// The frame that has begun and not ended.
     pub(crate) unfinished: Option<Box<Unfinished>>,
     /// `None` exactly when nothing is queued and nothing is in flight.
-    pub(crate) outgoing: Option<Box<Outgoing>>,
+    pub(crate) outgoing: Option<Box<SendQueue>>,
     pub(crate) rooms: Vec<Membership>,
+    /// What the session is watched for beyond what every session is.
+    pub(crate) vigil: Option<Box<Vigil>>,
+    /// What its bytes go through.
+    pub(crate) layer: Option<Box<Layered>>,
     /// The last time that a byte came or went.
     pub(crate) active_at: Time,
     /// When `on_timer` is due.
@@ -105,34 +112,6 @@ pub(crate) struct Unfinished {
     pub(crate) since: Time,
 }
 
-/// What waits to be sent and what is being sent.
-#[derive(Default)]
-pub(crate) struct Outgoing {
-    pub(crate) queued: Gather,
-    /// When the oldest byte of `queued` was queued, if there is one.
-    pub(crate) queued_since: Time,
-    /// Bytes of the send in flight; 0 exactly when none is.
-    pub(crate) in_flight_bytes: usize,
-    /// When the oldest byte of the send in flight was queued.
-    pub(crate) in_flight_since: Time,
-}
-
-impl Outgoing {
-    /// What is charged against the session's bound.
-    pub(crate) fn charged_bytes(&self) -> usize {
-        self.queued.len() + self.in_flight_bytes
-    }
-
-    /// When the oldest unsent byte was queued.
-    pub(crate) fn oldest(&self) -> Option<Time> {
-        match (self.in_flight_bytes, self.queued.is_empty()) {
-            (0, true) => None,
-            (0, false) => Some(self.queued_since),
-            _ => Some(self.in_flight_since),
-        }
-    }
-}
-
 /// One room that the session is in, or is joining.
 pub(crate) struct Membership {
     pub(crate) room: Room,
@@ -153,6 +132,8 @@ impl Carrier {
             unfinished: None,
             outgoing: None,
             rooms: Vec::new(),
+            vigil: None,
+            layer: None,
             active_at: now,
             timer_at: NEVER,
             armed_at: NEVER,
@@ -176,6 +157,11 @@ impl Carrier {
         if last == turn { bytes as usize } else { 0 }
     }
 
+    /// True while nothing is received because the session went over one of its rates.
+    pub(crate) fn is_delayed(&self) -> bool {
+        self.vigil.as_ref().is_some_and(|vigil| vigil.is_delayed())
+    }
+
     /// True for a connection that is only told why it is refused.
     pub(crate) fn is_refusal(&self) -> bool {
         matches!(self.standing, Standing::Refused(_))
@@ -193,10 +179,16 @@ impl Carrier {
             Stage::Ending(ending) if ending.step == Step::Close => NEVER,
             Stage::Ending(ending) => ending.deadline,
             Stage::Live => {
-                let frame = self.unfinished.as_ref().map_or(NEVER, |frame| frame.since + limits.frame_timeout.get());
                 let oldest = self.outgoing.as_ref().and_then(|outgoing| outgoing.oldest());
                 let age = oldest.map_or(NEVER, |oldest| oldest + limits.send_age_max.get());
-                (self.active_at + limits.idle_timeout.get()).min(frame).min(age).min(self.timer_at)
+                let heartbeat = self.running().service.heartbeat.as_ref();
+                let vigil = self.vigil.as_ref().map_or(NEVER, |vigil| vigil.next_due(limits, heartbeat));
+                let ours = age.min(self.timer_at).min(vigil);
+                if self.is_delayed() {
+                    return ours;
+                }
+                let frame = self.unfinished.as_ref().map_or(NEVER, |frame| frame.since + limits.frame_timeout.get());
+                (self.active_at + limits.idle_timeout.get()).min(frame).min(ours)
             }
         }
     }

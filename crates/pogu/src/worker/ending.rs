@@ -147,6 +147,7 @@ impl State {
         let kind = if well { cause.kind() } else { CauseKind::HandlerPanicked };
         self.leave_all(name);
         self.strike(name);
+        self.forget_unsent(name);
         let Some(carrier) = self.carriers.remove(name) else { return };
         tracing::debug!(service = %carrier.running().address, session = %self.session_id(name), %cause, "session ended");
         self.account(carrier, kind);

@@ -6,18 +6,47 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use pogu_port::slots::Name;
-use pogu_port::{Lent, Operations, OsError, OsErrorClass};
-use pogu_wire::{Decoded, FrameFormat, Violation};
+use pogu_port::{Gather, Lent, Operations, OsError, OsErrorClass};
+use pogu_wire::{Decoded, Frame, FrameFormat, Violation};
 
 use crate::cause::{Cause, Misbehaviour};
 use crate::context::Context;
+use crate::heartbeat::Answer;
+use crate::service::Service;
 use crate::session::Session;
+use crate::worker::vigil::Metered;
 use crate::worker::{SPARE_BYTES_MAX, SPARE_MAX, State, Unfinished};
 
 /// Bytes that one session may broadcast in one turn before its further packets wait for the next turn. A broadcast is sent
 /// to every member, whose send queues leave only at the end of a turn: a few members that burst must not fill the queues of
 /// all. 8 KiB: a hundred small packets, and thirty members bursting at once stay below the default bound of a queue.
 const BROADCAST_BYTES_PER_TURN: usize = 8 * 1024;
+
+/// What the engine does with frames before a session sees them.
+#[derive(Clone, Copy)]
+struct Rules {
+    format: FrameFormat,
+    /// The id of answers to our heartbeats.
+    pong_id: Option<u16>,
+    /// Heartbeats of the peer that are answered without the session.
+    answer: Option<Answer>,
+}
+
+impl Rules {
+    fn of(service: &Service) -> Rules {
+        let pong_id = service.heartbeat.as_ref().and_then(|heartbeat| heartbeat.pong_id);
+        Rules { format: service.format, pong_id, answer: service.answer }
+    }
+}
+
+/// Whether the next packet may be handed over.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Flow {
+    Go,
+    /// The session has caused enough for this turn, or goes over one of its rates.
+    Enough,
+    Ended,
+}
 
 /// What has become of received bytes.
 enum Parsed {
@@ -39,14 +68,26 @@ impl State {
         if carrier.is_live() && carrier.has_broadcast(self.turn) >= BROADCAST_BYTES_PER_TURN {
             return bytes.keep_from(0);
         }
+        if carrier.is_live() && carrier.is_delayed() {
+            bytes.keep_from(0);
+            return self.hold_back(operations, name);
+        }
         self.ledger.row(service).bytes_received += bytes.len() as u64;
         if !carrier.is_live() {
             return;
         }
         carrier.active_at = now;
-        let format = carrier.running().service.format;
+        if let Some(vigil) = &mut carrier.vigil {
+            vigil.heard(now);
+        }
+        if carrier.layer.is_some() && !self.through_layer_in(operations, name, bytes) {
+            return;
+        }
+        let Some(carrier) = self.carriers.get_mut(name) else { return };
+        let rules = Rules::of(&carrier.running().service);
         let unfinished = carrier.unfinished.take();
-        let parsed = self.call(operations, name, |session, cx| packets(session, cx, format, bytes, unfinished));
+        let parsed = self.call(operations, name, |session, cx| packets(session, cx, rules, bytes, unfinished));
+        self.layer_consumed(name, &parsed, bytes.len());
         match parsed {
             Some((Parsed::UpTo(offset), unfinished)) => {
                 let rest = bytes.get(offset..).unwrap_or_default();
@@ -73,10 +114,83 @@ impl State {
         }
     }
 
-    /// True if a session has caused so much in this turn that its further packets should wait.
-    pub(crate) fn has_had_enough(&self, name: Name) -> bool {
-        let broadcast = self.carriers.get(name).map_or(0, |carrier| carrier.has_broadcast(self.turn));
-        broadcast >= BROADCAST_BYTES_PER_TURN || self.is_congested(name)
+    /// A whole frame is about to be handed over.
+    pub(crate) fn begin_frame(&mut self, name: Name) {
+        let Some(carrier) = self.carriers.get_mut(name) else { return };
+        self.ledger.row(carrier.standing.running().index).frames_received += 1;
+        if let Some(vigil) = &mut carrier.vigil {
+            vigil.first_frame_since = None;
+        }
+    }
+
+    /// A frame of so many bytes was handled: may the next one be?
+    pub(crate) fn end_frame(&mut self, operations: &mut Operations<'_>, name: Name, frame_bytes: usize) -> Flow {
+        let Some(carrier) = self.carriers.get(name).filter(|carrier| carrier.is_live()) else { return Flow::Ended };
+        let limits = carrier.running().limits();
+        if limits.message_rate.get().is_some() || limits.byte_rate.get().is_some() {
+            self.meter(operations, name, Metered::Messages, 1);
+            self.meter(operations, name, Metered::Bytes, frame_bytes as u64);
+        }
+        let Some(carrier) = self.carriers.get(name).filter(|carrier| carrier.is_live()) else { return Flow::Ended };
+        let enough = carrier.has_broadcast(self.turn) >= BROADCAST_BYTES_PER_TURN || carrier.is_delayed();
+        if enough || self.is_congested(name) { Flow::Enough } else { Flow::Go }
+    }
+
+    /// Lets the layer of a session transform what has come. False if the session ended over it.
+    fn through_layer_in(&mut self, operations: &mut Operations<'_>, name: Name, bytes: &mut [u8]) -> bool {
+        let layer = self.carriers.get_mut(name).and_then(|carrier| carrier.layer.take());
+        let Some(mut layer) = layer else { return true };
+        match caught(|| layer.received(bytes)) {
+            Some(Ok(())) => {
+                if let Some(carrier) = self.carriers.get_mut(name) {
+                    carrier.layer = Some(layer);
+                }
+                return true;
+            }
+            Some(Err(what)) => {
+                if let Some(carrier) = self.carriers.get_mut(name) {
+                    carrier.layer = Some(layer);
+                }
+                self.stop(operations, name, Cause::PeerMisbehaved(Misbehaviour::Layer { what }));
+            }
+            None => {
+                drop_quietly(layer);
+                self.panicked(operations, name);
+            }
+        }
+        false
+    }
+
+    fn layer_consumed(&mut self, name: Name, parsed: &Option<(Parsed, Option<Box<Unfinished>>)>, bytes: usize) {
+        let layer = self.carriers.get_mut(name).and_then(|carrier| carrier.layer.as_mut());
+        let Some(layer) = layer else { return };
+        layer.consumed(match parsed {
+            Some((Parsed::Enough(offset), _)) => *offset,
+            _ => bytes,
+        });
+    }
+
+    /// Lets the layer of a session transform what is about to leave. `None` if it panicked: then the session is being aborted,
+    /// because what cannot be transformed must not leave.
+    pub(super) fn through_layer(
+        &mut self,
+        operations: &mut Operations<'_>,
+        name: Name,
+        mut batch: Gather,
+    ) -> Option<Gather> {
+        let layer = self.carriers.get_mut(name).and_then(|carrier| carrier.layer.take());
+        let Some(mut layer) = layer else { return Some(batch) };
+        if caught(|| batch.slices_mut().for_each(|slice| layer.leaving(slice))).is_none() {
+            drop_quietly(layer);
+            self.panicked(operations, name);
+            self.forget_unsent(name);
+            self.abort(operations, name, Cause::HandlerPanicked);
+            return None;
+        }
+        if let Some(carrier) = self.carriers.get_mut(name) {
+            carrier.layer = Some(layer);
+        }
+        Some(batch)
     }
 
     /// Keeps the beginning of a frame: `rest`, or what was begun earlier and `rest` has been added to.
@@ -183,29 +297,26 @@ pub(crate) fn drop_quietly<T>(value: T) -> bool {
 fn packets(
     session: &mut dyn Session,
     cx: &mut Context<'_>,
-    format: FrameFormat,
+    rules: Rules,
     bytes: &[u8],
     unfinished: Option<Box<Unfinished>>,
 ) -> (Parsed, Option<Box<Unfinished>>) {
     let mut at = 0;
     let mut unfinished = unfinished;
     if let Some(begun) = &mut unfinished {
-        match finish_begun(session, cx, format, bytes, begun) {
+        match finish_begun(session, cx, rules, bytes, begun) {
             Parsed::UpTo(offset) => at = offset,
             ended => return (ended, unfinished),
         }
     }
     loop {
-        match format.decode(bytes.get(at..).unwrap_or_default()) {
+        match rules.format.decode(bytes.get(at..).unwrap_or_default()) {
             Decoded::Frame(frame) => {
                 at += frame.whole.len();
-                cx.count_frame();
-                session.on_packet(cx, frame.into());
-                if !cx.is_live() {
-                    return (Parsed::Ended, unfinished);
-                }
-                if cx.has_had_enough() {
-                    return (Parsed::Enough(at), unfinished);
+                match hand_over(session, cx, rules, frame) {
+                    Flow::Go => {}
+                    Flow::Enough => return (Parsed::Enough(at), unfinished),
+                    Flow::Ended => return (Parsed::Ended, unfinished),
                 }
             }
             Decoded::NeedMore(_) => return (Parsed::UpTo(at), unfinished),
@@ -214,17 +325,33 @@ fn packets(
     }
 }
 
+/// Hands one frame to the session, or keeps it: heartbeats are the engine's.
+fn hand_over(session: &mut dyn Session, cx: &mut Context<'_>, rules: Rules, frame: Frame<'_>) -> Flow {
+    let frame_bytes = frame.whole.len();
+    match rules.answer {
+        _ if rules.pong_id == Some(frame.id) => cx.ponged(),
+        Some(answer) if answer.ping_id == frame.id => {
+            cx.send(answer.pong_id, frame.body);
+        }
+        _ => {
+            cx.begin_frame();
+            session.on_packet(cx, frame.into());
+        }
+    }
+    cx.end_frame(frame_bytes)
+}
+
 /// Adds to the unfinished frame what it needs, no byte more; when it is whole, hands it over and empties the buffer.
 fn finish_begun(
     session: &mut dyn Session,
     cx: &mut Context<'_>,
-    format: FrameFormat,
+    rules: Rules,
     bytes: &[u8],
     begun: &mut Unfinished,
 ) -> Parsed {
     let mut at = 0;
     loop {
-        match format.decode(&begun.bytes) {
+        match rules.format.decode(&begun.bytes) {
             Decoded::NeedMore(need) => {
                 let rest = bytes.get(at..).unwrap_or_default();
                 let taken = rest.get(..need.bytes_min).unwrap_or(rest);
@@ -235,13 +362,12 @@ fn finish_begun(
                 at += taken.len();
             }
             Decoded::Frame(frame) => {
-                cx.count_frame();
-                session.on_packet(cx, frame.into());
+                let flow = hand_over(session, cx, rules, frame);
                 begun.bytes.clear();
-                return match cx.is_live() {
-                    false => Parsed::Ended,
-                    true if cx.has_had_enough() => Parsed::Enough(at),
-                    true => Parsed::UpTo(at),
+                return match flow {
+                    Flow::Go => Parsed::UpTo(at),
+                    Flow::Enough => Parsed::Enough(at),
+                    Flow::Ended => Parsed::Ended,
                 };
             }
             Decoded::Violation(violation) => return Parsed::Broken(violation),

@@ -17,9 +17,11 @@ mod inbox;
 mod mail;
 mod rooms;
 mod roster;
+mod send_queue;
 mod sending;
 mod service_orders;
 mod timing;
+mod vigil;
 
 use std::fmt;
 use std::sync::Arc;
@@ -29,20 +31,24 @@ use pogu_port::slots::{Name, Slots};
 use pogu_port::{Completion, Gather, ListenerId, Operations, Owner, Port, PortSeed, Time};
 
 use crate::core::{Presence, Shared};
-use crate::counters::Ledger;
+use crate::counters::{Counters, Ledger};
 use crate::error::{Error, Result};
 use crate::identity::SessionId;
 use crate::message::Message;
 use crate::service::Running;
 
-pub(crate) use carrier::{Carrier, NEVER, Outgoing, Stage, Step, Unfinished};
+pub(crate) use carrier::{Carrier, NEVER, Stage, Step, Unfinished};
 use deadlines::Deadlines;
+pub(crate) use handling::Flow;
 pub(crate) use handling::drop_quietly;
 use mail::Mail;
 pub(crate) use mail::Undelivered;
 use rooms::Rooms;
 pub use rooms::{BroadcastOutcome, JoinOutcome, ROOMS_PER_SESSION_MAX};
+pub use send_queue::FRAME_OVERHEAD_BYTES;
+use send_queue::SendQueue;
 pub use sending::SendOutcome;
+pub(crate) use vigil::Metered;
 
 /// How long a worker sleeps at most while messages wait for room in another worker's inbox.
 const MAIL_RETRY: Duration = Duration::from_millis(1);
@@ -175,7 +181,7 @@ pub(crate) struct State {
     dirty: Vec<Name>,
     spare_gathers: Vec<Gather>,
     #[expect(clippy::vec_box, reason = "a carrier holds the box: what is kept is the allocation")]
-    spare_outgoing: Vec<Box<Outgoing>>,
+    spare_outgoing: Vec<Box<SendQueue>>,
     #[expect(clippy::vec_box, reason = "as above")]
     spare_unfinished: Vec<Box<Unfinished>>,
     lingering_refusals: usize,
@@ -234,9 +240,11 @@ impl State {
         }
     }
 
-    pub(crate) fn count_frame(&mut self, name: Name) {
-        if let Some(carrier) = self.carriers.get(name) {
-            self.ledger.row(carrier.running().index).frames_received += 1;
+    /// Where what happens to a session is counted.
+    pub(crate) fn row_of(&mut self, name: Name) -> &mut Counters {
+        match self.carriers.get(name) {
+            Some(carrier) => self.ledger.row(carrier.running().index),
+            None => self.ledger.core(),
         }
     }
 

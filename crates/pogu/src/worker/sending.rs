@@ -8,11 +8,8 @@ use pogu_wire::{Decoded, EncodeError, FrameFormat};
 use crate::cause::{Cause, Limit};
 use crate::limits::SendOverflow;
 use crate::message::SharedFrame;
+use crate::worker::send_queue::SendQueue;
 use crate::worker::{Carrier, SPARE_BYTES_MAX, SPARE_MAX, State};
-
-/// Frames up to this size are copied into the send queue, larger ones are shared: below it a copy costs less than an
-/// entry of its own in the gather list.
-const INLINE_MAX: usize = 1024;
 
 /// What became of a frame that was given to `send`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -56,8 +53,9 @@ impl State {
         if let Some(outcome) = self.overflow(operations, name, frame_bytes) {
             return outcome;
         }
+        let now = self.now;
         let Some(queue) = self.queue(name) else { return SendOutcome::Gone };
-        if let Err(error) = queue.append_with(|out| format.encode(id, body, out)) {
+        if let Err(error) = queue.encode(now, frame_bytes, |out| format.encode(id, body, out)) {
             self.settle(name);
             return SendOutcome::Unencodable(error);
         }
@@ -73,13 +71,23 @@ impl State {
         if let Some(outcome) = self.overflow(operations, name, frame.len()) {
             return outcome;
         }
+        let now = self.now;
         let Some(queue) = self.queue(name) else { return SendOutcome::Gone };
-        match frame.len() <= INLINE_MAX {
-            true => queue.push(frame),
-            false => queue.push_shared(frame.clone()),
-        }
+        queue.push(now, frame);
         self.queued(name);
         SendOutcome::Queued
+    }
+
+    /// Puts a heartbeat into the send queue of one of this worker's sessions. One for which there is no room ends the session
+    /// as any frame would.
+    pub(super) fn send_heartbeat(&mut self, operations: &mut Operations<'_>, name: Name, frame: &[u8]) {
+        if self.overflow(operations, name, frame.len()).is_some() {
+            return;
+        }
+        let now = self.now;
+        let Some(queue) = self.queue(name) else { return };
+        queue.push_heartbeat(now, frame);
+        self.mark_dirty(name);
     }
 
     /// What happens to a frame for which there is no room; `None` if there is.
@@ -87,7 +95,8 @@ impl State {
         let carrier = self.carriers.get(name)?;
         let charged = carrier.outgoing.as_ref().map_or(0, |outgoing| outgoing.charged_bytes());
         let limits = carrier.running().limits();
-        let (wanted, maximum) = (charged.saturating_add(frame_bytes), limits.send_bytes_max.get());
+        let wanted = charged.saturating_add(SendQueue::charge_of(frame_bytes));
+        let maximum = limits.send_bytes_max.get();
         if wanted <= maximum {
             return None;
         }
@@ -111,35 +120,32 @@ impl State {
         charged >= carrier.running().limits().send_bytes_max.get().div_ceil(2)
     }
 
-    /// Stops receiving from a session that does not read its answers; `sent` resumes.
+    /// Stops receiving from a session that does not read its answers (`sent` resumes), or that is delayed (its time resumes).
     pub(super) fn hold_back(&mut self, operations: &mut Operations<'_>, name: Name) {
-        if !self.is_congested(name) {
-            return;
-        }
+        let congested = self.is_congested(name);
         let Some(carrier) = self.carriers.get_mut(name).filter(|carrier| carrier.is_live() && !carrier.paused) else {
             return;
         };
+        if !congested && !carrier.is_delayed() {
+            return;
+        }
         carrier.paused = operations.pause(carrier.connection).is_ok();
     }
 
     /// Receives again when enough has left, or when the session is ending: then what comes is discarded.
-    fn resume(&mut self, operations: &mut Operations<'_>, name: Name) {
+    pub(super) fn resume(&mut self, operations: &mut Operations<'_>, name: Name) {
         let congested = self.is_congested(name);
         let Some(carrier) = self.carriers.get_mut(name) else { return };
-        if carrier.paused && (!congested || !carrier.is_live()) {
+        if carrier.paused && (!congested && !carrier.is_delayed() || !carrier.is_live()) {
             carrier.paused = operations.receive(carrier.connection).is_err();
         }
     }
 
     /// The queue of a session, made if there is none.
-    fn queue(&mut self, name: Name) -> Option<&mut Gather> {
+    fn queue(&mut self, name: Name) -> Option<&mut SendQueue> {
         let spare = &mut self.spare_outgoing;
         let carrier = self.carriers.get_mut(name)?;
-        let outgoing = carrier.outgoing.get_or_insert_with(|| spare.pop().unwrap_or_default());
-        if outgoing.queued.is_empty() {
-            outgoing.queued_since = self.now;
-        }
-        Some(&mut outgoing.queued)
+        Some(carrier.outgoing.get_or_insert_with(|| spare.pop().unwrap_or_default()))
     }
 
     fn queued(&mut self, name: Name) {
@@ -169,20 +175,28 @@ impl State {
     fn flush_one(&mut self, operations: &mut Operations<'_>, name: Name) {
         let Some(carrier) = self.carriers.get_mut(name) else { return };
         carrier.dirty = false;
-        let (service, connection) = (carrier.running().index, carrier.connection);
-        let waiting = carrier.outgoing.as_mut().filter(|out| out.in_flight_bytes == 0 && !out.queued.is_empty());
-        if let Some(outgoing) = waiting {
-            let gather = std::mem::replace(&mut outgoing.queued, self.spare_gathers.pop().unwrap_or_default());
-            outgoing.in_flight_bytes = gather.len();
-            outgoing.in_flight_since = outgoing.queued_since;
-            match operations.send(connection, gather) {
-                Ok(()) => self.ledger.row(service).sends += 1,
+        let connection = carrier.connection;
+        let spare = &mut self.spare_gathers;
+        let empty = || spare.pop().unwrap_or_default();
+        let batch = carrier.outgoing.as_mut().and_then(|outgoing| outgoing.take_batch(empty));
+        if let Some(batch) = batch.and_then(|batch| self.through_layer(operations, name, batch)) {
+            let row = self.row_of(name);
+            match operations.send(connection, batch) {
+                Ok(()) => row.sends += 1,
                 // The connection is ending in the port: `Closed` will come, and nothing can leave any more.
-                Err(_) => carrier.outgoing = None,
+                Err(_) => self.forget_unsent(name),
             }
             self.arm(name);
         }
         self.advance(operations, name);
+    }
+
+    /// Nothing more can leave.
+    pub(super) fn forget_unsent(&mut self, name: Name) {
+        let outgoing = self.carriers.get_mut(name).and_then(|carrier| carrier.outgoing.take());
+        if let Some(outgoing) = outgoing {
+            self.row_of(name).frames_unsent += outgoing.frames() as u64;
+        }
     }
 
     pub(super) fn sent(&mut self, operations: &mut Operations<'_>, name: Name, gather: Gather, error: Option<OsError>) {
@@ -190,17 +204,14 @@ impl State {
         let Some(carrier) = self.carriers.get_mut(name) else { return };
         let service = carrier.running().index;
         if let Some(outgoing) = &mut carrier.outgoing {
-            let left = outgoing.in_flight_bytes.saturating_sub(gather.len());
-            outgoing.in_flight_bytes = 0;
-            if left > 0 {
+            let left = outgoing.left(gather.len());
+            if left.is_activity {
                 carrier.active_at = now;
             }
-            self.ledger.row(service).bytes_sent += left as u64;
+            self.ledger.row(service).bytes_sent += left.bytes as u64;
         }
         if let Some(error) = error {
-            if let Some(carrier) = self.carriers.get_mut(name) {
-                carrier.outgoing = None;
-            }
+            self.forget_unsent(name);
             return self.failed(operations, name, error);
         }
         self.recycle_gather(gather);
@@ -212,10 +223,10 @@ impl State {
     /// After a send: more waits, or the memory of the queue is free.
     fn settle(&mut self, name: Name) {
         let Some(carrier) = self.carriers.get_mut(name) else { return };
-        let Some(outgoing) = carrier.outgoing.take_if(|outgoing| outgoing.charged_bytes() == 0) else {
+        let Some(outgoing) = carrier.outgoing.take_if(|outgoing| outgoing.is_empty()) else {
             return self.mark_dirty(name);
         };
-        let kept = self.spare_outgoing.len() < SPARE_MAX && outgoing.queued.spare_bytes() <= SPARE_BYTES_MAX;
+        let kept = self.spare_outgoing.len() < SPARE_MAX && outgoing.spare_bytes() <= SPARE_BYTES_MAX;
         if kept {
             self.spare_outgoing.push(outgoing);
         }

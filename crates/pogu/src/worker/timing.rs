@@ -6,7 +6,7 @@ use pogu_port::slots::Name;
 use pogu_port::{Operations, Time};
 
 use crate::cause::{Cause, Limit};
-use crate::worker::{Stage, State};
+use crate::worker::{Carrier, Stage, State};
 
 /// An absence of the worker from its port that is long enough to be taken for a silence of its peers.
 const ABSENCE_MIN: Duration = Duration::from_millis(100);
@@ -18,6 +18,10 @@ const LENIENCY_MAX: Duration = Duration::from_secs(1);
 enum Due {
     Nothing,
     Timer,
+    /// A quiet session is asked for a sign of life.
+    Ping,
+    /// A delayed session may go on.
+    Delay,
     Limit(Cause),
     Linger,
 }
@@ -57,6 +61,8 @@ impl State {
                     }
                     self.call_live(operations, name, |session, cx| session.on_timer(cx));
                 }
+                Due::Ping => self.ping(operations, name),
+                Due::Delay => self.end_delay(operations, name),
                 Due::Limit(_) if self.now < self.lenient_until => {
                     self.look_again(name, self.lenient_until);
                     continue;
@@ -88,7 +94,7 @@ impl State {
     fn limit_reached(&mut self, operations: &mut Operations<'_>, name: Name, cause: Cause) {
         // A peer that does not read or does not answer a connect will not take part in an orderly end either.
         let hopeless = matches!(&cause, Cause::LimitExceeded(exceeded)
-            if matches!(exceeded.limit, Limit::SendAge | Limit::ConnectTimeout));
+            if matches!(exceeded.limit, Limit::SendAge | Limit::ConnectTimeout | Limit::HeartbeatTimeout));
         match hopeless {
             true => self.abort(operations, name, cause),
             false => self.stop(operations, name, cause),
@@ -110,14 +116,34 @@ impl State {
             Stage::Ending(ending) if now >= ending.deadline => Due::Linger,
             Stage::Ending(_) => Due::Nothing,
             Stage::Live => {
-                let unfinished = carrier.unfinished.as_ref();
+                let unfinished = carrier.unfinished.as_ref().filter(|_| !carrier.is_delayed());
                 let oldest = carrier.outgoing.as_ref().and_then(|outgoing| outgoing.oldest());
+                let heartbeat = carrier.running().service.heartbeat.as_ref();
+                let vigil = carrier.vigil.as_ref();
+                let idle = || late(Limit::IdleTimeout, carrier.active_at, limits.idle_timeout.get());
                 unfinished
                     .and_then(|frame| late(Limit::FrameTimeout, frame.since, limits.frame_timeout.get()))
                     .or_else(|| oldest.and_then(|oldest| late(Limit::SendAge, oldest, limits.send_age_max.get())))
-                    .or_else(|| late(Limit::IdleTimeout, carrier.active_at, limits.idle_timeout.get()))
-                    .unwrap_or(if now >= carrier.timer_at { Due::Timer } else { Due::Nothing })
+                    .or_else(|| vigil.and_then(|vigil| vigil.exceeded(now, limits, heartbeat)).map(Due::Limit))
+                    .or_else(|| if carrier.is_delayed() { None } else { idle() })
+                    .unwrap_or_else(|| self.what_else_is_due(carrier))
             }
+        }
+    }
+
+    /// What is due that ends nothing.
+    fn what_else_is_due(&self, carrier: &Carrier) -> Due {
+        let vigil = carrier.vigil.as_ref();
+        let heartbeat = carrier.running().service.heartbeat.as_ref();
+        if self.now >= carrier.timer_at {
+            return Due::Timer;
+        }
+        if vigil.is_some_and(|vigil| vigil.delay_is_over(self.now)) {
+            return Due::Delay;
+        }
+        match vigil.zip(heartbeat).is_some_and(|(vigil, heartbeat)| vigil.wants_ping(self.now, heartbeat)) {
+            true => Due::Ping,
+            false => Due::Nothing,
         }
     }
 }

@@ -1,0 +1,264 @@
+//! What waits to be sent to one session, and what is being sent.
+//!
+//! ```text
+//!   entries   [ 68 B, 10.2 s ][ 68 B, 10.2 s ][ 5,004 B, large, 10.3 s ]     one per frame, oldest first
+//!   leaving   68 68                                                        a batch: the send in flight owns its bytes
+//!   waiting         68 | large 5,004 (shared)                              bytes that no send has
+//! ```
+//!
+//! An entry stays until the last byte of its frame has left, so the age of the queue is that of its oldest unsent frame,
+//! and what is charged is what is held. A batch is bounded: a peer that reads slowly but steadily is not taken for one that
+//! has stopped, and what waits can still be dropped or replaced.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use pogu_port::{Gather, Time};
+
+/// What an entry of the queue is charged beside the bytes of its frame: its place in the list, and its share of the memory
+/// that its bytes lie in.
+pub const FRAME_OVERHEAD_BYTES: usize = 24;
+
+/// What the entry of a frame above [`INLINE_MAX`] is charged, which has an allocation of its own.
+const LARGE_OVERHEAD_BYTES: usize = 96;
+
+/// Frames up to this size are copied into the send queue, larger ones are shared: below it a copy costs less than an
+/// entry of its own in the gather list.
+pub(super) const INLINE_MAX: usize = 1024;
+
+/// Bytes after which a batch is closed. Large enough that a system call is nothing beside them, small enough to leave within
+/// the age limit over a slow line: 64 KiB in 10 s is 52 kbit/s.
+const BATCH_BYTES: usize = 64 * 1024;
+
+/// How many entries the list grows by once it is long: doubling would hold memory that nobody is charged for.
+const ENTRIES_STEP: usize = 64;
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Kind {
+    Small,
+    Large,
+    /// Small, and no sign of life of the session: a heartbeat.
+    Heartbeat,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    queued_at: Time,
+    unsent_bytes: u32,
+    kind: Kind,
+}
+
+impl Entry {
+    fn overhead(self) -> usize {
+        match self.kind {
+            Kind::Large => LARGE_OVERHEAD_BYTES,
+            Kind::Small | Kind::Heartbeat => FRAME_OVERHEAD_BYTES,
+        }
+    }
+}
+
+/// What has become of a batch.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) struct Left {
+    /// Bytes that have left.
+    pub(super) bytes: usize,
+    /// True if something else than heartbeats has.
+    pub(super) is_activity: bool,
+}
+
+/// See the [module](self).
+#[derive(Default)]
+pub(crate) struct SendQueue {
+    waiting: Gather,
+    entries: VecDeque<Entry>,
+    /// Bytes of the send in flight; 0 exactly when none is.
+    leaving_bytes: usize,
+    charged_bytes: usize,
+}
+
+impl SendQueue {
+    /// What is charged against the session's bound.
+    pub(crate) fn charged_bytes(&self) -> usize {
+        self.charged_bytes
+    }
+
+    /// What a frame of so many bytes will be charged.
+    pub(super) fn charge_of(frame_bytes: usize) -> usize {
+        let overhead = if frame_bytes <= INLINE_MAX { FRAME_OVERHEAD_BYTES } else { LARGE_OVERHEAD_BYTES };
+        frame_bytes.saturating_add(overhead)
+    }
+
+    /// When the oldest frame that has not wholly left was queued.
+    pub(crate) fn oldest(&self) -> Option<Time> {
+        self.entries.front().map(|entry| entry.queued_at)
+    }
+
+    /// Frames that have not wholly left, heartbeats not counted.
+    pub(super) fn frames(&self) -> usize {
+        self.entries.iter().filter(|entry| entry.kind != Kind::Heartbeat).count()
+    }
+
+    pub(super) fn is_leaving(&self) -> bool {
+        self.leaving_bytes > 0
+    }
+
+    /// Encodes a frame behind what is there. Nothing is queued if that fails.
+    pub(super) fn encode<E>(
+        &mut self,
+        now: Time,
+        frame_bytes: usize,
+        encode: impl FnOnce(&mut Vec<u8>) -> Result<usize, E>,
+    ) -> Result<(), E> {
+        if frame_bytes > INLINE_MAX {
+            let mut whole = Vec::with_capacity(frame_bytes);
+            encode(&mut whole)?;
+            self.push_shared(now, whole.into());
+            return Ok(());
+        }
+        let before = self.waiting.len();
+        if frame_bytes <= self.waiting.inline_room() {
+            self.waiting.append_with(frame_bytes, encode)?;
+        } else {
+            let mut whole = Vec::with_capacity(frame_bytes);
+            encode(&mut whole)?;
+            self.waiting.push(&whole);
+        }
+        self.enter(now, self.waiting.len() - before, Kind::Small);
+        Ok(())
+    }
+
+    /// Puts an encoded frame behind what is there: a copy of it if it is small.
+    pub(super) fn push(&mut self, now: Time, frame: &Bytes) {
+        if frame.len() > INLINE_MAX {
+            return self.push_shared(now, frame.clone());
+        }
+        self.waiting.push(frame);
+        self.enter(now, frame.len(), Kind::Small);
+    }
+
+    /// Puts a heartbeat behind what is there.
+    pub(super) fn push_heartbeat(&mut self, now: Time, frame: &[u8]) {
+        self.waiting.push(frame);
+        self.enter(now, frame.len(), Kind::Heartbeat);
+    }
+
+    fn push_shared(&mut self, now: Time, frame: Bytes) {
+        let bytes = frame.len();
+        self.waiting.push_shared(frame);
+        self.enter(now, bytes, Kind::Large);
+    }
+
+    fn enter(&mut self, now: Time, bytes: usize, kind: Kind) {
+        let entry = Entry { queued_at: now, unsent_bytes: u32::try_from(bytes).unwrap_or(u32::MAX), kind };
+        if self.entries.len() == self.entries.capacity() && self.entries.len() >= ENTRIES_STEP {
+            self.entries.reserve_exact(ENTRIES_STEP);
+        }
+        self.charged_bytes += bytes + entry.overhead();
+        self.entries.push_back(entry);
+    }
+
+    /// The next batch, if something waits and nothing is leaving. What the batch holds stays charged until it has left.
+    pub(super) fn take_batch(&mut self, empty: impl FnOnce() -> Gather) -> Option<Gather> {
+        if self.is_leaving() || self.waiting.is_empty() {
+            return None;
+        }
+        let batch = match self.waiting.len() <= BATCH_BYTES {
+            true => std::mem::replace(&mut self.waiting, empty()),
+            false => self.waiting.take_front(BATCH_BYTES),
+        };
+        self.leaving_bytes = batch.len();
+        Some(batch)
+    }
+
+    /// A send has ended, `unsent_bytes` of it did not leave.
+    pub(super) fn left(&mut self, unsent_bytes: usize) -> Left {
+        let bytes = self.leaving_bytes.saturating_sub(unsent_bytes);
+        self.leaving_bytes = 0;
+        let mut left = Left { bytes, is_activity: false };
+        let mut rest = bytes;
+        while let Some(entry) = self.entries.front_mut().filter(|_| rest > 0) {
+            left.is_activity |= entry.kind != Kind::Heartbeat;
+            let of_entry = rest.min(entry.unsent_bytes as usize);
+            entry.unsent_bytes -= of_entry as u32;
+            rest -= of_entry;
+            self.charged_bytes = self.charged_bytes.saturating_sub(of_entry);
+            if entry.unsent_bytes > 0 {
+                break;
+            }
+            self.charged_bytes = self.charged_bytes.saturating_sub(entry.overhead());
+            self.entries.pop_front();
+        }
+        left
+    }
+
+    /// True if nothing waits and nothing is leaving.
+    pub(super) fn is_empty(&self) -> bool {
+        !self.is_leaving() && self.waiting.is_empty()
+    }
+
+    /// Bytes of memory that an empty queue holds on to.
+    pub(super) fn spare_bytes(&self) -> usize {
+        self.waiting.spare_bytes() + self.entries.capacity() * size_of::<Entry>()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(milliseconds: u64) -> Time {
+        Time::from_nanos(milliseconds * 1_000_000)
+    }
+
+    fn frame(bytes: usize) -> Bytes {
+        vec![7; bytes].into()
+    }
+
+    #[test]
+    fn the_memory_of_an_entry_is_charged() {
+        assert!(size_of::<Entry>() <= 16);
+        assert!(size_of::<SendQueue>() <= 144, "{}", size_of::<SendQueue>());
+    }
+
+    #[test]
+    fn every_byte_and_entry_is_charged_until_it_has_left() {
+        let mut queue = SendQueue::default();
+        queue.push(at(1), &frame(68));
+        queue.push(at(2), &frame(5000));
+        assert_eq!(queue.charged_bytes(), 68 + FRAME_OVERHEAD_BYTES + 5000 + LARGE_OVERHEAD_BYTES);
+        let batch = queue.take_batch(Gather::new).expect("something waits");
+        assert_eq!((batch.len(), queue.oldest()), (5068, Some(at(1))));
+        queue.push(at(3), &frame(10));
+        assert!(queue.take_batch(Gather::new).is_none(), "one send at a time");
+        assert_eq!(queue.left(4000), Left { bytes: 1068, is_activity: true });
+        assert_eq!(queue.charged_bytes(), 4000 + LARGE_OVERHEAD_BYTES + 10 + FRAME_OVERHEAD_BYTES);
+        assert_eq!((queue.oldest(), queue.frames()), (Some(at(2)), 2));
+    }
+
+    #[test]
+    fn a_long_queue_leaves_in_batches_and_ages_by_its_oldest_frame() {
+        let mut queue = SendQueue::default();
+        for millisecond in 0..3000 {
+            queue.push(at(millisecond), &frame(100));
+        }
+        let (mut batches, mut bytes) = (0, 0);
+        while let Some(batch) = queue.take_batch(Gather::new) {
+            assert!(batch.len() < BATCH_BYTES + pogu_port::SEGMENT_BYTES_MAX);
+            assert_eq!(queue.oldest(), Some(at(bytes / 100)), "a frame ages until its last byte has left");
+            bytes += batch.len() as u64;
+            batches += 1;
+            queue.left(0);
+        }
+        assert_eq!((batches, bytes, queue.charged_bytes(), queue.frames()), (5, 300_000, 0, 0));
+        assert!(queue.is_empty());
+    }
+
+    #[test]
+    fn a_heartbeat_is_no_activity_and_no_frame() {
+        let mut queue = SendQueue::default();
+        queue.push_heartbeat(at(1), b"ping");
+        assert_eq!((queue.frames(), queue.charged_bytes()), (0, 4 + FRAME_OVERHEAD_BYTES));
+        assert!(queue.take_batch(Gather::new).is_some());
+        assert_eq!(queue.left(0), Left { bytes: 4, is_activity: false });
+    }
+}
