@@ -121,11 +121,13 @@ impl ServiceHandle {
     /// changes at a time one waits for the other, and both count; so `change` must be short and not change the limits of the
     /// same service itself.
     ///
-    /// A new value holds from then on, for the sessions that are there, too. A shortened timeout is counted from when its time
-    /// began, not from the change: a session that has been silent for longer than a new [`Limits::idle_timeout`] ends at once.
-    /// A lowered [`Limits::sessions_max`] refuses newcomers and ends nobody; a session whose send queue is above a lowered
-    /// [`Limits::send_bytes_max`] meets it with the next packet that it is sent. Sessions that are ending already keep their
-    /// [`Limits::linger_timeout`].
+    /// A new value holds from then on, for the sessions that are there, too:
+    /// - A timeout is counted from when its time began, not from the change: a session that has been silent for longer than a
+    ///   new [`Limits::idle_timeout`] ends at once. Sessions that are ending keep their [`Limits::linger_timeout`]; a
+    ///   [`Limits::first_frame_timeout`] where there was none holds for newcomers.
+    /// - A lowered [`Limits::sessions_max`] refuses newcomers and ends nobody.
+    /// - A session whose send queue is above a lowered [`Limits::send_bytes_max`] meets it with the next packet that it is
+    ///   sent.
     ///
     /// # Errors
     /// A value makes no sense. Then nothing has changed.

@@ -354,3 +354,46 @@ fn two_links_and_a_server_share_a_core() {
     assert_eq!(links.counters().disconnects(CauseKind::PeerClosed), 1);
     assert_eq!((server.sessions(), server.counters().disconnects(CauseKind::Kicked)), (1, 1));
 }
+
+#[test]
+fn a_service_that_is_over_stays_in_the_totals_of_its_core() {
+    let mut world = World::new();
+    let (core, lasting, _told) = serve(&mut world, 2);
+    let mut client = world.connect(&lasting);
+    for round in 1..=100u64 {
+        let (factory, _told) = named();
+        let service = core.serve(Service::server("10.0.0.2:7777"), factory).expect("a service");
+        drop(world.connect(&service));
+        world.settle();
+        assert_eq!(service.counters().sessions_closed, 1);
+        service.listener().expect("a server").close();
+        world.settle();
+        drop(service);
+        client.send(ECHO, b"a turn");
+        world.settle();
+        let (all, counters) = (core.counters(), lasting.counters());
+        assert_eq!((all.sessions_closed, counters.sessions_closed), (round, 0));
+        assert_eq!((all.frames_received, counters.frames_received), (round, round));
+    }
+}
+
+/// Broadcasts whatever comes.
+struct Crier;
+
+impl Session for Crier {
+    fn on_packet(&mut self, cx: &mut Context<'_>, packet: Packet<'_>) {
+        assert_eq!(cx.broadcast_to_service(SAY, packet.body()), FanOutOutcome::Posted);
+    }
+}
+
+#[test]
+fn a_burst_of_broadcasts_does_not_fill_the_queues_of_all() {
+    let mut world = World::new();
+    let core = world.core(2);
+    let service = Service::server(SERVER).send_queue(20 * 1024, SendOverflow::Disconnect);
+    let service = core.serve(service, |_incoming| Crier).expect("a service");
+    let (mut crier, mut listener) = (world.connect(&service), world.connect(&service));
+    (0..30).for_each(|number| crier.send(SAY, &flood_body(number)));
+    world.settle();
+    assert_eq!((crier.frames().len(), listener.frames().len(), service.sessions()), (30, 30, 2));
+}

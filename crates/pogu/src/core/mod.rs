@@ -159,6 +159,8 @@ impl Core {
 
     fn register(&self, service: Service, address: SocketAddr, factory: Box<dyn Factory>) -> Arc<Running> {
         let mut services = self.shared.services();
+        // A name of what is over would keep its memory.
+        services.iter_mut().filter(|running| running.strong_count() == 0).for_each(|over| *over = Weak::new());
         let running = Arc::new(Running {
             index: services.len(),
             shared: Arc::clone(&self.shared),

@@ -30,6 +30,8 @@ pub(crate) struct Shared {
     pub(super) stop_at: AtomicU64,
     /// Counts changes of limits. Not a message either: deadlines must follow them however full an inbox is.
     pub(super) limits_changes: AtomicU64,
+    /// Counts services of which nothing is left: what was counted for them by name concerns nobody any more.
+    pub(super) services_over: AtomicU64,
     /// Workers that have not stopped.
     pub(super) present: AtomicUsize,
 }
@@ -177,6 +179,21 @@ impl Shared {
             total.add(&read(&ledger.lock().unwrap_or_else(PoisonError::into_inner)));
         }
         total
+    }
+
+    pub(crate) fn note_service_over(&self) {
+        self.services_over.fetch_add(1, Ordering::Release);
+    }
+
+    pub(crate) fn services_over(&self) -> u64 {
+        self.services_over.load(Ordering::Acquire)
+    }
+
+    /// Clears a worker's books of the services that are over. False if somebody else is at the list of services just now.
+    pub(crate) fn retire_services(&self, ledger: &mut Ledger) -> bool {
+        let Ok(services) = self.services.try_lock() else { return false };
+        ledger.retire(|service| services.get(service).is_some_and(|running| running.strong_count() == 0));
+        true
     }
 
     pub(super) fn services(&self) -> MutexGuard<'_, Vec<Weak<Running>>> {

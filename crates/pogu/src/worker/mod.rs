@@ -171,6 +171,8 @@ pub(crate) struct State {
     rosters: roster::Rosters,
     /// The changes of limits that deadlines follow already.
     limits_seen: u64,
+    /// The ends of services that the ledger follows already.
+    services_over_seen: u64,
     mail: Mail,
     listeners: Vec<(ListenerId, Arc<Running>)>,
     dials: Vec<admission::Dial>,
@@ -206,6 +208,7 @@ impl State {
             rooms: Rooms::new(shared.workers()),
             rosters: roster::Rosters::default(),
             limits_seen: 0,
+            services_over_seen: 0,
             mail: Mail::new(Arc::clone(&shared), index, outbox_max),
             listeners: Vec::new(),
             dials: Vec::new(),
@@ -297,7 +300,7 @@ impl State {
 
     fn finish_turn(&mut self, operations: &mut Operations<'_>) {
         self.own_messages(operations);
-        self.look_at_limits();
+        self.look_at_services();
         self.due(operations);
         self.own_messages(operations);
         self.mail.retry();

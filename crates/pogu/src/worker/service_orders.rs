@@ -83,8 +83,17 @@ impl State {
         }
     }
 
+    /// Follows what is shared about services: limits that have changed, services that are over.
+    pub(super) fn look_at_services(&mut self) {
+        self.look_at_limits();
+        let over = self.shared.services_over();
+        if over != self.services_over_seen && self.shared.retire_services(&mut self.ledger) {
+            self.services_over_seen = over;
+        }
+    }
+
     /// If limits have changed, looks at each session when it is due by the new ones.
-    pub(super) fn look_at_limits(&mut self) {
+    fn look_at_limits(&mut self) {
         let changes = self.shared.limits_changes();
         if changes == self.limits_seen {
             return;
