@@ -54,7 +54,9 @@ mod listener;
 mod lockstep;
 mod message;
 mod metering;
+mod post;
 mod service;
+mod service_handle;
 mod session;
 mod worker;
 
@@ -70,7 +72,9 @@ pub use layer::Layer;
 pub use limits::{Limits, Rate, RateExceeded, SendOverflow};
 pub use listener::Listener;
 pub use lockstep::Lockstep;
-pub use service::{Service, ServiceHandle};
+pub use post::PostOutcome;
+pub use service::Service;
+pub use service_handle::{Enumeration, FanOutOutcome, ServiceHandle};
 pub use session::{Admission, Incoming, Refusal, Session};
 pub use worker::{
     BroadcastOutcome, FRAME_OVERHEAD_BYTES, JoinOutcome, ROOMS_PER_SESSION_MAX, SendOutcome, Worker, WorkerSeed,
