@@ -66,6 +66,7 @@ pub use service::{Limits, SendOverflow, Service, ServiceHandle};
 pub use session::{Admission, Incoming, Refusal, Session};
 pub use worker::{BroadcastOutcome, JoinOutcome, ROOMS_PER_SESSION_MAX, SendOutcome, Worker, WorkerSeed, WorkerStatus};
 
+pub use pogu_port::Counters as PortCounters;
 pub use pogu_port::sim;
 pub use pogu_port::{
     DriverChoice, DriverKind, ListenOptions, OsError, PortConfig, StreamOptions, Time, raise_descriptor_limit,
