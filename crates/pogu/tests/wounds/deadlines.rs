@@ -4,9 +4,10 @@ use std::io::Write;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
+use pogu::sim::SimulationOptions;
 use pogu::{
-    Cause, CauseKind, Context, Core, Heartbeat, Limit, LimitExceeded, Limits, Packet, Rate, RateExceeded, Service,
-    ServiceHandle, Session, Time,
+    Cause, CauseKind, Context, Core, Heartbeat, Limit, LimitExceeded, Limits, ListenOptions, Packet, Rate,
+    RateExceeded, Service, ServiceHandle, Session, Time,
 };
 
 use crate::support::simulated::{Flow, SERVER, World, at};
@@ -150,6 +151,59 @@ fn w06_a_flood_of_bytes_may_end_its_session() {
     let (time, cause) = world.end_of(&reports, &mut Some(client), at(100));
     assert_eq!((time, cause), (at(0), exceeded(Limit::ByteRate, 6_000, 5_000)));
     assert_eq!(service.counters().frames_received, 6, "what came behind it was not handled");
+}
+
+/// Charges ten for each packet that it answers.
+struct Charging;
+
+impl Session for Charging {
+    fn on_packet(&mut self, cx: &mut Context<'_>, packet: Packet<'_>) {
+        cx.charge(10);
+        cx.send(packet.id(), packet.body());
+    }
+}
+
+#[test]
+fn w06_what_handlers_charge_is_limited() {
+    let mut world = World::new();
+    let core = world.core(1);
+    let mut limits = Limits::default();
+    limits.cost_rate = Some(Rate { per_second: 50, burst: 100 });
+    let service = core.serve(Service::server(SERVER).limits(limits), |_| Charging).expect("a service");
+    let mut client = world.connect(&service);
+    (0..100).for_each(|_| client.send(ECHO, b"search"));
+    let mut answers = 0;
+    for second in 0..10 {
+        world.run_to(at(second));
+        answers += client.frames().len();
+        let allowed = 10 + 5 * second as usize;
+        assert!((allowed..=allowed + 1).contains(&answers), "second {second}: {answers} of {allowed}");
+    }
+    assert_eq!(service.sessions(), 1);
+}
+
+#[test]
+fn w06_a_client_service_does_not_storm_its_server() {
+    const AT_A_TIME: usize = 7;
+    let mut options = SimulationOptions::default();
+    options.latency = Duration::from_millis(50);
+    let mut world = World::with_options(&options);
+    let far_side = world.simulation.listen(SERVER.parse().expect("an address"), &ListenOptions::default());
+    let far_side = far_side.expect("a listener");
+    let core = world.core(1);
+    let (factory, _reports) = probes();
+    let mut limits = Limits::default();
+    limits.connects_in_flight_max = AT_A_TIME;
+    let client = core.connect(Service::client(SERVER).sessions(50).limits(limits), factory).expect("a service");
+    let mut taken = Vec::new();
+    for round in 1u32..=8 {
+        // One way there, one back: then the next ones begin.
+        world.run_to(Time::ZERO + Duration::from_millis(100) * (round - 1) + Duration::from_millis(50));
+        taken.extend(std::iter::from_fn(|| far_side.accept()));
+        assert_eq!(taken.len(), (AT_A_TIME * round as usize).min(50), "round {round}");
+    }
+    world.run_to(at(1));
+    assert_eq!(client.counters().sessions_opened, 50);
 }
 
 /// How many times each session was told that it ended is what `Probe` reports; everything else is the peer's doing.

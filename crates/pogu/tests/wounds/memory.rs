@@ -40,9 +40,9 @@ fn w05_a_client_that_never_reads_costs_its_queue_and_no_more(driver: DriverChoic
         assert_eq!(speaker.receive(), (SAY, vec![7; TEXT]));
         rounds += 1;
         assert!(rounds < 20_000, "20 MB are held for one client");
-        match reports.try_iter().find(|event| matches!(event, Event::Disconnected(_))) {
-            Some(Event::Disconnected(cause)) => break cause,
-            _ => {}
+        let ended = reports.try_iter().find(|event| matches!(event, Event::Disconnected(_)));
+        if let Some(Event::Disconnected(cause)) = ended {
+            break cause;
         }
     };
     let Cause::LimitExceeded(LimitExceeded { limit: Limit::SendBytes, value, maximum }) = cause else {
