@@ -32,6 +32,8 @@
 //! - **A session ends once, in order,** and every end has a [`Cause`] that says whose fault it was.
 //! - **A panic ends one session.** Nothing else notices.
 //!
+//! Which tests show it, and what else there is to know, is in the [manual].
+//!
 //! # Tests
 //!
 //! This crate knows no operating system: sockets, time and threads' wake-ups come from [`pogu_port`]. So whole cores run in
@@ -52,6 +54,7 @@ mod layer;
 mod limits;
 mod listener;
 mod lockstep;
+pub mod manual;
 mod message;
 mod metering;
 mod post;
