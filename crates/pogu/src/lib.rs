@@ -77,6 +77,7 @@ pub use worker::{
     WorkerStatus,
 };
 
+pub use pogu_port::Counters as PortCounters;
 pub use pogu_port::sim;
 pub use pogu_port::{
     DriverChoice, DriverKind, ListenOptions, OsError, PortConfig, StreamOptions, Time, raise_descriptor_limit,

@@ -187,6 +187,7 @@ impl Table {
         if self.counters.memory_faults == 1 {
             tracing::error!(operation = %error.operation(), "the kernel could not touch the memory of an operation (EFAULT)");
         }
+        self.faults.note_memory_fault();
     }
 
     /// The send in flight has ended; what waited behind it follows.

@@ -26,7 +26,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pogu_port::slots::{Name, Slots};
-use pogu_port::{Completion, Gather, ListenerId, Operations, Owner, Port, PortSeed, Time};
+use pogu_port::{Completion, Counters as PortCounters, Gather, ListenerId, Operations, Owner, Port, PortSeed, Time};
 
 use crate::core::{Presence, Shared};
 use crate::counters::{Counters, Ledger};
@@ -132,6 +132,11 @@ impl Worker {
     /// Its number in the core, from 0.
     pub fn index(&self) -> usize {
         self.state.index
+    }
+
+    /// What its port counts: below sessions and frames, where [`Counters`](crate::Counters) do not look.
+    pub fn port_counters(&mut self) -> PortCounters {
+        self.port.counters()
     }
 
     /// Sessions that live here, connecting and ending ones included.

@@ -1,0 +1,128 @@
+//! What a stall of a worker costs its peers: nothing. A worker that is not dispatched while the clock moves on (a slow handler,
+//! a debugger, a game loop that hangs) has not seen what its peers did meanwhile, so their silence proves nothing.
+//!
+//! Under virtual time a stall is exact: the clock is moved and nobody is dispatched.
+
+mod support;
+
+use std::io::Write;
+use std::sync::mpsc::Receiver;
+use std::time::Duration;
+
+use pogu::{Core, PortConfig, Service, ServiceHandle, Time};
+use support::simulated::{Client, Flow, SERVER, World, at};
+use support::{ECHO, Event, FLOOD, JOIN, flood_body, frame, probes};
+
+fn serve(world: &mut World, workers: usize, port: PortConfig) -> (Core, ServiceHandle, Receiver<Event>) {
+    let core = world.lockstep.start(Core::builder().workers(workers).port(port)).expect("a core");
+    let (factory, reports) = probes();
+    let service = core.serve(Service::server(SERVER), factory).expect("a service");
+    (core, service, reports)
+}
+
+fn ends(reports: &Receiver<Event>) -> Vec<Event> {
+    reports.try_iter().filter(|event| matches!(event, Event::Disconnected(_))).collect()
+}
+
+/// The moment before `time`.
+fn just_before(time: Time) -> Time {
+    Time::from_nanos(time.as_nanos() - 1)
+}
+
+#[test]
+fn a_listener_is_not_idle_because_all_workers_stalled() {
+    // Whichever worker comes back first: once it is the listener's, which has not heard from the speaker's then.
+    for speaker in [0, 1] {
+        let mut world = World::new();
+        let (_core, service, reports) = serve(&mut world, 2, PortConfig::default());
+        let mut members = [(); 2].map(|()| world.connect(&service));
+        let workers: Vec<Event> = reports.try_iter().collect();
+        assert_eq!(workers, [0, 1].map(|worker| Event::Connected { worker }), "one on each worker");
+        let mut silent = world.connect(&service);
+        world.run_to(at(1));
+        for member in &mut members {
+            member.number(JOIN, 5);
+            world.settle();
+            assert_eq!(member.frames(), [(JOIN, 5u32.to_le_bytes().to_vec())]);
+        }
+        world.simulation.advance_to(at(30));
+        members[speaker].say(5, b"here");
+        world.simulation.advance_to(at(200));
+        world.settle();
+        for member in &mut members {
+            assert_eq!(member.frames(), [(support::SAY, b"here".to_vec())]);
+        }
+        // Who really was silent has a second longer, not for ever.
+        world.run_to(just_before(at(201)));
+        assert_eq!((silent.take_what_came(), ends(&reports)), (Flow::Open, Vec::new()));
+        world.run_to(at(201));
+        assert_eq!(silent.take_what_came(), Flow::Finished);
+        // And the two have a whole minute from when they were heard.
+        world.run_to(just_before(at(260)));
+        assert_eq!(members.each_mut().map(Client::take_what_came), [Flow::Open; 2]);
+        world.run_to(at(260));
+        assert_eq!(members.each_mut().map(Client::take_what_came), [Flow::Finished; 2]);
+    }
+}
+
+#[test]
+fn limits_wait_as_long_as_the_stall_was_and_at_most_a_second() {
+    // Milliseconds: how late the worker is for the idle timeout, and how long it then waits before it enforces it.
+    for (stall, waits) in
+        [(0, 0), (1, 0), (99, 0), (100, 100), (400, 400), (1000, 1000), (1001, 1000), (3_600_000, 1000)]
+    {
+        let mut world = World::new();
+        let (_core, service, _reports) = serve(&mut world, 1, PortConfig::default());
+        let mut silent = world.connect(&service);
+        world.run_to(just_before(at(60)));
+        assert_eq!(silent.take_what_came(), Flow::Open, "a sleep until something is due is no stall");
+        let back = at(60) + Duration::from_millis(stall);
+        world.simulation.advance_to(back);
+        let end = back + Duration::from_millis(waits);
+        if waits > 0 {
+            world.run_to(just_before(end));
+            assert_eq!(silent.take_what_came(), Flow::Open, "a stall of {stall} ms");
+        }
+        world.run_to(end);
+        assert_eq!(silent.take_what_came(), Flow::Finished, "a stall of {stall} ms");
+    }
+}
+
+#[test]
+fn a_frame_whose_rest_came_during_a_stall_is_taken() {
+    let mut world = World::new();
+    let mut port = PortConfig::default();
+    // The rest takes many turns; the frame timeout is over in the first of them.
+    port.receive_bytes_per_turn_max = 4096;
+    let (_core, service, reports) = serve(&mut world, 1, port);
+    let mut client = world.connect(&service);
+    let bytes = frame(ECHO, &[7; 50_000]);
+    client.peer.write_all(&bytes[..2]).expect("there is room");
+    world.run_to(at(1));
+    world.simulation.advance_to(at(5));
+    client.peer.write_all(&bytes[2..]).expect("there is room");
+    world.simulation.advance_to(at(50));
+    world.settle();
+    let frames = client.frames();
+    assert!(frames == [(ECHO, vec![7; 50_000])], "{} frames; ends: {:?}", frames.len(), ends(&reports));
+}
+
+#[test]
+fn a_peer_that_read_during_a_stall_is_not_deaf() {
+    let mut world = World::new();
+    let (_core, service, reports) = serve(&mut world, 1, PortConfig::default());
+    let mut client = world.connect(&service);
+    client.number(FLOOD, 200);
+    world.run_to(at(2));
+    world.simulation.advance_to(at(5));
+    let mut heard = client.frames();
+    assert!(heard.len() < 200, "not all of it fits the system's buffers");
+    // What waits in the queue is older than it may be, through no fault of the peer.
+    world.simulation.advance_to(at(50));
+    let time = world.until("the rest", at(51), || {
+        heard.extend(client.frames());
+        heard.len() == 200
+    });
+    assert_eq!((time, ends(&reports)), (at(50), Vec::new()));
+    assert!(heard.into_iter().eq((0..200).map(|index| (FLOOD, flood_body(index)))));
+}
