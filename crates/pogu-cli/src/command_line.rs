@@ -10,9 +10,11 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use pogu::DriverChoice;
 
 use crate::failure::Failure;
+use crate::logging::LogArguments;
 use crate::protocol::FRAME_BYTES_MAX;
+pub use crate::serve::ServeArguments;
 use crate::swarm::{FRAME_BYTES_MIN, Mode, Pace};
-use crate::{demo, serve, swarm};
+use crate::{demo, swarm};
 
 /// A small game server on the pogu engine, and a swarm of clients that checks every answer.
 #[derive(Debug, Parser)]
@@ -46,33 +48,6 @@ what was already answered is still sent, then that session ends.";
 const SWARM_HELP: &str = "\
 Without --rate and --depth, echo runs with --depth 1 and room with --rate 1; hello is once a second.
 Exit code 1 if anything was lost, duplicated, reordered, altered or cut off.";
-
-/// `pogu serve`
-#[derive(Debug, Args)]
-pub struct ServeArguments {
-    /// Address to listen on; port 0 lets the system choose
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7777")]
-    listen: String,
-    /// Worker threads, 1 to 1024 [default: one per processor]
-    #[arg(long, value_name = "N", value_parser = within(1..=1024))]
-    workers: Option<u64>,
-    /// How to talk to the system
-    #[arg(long, value_enum, default_value_t = Driver::Auto)]
-    driver: Driver,
-    /// Sessions at one time, 1 to 1,000,000; further clients are turned away
-    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = within(1..=1_000_000))]
-    max_sessions: u64,
-    /// Seconds that a session may be silent in both directions, up to 86,400
-    #[arg(long, value_name = "S", default_value_t = 60.0, value_parser = seconds)]
-    idle_timeout: f64,
-    /// Bytes that may wait to be sent to a session, 1,024 to 1,073,741,824; a session that needs more is ended
-    #[arg(long, value_name = "BYTES", default_value_t = 262_144, value_parser = within(1024..=1 << 30))]
-    send_queue: u64,
-    /// Make memory inaccessible as soon as it is released, so that a use after that is an error instead of silence: slower,
-    /// for development
-    #[arg(long)]
-    guarded: bool,
-}
 
 /// `pogu swarm`
 #[derive(Debug, Args)]
@@ -110,6 +85,8 @@ pub struct SwarmArguments {
     /// How to talk to the system
     #[arg(long, value_enum, default_value_t = Driver::Auto)]
     driver: Driver,
+    #[command(flatten)]
+    pub(crate) log: LogArguments,
 }
 
 /// `pogu demo`
@@ -124,10 +101,12 @@ pub struct DemoArguments {
     /// How to talk to the system
     #[arg(long, value_enum, default_value_t = Driver::Auto)]
     driver: Driver,
+    #[command(flatten)]
+    pub(crate) log: LogArguments,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum Driver {
+pub(crate) enum Driver {
     /// The best that this system allows
     Auto,
     /// Linux io_uring
@@ -142,21 +121,6 @@ impl From<Driver> for DriverChoice {
             Driver::Auto => DriverChoice::Auto,
             Driver::Uring => DriverChoice::Uring,
             Driver::Readiness => DriverChoice::Readiness,
-        }
-    }
-}
-
-impl ServeArguments {
-    /// What they mean.
-    pub fn options(&self) -> serve::Options {
-        serve::Options {
-            listen: self.listen.clone(),
-            workers: self.workers.map(size),
-            driver: self.driver.into(),
-            max_sessions: size(self.max_sessions),
-            idle_timeout: Duration::from_secs_f64(self.idle_timeout),
-            send_queue: size(self.send_queue),
-            guarded: self.guarded,
         }
     }
 }
@@ -245,7 +209,7 @@ fn one_sentence(error: &str) -> String {
     sentence
 }
 
-fn within(range: RangeInclusive<u64>) -> clap::builder::RangedU64ValueParser<u64> {
+pub(crate) fn within(range: RangeInclusive<u64>) -> clap::builder::RangedU64ValueParser<u64> {
     clap::value_parser!(u64).range(range)
 }
 
@@ -253,7 +217,7 @@ fn frame_bytes() -> clap::builder::RangedU64ValueParser<u64> {
     within(FRAME_BYTES_MIN as u64..=FRAME_BYTES_MAX as u64)
 }
 
-fn seconds(text: &str) -> Result<f64, String> {
+pub(crate) fn seconds(text: &str) -> Result<f64, String> {
     positive(text, 86_400.0)
 }
 
@@ -270,13 +234,14 @@ fn positive(text: &str, maximum: f64) -> Result<f64, String> {
 }
 
 /// All ranges end below 2^32.
-fn size(value: u64) -> usize {
+pub(crate) fn size(value: u64) -> usize {
     usize::try_from(value).unwrap_or(usize::MAX)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::configuration::Configuration;
 
     fn parsed(line: &str) -> Result<Parsed, Failure> {
         parse(line.split(' ').map(OsString::from))
@@ -334,8 +299,8 @@ mod tests {
     #[test]
     fn defaults_are_the_documented_ones() {
         let Ok(Parsed::Run(Command::Serve(arguments))) = parsed("pogu serve") else { panic!("serve needs no flag") };
-        let (options, expected) = (arguments.options(), serve::Options::default());
-        assert_eq!(format!("{options:?}"), format!("{expected:?}"));
+        let configuration = Configuration { serve: arguments.options().unwrap(), ..Configuration::default() };
+        assert_eq!(configuration.to_string(), Configuration::default().to_string());
         let Ok(Parsed::Run(Command::Swarm(arguments))) = parsed("pogu swarm") else { panic!("swarm needs no flag") };
         let (options, expected) = (arguments.options().unwrap(), swarm::Options::default());
         assert_eq!(format!("{options:?}"), format!("{expected:?}"));
