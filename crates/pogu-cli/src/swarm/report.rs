@@ -84,7 +84,7 @@ pub struct Report {
     pub bytes_sent: u64,
     /// Bytes that came.
     pub bytes_received: u64,
-    /// Why sessions ended, in good order or not, and how many.
+    /// Why sessions ended, in good order or not, and how many; connections that were not made are among them.
     pub ended: BTreeMap<String, u64>,
     /// Why sessions were cut off or not connected, and how many.
     pub errors: BTreeMap<String, u64>,

@@ -39,8 +39,9 @@ const RETRY: Duration = Duration::from_millis(100);
 /// From the first connection of a slot to that of the next, if there is no rate: all at once would measure the burst.
 const FIRST_INTERVAL: Duration = Duration::from_micros(50);
 
-/// Waves of one era.
-const WAVES_MAX: usize = 1000;
+/// Waves of one era: no more than one second's. Each era has descriptors and threads of its own, for as long as its last
+/// connection needs to end.
+const WAVES_MAX: usize = 500;
 
 /// Runs a churn.
 pub(super) fn run(options: &Options, mut helm: Helm<'_>) -> Result<Outcome, Failure> {
@@ -260,7 +261,10 @@ impl Era {
         let counters = self.core.stop_unless_interrupted(CLOSE_TIMEOUT, helm.interrupt())?;
         outcome.take_counters(&counters);
         outcome.left_open += counters.linger_expired;
-        self.waves.into_iter().for_each(|wave| wave.account(outcome));
+        for mut wave in self.waves {
+            outcome.connections_failed += wave.take_failed().len() as u64;
+            wave.account(outcome);
+        }
         Ok(())
     }
 }
