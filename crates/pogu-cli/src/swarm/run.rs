@@ -69,8 +69,15 @@ fn run_sessions(options: &Options, helm: Helm<'_>) -> Result<Outcome, Failure> {
     };
     let counters = core.stop_unless_interrupted(CLOSE_TIMEOUT, helm.interrupt())?;
     outcome.take_counters(&counters);
-    not_connected(&handle, &counters).into_iter().for_each(|(label, count)| outcome.add_error(label, count));
     tally::count(&shared, &mut outcome);
+    let mut missing = (options.sessions as u64).saturating_sub(outcome.connected);
+    for (label, count) in not_connected(&handle, &counters) {
+        outcome.add_error(label, count);
+        missing = missing.saturating_sub(count);
+    }
+    if !outcome.interrupted {
+        outcome.add_error("still connecting", missing);
+    }
     Ok(outcome)
 }
 
@@ -138,7 +145,8 @@ impl Watch<'_, '_> {
             if connecting == 0 && self.shared.count_stage(|stage| stage == Stage::Away) == 0 {
                 break;
             }
-            if patience.is_over(opened as u64 + connecting as u64, self.core.now()) {
+            // One less with each that is made and each that fails.
+            if patience.is_over(connecting as u64, self.core.now()) {
                 break;
             }
             self.nap()?;
