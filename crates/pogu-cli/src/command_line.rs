@@ -55,8 +55,8 @@ it each connects again at once, at most 500 times a second. An answer that does 
 connection that cannot be made is tried again after 0.1 s; one for which this machine has no port left counts as
 \"out of local ports\".
 More sessions than one process may have open files for are shared out among several processes. From one address to
-another a system has some 28,000 ports: for more sessions name several addresses of the server, as in
---target 127.0.0.1:7777,127.0.0.2:7777.
+another Linux has some 28,000 ports, and takes long to find a free one when more than half are in use: for more sessions
+name several addresses of the server, as in --target 127.0.0.1:7777,127.0.0.2:7777.
 Exit code 1 if anything was lost, duplicated, reordered, altered, cut off or, in churn, not connected.";
 
 /// `pogu serve`

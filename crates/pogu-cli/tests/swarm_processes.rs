@@ -94,12 +94,12 @@ struct Swarm {
 }
 
 impl Swarm {
-    fn start(server: &Server) -> Swarm {
-        let target = server.target();
-        let arguments = ["swarm", "--target", &target, "--sessions", "6", "--seconds", "600", "--processes", "3"];
+    fn start(target: &str) -> Swarm {
+        let arguments = ["swarm", "--target", target, "--sessions", "6", "--seconds", "600", "--processes", "3"];
         let mut child =
             pogu(&arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary starts");
-        let swarm = Swarm { parts: parts_when_sending(&mut child), child };
+        wait_for(&mut child, "sending");
+        let swarm = Swarm { parts: children(&child), child };
         assert_eq!(swarm.parts.len(), 3);
         swarm
     }
@@ -116,16 +116,19 @@ impl Swarm {
     }
 }
 
-/// The processes that the swarm has started, once it sends.
-fn parts_when_sending(child: &mut Child) -> Vec<Pid> {
+/// Waits for a line on stderr that contains these words.
+fn wait_for(child: &mut Child, words: &str) {
     let mut stderr = BufReader::new(child.stderr.take().expect("piped"));
     let mut line = String::new();
-    while !line.contains("sending") {
+    while !line.contains(words) {
         line.clear();
-        assert!(stderr.read_line(&mut line).expect("text") > 0, "it ended before it was sending");
+        assert!(stderr.read_line(&mut line).expect("text") > 0, "it ended before it said {words}");
     }
     assert!(stderr.buffer().is_empty(), "what is read here is not read later");
     child.stderr = Some(stderr.into_inner());
+}
+
+fn children(child: &Child) -> Vec<Pid> {
     let children = format!("/proc/{0}/task/{0}/children", child.id());
     let children = std::fs::read_to_string(children).expect("the system lists them");
     children.split_whitespace().filter_map(|pid| Pid::from_raw(pid.parse().ok()?)).collect()
@@ -134,7 +137,7 @@ fn parts_when_sending(child: &mut Child) -> Vec<Pid> {
 #[test]
 fn a_part_that_dies_is_named_and_ends_the_others() {
     let server = Server::start("readiness", &[]);
-    let swarm = Swarm::start(&server);
+    let swarm = Swarm::start(&server.target());
     kill_process(swarm.parts[1], Signal::KILL).expect("it runs");
     let (table, sentence, code) = swarm.finish();
     assert_eq!((table.as_str(), code), ("", Some(1)));
@@ -144,7 +147,7 @@ fn a_part_that_dies_is_named_and_ends_the_others() {
 #[test]
 fn an_interrupt_of_all_processes_ends_the_run_early_with_its_results() {
     let server = Server::start("readiness", &[]);
-    let swarm = Swarm::start(&server);
+    let swarm = Swarm::start(&server.target());
     // As a terminal does it.
     swarm.parts.iter().for_each(|part| kill_process(*part, Signal::INT).expect("it runs"));
     kill_process(Pid::from_child(&swarm.child), Signal::INT).expect("it runs");
@@ -154,9 +157,25 @@ fn an_interrupt_of_all_processes_ends_the_run_early_with_its_results() {
 }
 
 #[test]
+fn a_second_interrupt_leaves_at_once() {
+    // Nobody answers: the swarm waits 5 s for what is under way.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let mut swarm = Swarm::start(&listener.local_addr().expect("bound").to_string());
+    wait_for(&mut swarm.child, "6 sent");
+    kill_process(Pid::from_child(&swarm.child), Signal::INT).expect("it runs");
+    wait_for(&mut swarm.child, "draining");
+    let began = Instant::now();
+    kill_process(Pid::from_child(&swarm.child), Signal::INT).expect("it runs");
+    let (table, sentence, code) = swarm.finish();
+    assert_eq!((table.as_str(), sentence.as_str()), ("", "pogu: interrupted twice: left without results"));
+    assert_eq!(code, Some(1));
+    assert!(began.elapsed().as_secs_f64() < 3.0, "it took {:?}", began.elapsed());
+}
+
+#[test]
 fn parts_do_not_outlive_the_process_that_started_them() {
     let server = Server::start("readiness", &[]);
-    let mut swarm = Swarm::start(&server);
+    let mut swarm = Swarm::start(&server.target());
     swarm.child.kill().expect("it runs");
     swarm.child.wait().expect("it was killed");
     let began = Instant::now();

@@ -84,13 +84,13 @@ pub(super) fn tell(event: &Event) {
 /// # Errors
 /// Nobody described one.
 pub(crate) fn run() -> Result<ExitCode, Failure> {
+    // A terminal sends its interrupts to every process; the one that started this one decides what they mean.
+    let _interrupt = Interrupt::install()?;
     let mut line = String::new();
     let described = std::io::stdin().lock().read_line(&mut line).ok().and_then(|_| serde_json::from_str(&line).ok());
     let Some(options) = described else {
         return Err(Failure::Usage("a part of a swarm is started by pogu swarm only".to_owned()));
     };
-    // A terminal sends its interrupts to every process; that one decides what they mean.
-    let _interrupt = Interrupt::install()?;
     let parent = Parent::listen();
     tell(&match part(&options, &parent) {
         Ok(outcome) => Event::Outcome(Box::new(outcome)),
@@ -102,4 +102,29 @@ pub(crate) fn run() -> Result<ExitCode, Failure> {
 
 fn part(options: &Options, parent: &Parent) -> Result<Outcome, Failure> {
     run_part(options, Helm::new(Signals::Parent(parent), &mut Progress::told()))
+}
+
+#[cfg(test)]
+mod tests {
+    use pogu::DriverChoice;
+
+    use super::*;
+    use crate::swarm::{Mode, Pace, Part};
+
+    #[test]
+    fn a_part_is_told_all_of_its_options() {
+        let options = Options {
+            target: "[::1]:7777".to_owned(),
+            mode: Mode::Churn,
+            pace: Pace::Rate(0.1),
+            duration: Duration::from_nanos(1),
+            driver: DriverChoice::Readiness,
+            part: Some(Part { first: 199_999, run: u32::MAX }),
+            ..Options::default()
+        };
+        let text = serde_json::to_string(&options).expect("JSON");
+        let heard: Options = serde_json::from_str(&text).expect("the same");
+        assert!(!text.contains('\n'), "one line");
+        assert_eq!(format!("{heard:?}"), format!("{options:?}"));
+    }
 }
