@@ -29,7 +29,7 @@ use std::process::ExitCode;
 
 use command_line::{Command, Parsed};
 use failure::Failure;
-use logging::{LogArguments, LogOptions};
+use logging::LogOptions;
 
 /// Runs the command with these arguments, the program's name first.
 pub fn run_command(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
@@ -46,7 +46,6 @@ pub fn run_command(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 fn run(command: Command) -> Result<ExitCode, Failure> {
-    let log_with = |arguments: &LogArguments| arguments.over(&LogOptions::default()).map(|log| logging::start(&log));
     match command {
         Command::Serve(arguments) => {
             let configuration = arguments.configuration()?;
@@ -57,12 +56,10 @@ fn run(command: Command) -> Result<ExitCode, Failure> {
             logging::start(&configuration.log);
             serve::run(&configuration.serve)
         }
-        Command::Swarm(arguments) => {
-            log_with(&arguments.log)?;
-            swarm::command::run(&arguments)
-        }
+        Command::Swarm(arguments) => swarm::command::run(&arguments),
+        Command::SwarmPart => swarm::part::run(),
         Command::Demo(arguments) => {
-            log_with(&arguments.log)?;
+            logging::start(&arguments.log.over(&LogOptions::default())?);
             demo::run(&arguments.options())
         }
     }

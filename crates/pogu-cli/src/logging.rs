@@ -3,12 +3,13 @@
 use std::io::IsTerminal;
 
 use clap::{Args, ValueEnum};
+use serde::{Deserialize, Serialize};
 use tracing_subscriber::EnvFilter;
 
 use crate::failure::Failure;
 
 /// What is logged, and how.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct LogOptions {
     /// A level, or directives per module as `tracing_subscriber` reads them: `warn,pogu=debug`.
     pub level: String,
@@ -23,7 +24,7 @@ impl Default for LogOptions {
 }
 
 /// How a log line looks.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum, Serialize, Deserialize)]
 pub enum LogFormat {
     /// Lines for people
     Text,

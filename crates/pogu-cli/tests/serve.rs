@@ -98,7 +98,7 @@ fn wrong_usage_is_one_sentence_and_exit_code_2() {
         &["swarm", "--log-format", "xml"],
         &["serve", "extra"],
         &["swarm", "--rate", "1", "--depth", "1"],
-        &["swarm", "--sessions", "19001"],
+        &["swarm", "--sessions", "200001"],
         &["swarm", "--mode", "hello", "--depth", "1"],
         &["swarm", "--json", "/nonexistent/report.json"],
         &["swarm", "--target", "nowhere"],

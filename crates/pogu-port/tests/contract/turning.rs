@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use pogu_port::{Completion, OpenError, Owner, PortConfig, PostError, Time};
 
-use crate::support::{Desk, PATIENCE, Post, Seen, Stage, remember};
+use crate::support::{Desk, PATIENCE, Post, Seen, Stage};
 
 pub fn posts_of_four_threads_arrive_each_in_order(stage: &Stage) {
     const EACH: u32 = 2_000;

@@ -107,6 +107,8 @@ impl CoreBuilder {
             ledgers: (0..self.workers).map(|_| Mutex::default()).collect(),
             services: Mutex::default(),
             stop_at: AtomicU64::new(NOT_STOPPING),
+            limits_changes: AtomicU64::new(0),
+            services_over: AtomicU64::new(0),
             present: AtomicUsize::new(0),
         });
         let seed = |(index, port)| WorkerSeed { port, presence: Presence::of(&shared), index };

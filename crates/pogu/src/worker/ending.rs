@@ -93,6 +93,7 @@ impl State {
         let service = carrier.running().index;
         self.recycle_unfinished(unfinished);
         self.leave_all(name);
+        self.strike(name);
         if matches!(was, Stage::Connecting { .. }) {
             self.dialled(service);
         }
@@ -145,6 +146,7 @@ impl State {
         let well = self.say_disconnected(operations, name, &cause);
         let kind = if well { cause.kind() } else { CauseKind::HandlerPanicked };
         self.leave_all(name);
+        self.strike(name);
         self.forget_unsent(name);
         let Some(carrier) = self.carriers.remove(name) else { return };
         tracing::debug!(service = %carrier.running().address, session = %self.session_id(name), %cause, "session ended");

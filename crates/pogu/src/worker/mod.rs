@@ -16,8 +16,10 @@ mod handling;
 mod inbox;
 mod mail;
 mod rooms;
+mod roster;
 mod send_queue;
 mod sending;
+mod service_orders;
 mod timing;
 mod vigil;
 
@@ -38,6 +40,7 @@ use crate::service::Running;
 pub(crate) use carrier::{Carrier, NEVER, Stage, Step, Unfinished};
 use deadlines::Deadlines;
 pub(crate) use handling::Flow;
+pub(crate) use handling::drop_quietly;
 use mail::Mail;
 pub(crate) use mail::Undelivered;
 use rooms::Rooms;
@@ -170,6 +173,11 @@ pub(crate) struct State {
     pub(crate) carriers: Slots<Carrier>,
     pub(crate) ledger: Ledger,
     pub(crate) rooms: Rooms,
+    rosters: roster::Rosters,
+    /// The changes of limits that deadlines follow already.
+    limits_seen: u64,
+    /// The ends of services that the ledger follows already.
+    services_over_seen: u64,
     mail: Mail,
     listeners: Vec<(ListenerId, Arc<Running>)>,
     dials: Vec<admission::Dial>,
@@ -203,6 +211,9 @@ impl State {
             carriers: Slots::with_generations(u32::MAX, u32::MAX),
             ledger: Ledger::default(),
             rooms: Rooms::new(shared.workers()),
+            rosters: roster::Rosters::default(),
+            limits_seen: 0,
+            services_over_seen: 0,
             mail: Mail::new(Arc::clone(&shared), index, outbox_max),
             listeners: Vec::new(),
             dials: Vec::new(),
@@ -294,6 +305,7 @@ impl State {
 
     fn finish_turn(&mut self, operations: &mut Operations<'_>) {
         self.own_messages(operations);
+        self.look_at_services();
         self.due(operations);
         self.own_messages(operations);
         self.mail.retry();
