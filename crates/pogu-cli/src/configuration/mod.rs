@@ -143,3 +143,28 @@ impl fmt::Display for Configuration {
         f.write_str(text.trim_end())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Configuration;
+
+    /// Cut off anywhere, and with any byte altered: a meaning or one sentence with a line, never a panic.
+    #[test]
+    fn a_damaged_file_is_one_sentence() {
+        let whole = include_str!("../../tests/support/every_key.toml");
+        let damaged = |at: usize| {
+            let (before, after) = (whole.get(..at), whole.get(at + 1..));
+            let altered = ["", "\"", "\n", "[", "]", "}", "=", "-", "9", ".", "\u{0}", "한"];
+            before.zip(after).map(|(before, after)| {
+                let altered = altered.map(|other| format!("{before}{other}{after}"));
+                [altered.to_vec(), vec![before.to_owned()]].concat()
+            })
+        };
+        for text in (0..whole.len()).filter_map(damaged).flatten() {
+            if let Err(failure) = Configuration::parse("server.toml", &text) {
+                let sentence = failure.to_string();
+                assert!(sentence.starts_with("server.toml:") && sentence.lines().count() == 1, "{sentence:?}");
+            }
+        }
+    }
+}
