@@ -42,7 +42,9 @@ impl Layer for Box<dyn Layer> {
 
 /// Makes the layer of each connection, refused ones included: what they are told goes through it too.
 #[derive(Clone)]
-pub(crate) struct LayerFactory(Arc<dyn Fn(&Incoming) -> Box<dyn Layer> + Send + Sync>);
+pub(crate) struct LayerFactory(Arc<Make>);
+
+type Make = dyn Fn(&Incoming) -> Box<dyn Layer> + Send + Sync;
 
 impl LayerFactory {
     pub(crate) fn new<F, L>(factory: F) -> LayerFactory
