@@ -54,11 +54,12 @@ mod listener;
 mod lockstep;
 mod message;
 mod metering;
+mod progress;
 mod service;
 mod session;
 mod worker;
 
-pub use crate::core::{Core, CoreBuilder};
+pub use crate::core::{Core, CoreBuilder, Stall, Stalls};
 pub use cause::{Cause, CauseKind, Fault, Limit, LimitExceeded, Misbehaviour};
 pub use context::Context;
 pub use counters::Counters;
@@ -70,6 +71,7 @@ pub use layer::Layer;
 pub use limits::{Limits, Rate, RateExceeded, SendOverflow};
 pub use listener::Listener;
 pub use lockstep::Lockstep;
+pub use progress::{Handler, Turns};
 pub use service::{Service, ServiceHandle};
 pub use session::{Admission, Incoming, Refusal, Session};
 pub use worker::{

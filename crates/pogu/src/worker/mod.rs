@@ -10,10 +10,12 @@
 
 mod admission;
 mod carrier;
+mod caught;
 mod deadlines;
 mod ending;
 mod handling;
 mod inbox;
+mod log_gate;
 mod mail;
 mod rooms;
 mod send_queue;
@@ -33,11 +35,13 @@ use crate::counters::{Counters, Ledger};
 use crate::error::{Error, Result};
 use crate::identity::SessionId;
 use crate::message::Message;
+use crate::progress::Marker;
 use crate::service::Running;
 
 pub(crate) use carrier::{Carrier, NEVER, Stage, Step, Unfinished};
 use deadlines::Deadlines;
 pub(crate) use handling::Flow;
+use log_gate::{Line, LogGate};
 use mail::Mail;
 pub(crate) use mail::Undelivered;
 use rooms::Rooms;
@@ -72,6 +76,7 @@ impl WorkerSeed {
     /// The system refused to start the port.
     pub fn start(self) -> Result<Worker> {
         let port = self.port.start().map_err(Error::Port)?;
+        self.presence.started();
         let state = State::new(Arc::clone(self.presence.shared()), self.index);
         Ok(Worker { port, state, presence: Some(self.presence) })
     }
@@ -121,6 +126,7 @@ impl Worker {
         state.now = operations.now();
         state.finish_turn(&mut operations);
         if state.has_stopped() {
+            state.log.tell_all();
             state.shared.publish_last(state.index, &mut state.ledger);
             self.presence = None;
             return Ok(WorkerStatus::Stopped);
@@ -165,6 +171,9 @@ pub(crate) struct State {
     pub(crate) carriers: Slots<Carrier>,
     pub(crate) ledger: Ledger,
     pub(crate) rooms: Rooms,
+    /// Says what is going on.
+    marker: Marker,
+    log: LogGate,
     mail: Mail,
     listeners: Vec<(ListenerId, Arc<Running>)>,
     dials: Vec<admission::Dial>,
@@ -198,6 +207,8 @@ impl State {
             carriers: Slots::with_generations(u32::MAX, u32::MAX),
             ledger: Ledger::default(),
             rooms: Rooms::new(shared.workers()),
+            marker: shared.marker(index),
+            log: LogGate::new(index),
             mail: Mail::new(Arc::clone(&shared), index, outbox_max),
             listeners: Vec::new(),
             dials: Vec::new(),
@@ -260,7 +271,7 @@ impl State {
         };
         let stop = self.stopping.as_ref().map(|stopping| stopping.next_look());
         let publish = self.unpublished.then(|| now + MAIL_RETRY);
-        self.deadlines.next().into_iter().chain(publish).chain(retry).chain(stop).min()
+        self.deadlines.next().into_iter().chain(publish).chain(retry).chain(stop).chain(self.log.next_due()).min()
     }
 
     fn complete(&mut self, operations: &mut Operations<'_>, completion: Completion<'_, Message>) {
@@ -272,7 +283,9 @@ impl State {
             Completion::Posted { value, .. } => self.message(operations, value),
             Completion::Accepted { listener, stream, .. } => self.accepted(operations, listener, stream),
             Completion::AcceptPaused { error, retry_after, .. } => {
-                tracing::debug!(worker = self.index, %error, ?retry_after, "accept paused");
+                if self.log.allows(Line::AcceptPaused, self.now) {
+                    tracing::debug!(worker = self.index, %error, ?retry_after, "accept paused");
+                }
             }
             Completion::ListenerClosed { listener, .. } => self.listeners.retain(|(open, _)| *open != listener),
             Completion::Connected { owner, .. } => self.connected(operations, Self::name_of(owner)),
@@ -296,6 +309,7 @@ impl State {
         self.look_at_stopping(operations);
         self.dial(operations);
         self.flush(operations);
+        self.log.tell_due(self.now);
     }
 
     fn publish(&mut self) {
