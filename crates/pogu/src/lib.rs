@@ -31,6 +31,8 @@
 //! - **Everything is bounded:** sessions, frames, send queues, inboxes, times. See [`Limits`].
 //! - **A session ends once, in order,** and every end has a [`Cause`] that says whose fault it was.
 //! - **A panic ends one session.** Nothing else notices.
+//! - **A handler that holds up its worker is named,** while it still does: see [`CoreBuilder::stall_limit`].
+//! - **Peers cannot flood the log:** a worker writes five lines of each kind a second, then how many more there were.
 //!
 //! # Tests
 //!

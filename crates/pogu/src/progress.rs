@@ -149,7 +149,7 @@ pub struct Turns {
 }
 
 impl Turns {
-    /// Both workers' together.
+    /// Those of both.
     pub(crate) fn and(self, other: Turns) -> Turns {
         Turns { long: self.long + other.long, longest: self.longest.max(other.longest) }
     }

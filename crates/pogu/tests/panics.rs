@@ -8,7 +8,10 @@ use std::sync::{Arc, Mutex, Once};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use pogu::{Cause, CauseKind, Context, Core, DriverChoice, Packet, PortConfig, Room, Service, ServiceHandle, Session};
+use pogu::{
+    Cause, CauseKind, Context, Core, DriverChoice, JoinOutcome, Packet, PortConfig, Room, Service, ServiceHandle,
+    Session,
+};
 use support::{ECHO, JOIN, PATIENCE, Peer, SAY, core, eventually};
 
 on_every_driver!(panics_end_the_guilty_alone, panics_in_refused_broadcasts_end_the_guilty_alone);
@@ -74,9 +77,11 @@ impl Session for Guilty {
     fn on_packet(&mut self, cx: &mut Context<'_>, packet: Packet<'_>) {
         self.at(Mine::Packet);
         match packet.id() {
-            JOIN => (0..ROOMS).for_each(|room| drop(cx.join(Room(room.into())))),
+            JOIN => assert!((0..ROOMS).all(|room| cx.join(Room(room.into())) == JoinOutcome::Asked)),
             TIMER => cx.set_timer(Duration::ZERO),
-            SAY => (0..ROOMS).for_each(|room| drop(cx.broadcast(Room(room.into()), SAY, b""))),
+            SAY => (0..ROOMS).for_each(|room| {
+                let _ = cx.broadcast(Room(room.into()), SAY, b"");
+            }),
             BLOCK => drop(self.let_go.lock().expect("one blocks").recv_timeout(PATIENCE)),
             _ => {}
         }

@@ -109,7 +109,11 @@ impl CoreBuilder {
         Ok(core)
     }
 
-    /// Opens the workers and hands them out, to be started on threads of yours: a game loop, say.
+    /// Opens the workers and hands them out, to be started on threads of yours: a game loop, say, that dispatches its worker once
+    /// per frame with a timeout of zero. Nothing of a worker happens but while it is dispatched.
+    ///
+    /// To end: [`Core::begin_stop`], and dispatch until [`WorkerStatus::Stopped`](crate::WorkerStatus::Stopped). From another
+    /// thread [`Core::stop`] does, as long as the loops go on. A worker that is dropped ends its sessions at once.
     ///
     /// # Errors
     /// As [`CoreBuilder::start`].

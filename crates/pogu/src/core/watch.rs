@@ -193,33 +193,123 @@ impl Watcher {
         if self.line_at.is_some_and(|at| now.since(at) < LINE_INTERVAL) {
             return None;
         }
-        let worth = |seen: &&mut Seen| seen.counted && now.since(seen.since) >= seen.worth_a_line;
+        let ran_for = |seen: &Seen| now.since(seen.since);
+        let candidates = self.workers.iter_mut().enumerate();
+        let worth_a_line = candidates.filter(|(_, seen)| seen.counted && ran_for(seen) >= seen.worth_a_line);
         // Who was never told of comes first.
-        let (worker, ran_for) = match self
-            .workers
-            .iter_mut()
-            .enumerate()
-            .filter(|(_, seen)| worth(&seen))
-            .min_by_key(|(_, seen)| seen.told)
-        {
+        let line = match worth_a_line.min_by_key(|(_, seen)| seen.told) {
             Some((worker, seen)) => {
-                let ran_for = now.since(seen.since);
+                let ran_for = ran_for(seen);
                 seen.told = true;
                 seen.worth_a_line = ran_for * 2;
-                (worker, ran_for)
+                Line::Stalled { worker, ran_for, suppressed: std::mem::take(&mut self.suppressed) }
             }
             None if self.suppressed == 0 => return None,
-            None => {
-                self.line_at = Some(now);
-                return Some(Line::Suppressed(std::mem::take(&mut self.suppressed)));
-            }
+            None => Line::Suppressed(std::mem::take(&mut self.suppressed)),
         };
         self.line_at = Some(now);
-        Some(Line::Stalled { worker, ran_for, suppressed: std::mem::take(&mut self.suppressed) })
+        Some(line)
     }
 }
 
 fn stall(shared: &Shared, worker: usize, call: Call, ran_for: Duration) -> Option<Stall> {
     let service = call.service().and_then(|index| shared.address_of(index));
     Some(Stall { worker, service, handler: call.handler()?, packet_id: call.packet_id(), ran_for })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::progress::Marker;
+
+    const LIMIT: Duration = Duration::from_millis(100);
+
+    fn at(milliseconds: u64) -> Time {
+        Time::ZERO + Duration::from_millis(milliseconds)
+    }
+
+    /// Calls, each different from those before it.
+    fn calls() -> impl FnMut() -> Call {
+        let progress = Arc::default();
+        let mut marker = Marker::new(Arc::clone(&progress), None);
+        move || {
+            marker.begin(Handler::Packet, 0, 7);
+            progress.call()
+        }
+    }
+
+    #[test]
+    fn the_same_handler_for_longer_than_the_limit_stalls() {
+        let mut next = calls();
+        let mut watcher = Watcher::new(LIMIT, 1);
+        for time in (0..1000).step_by(25) {
+            assert_eq!(watcher.see(0, next(), at(time)), None, "every look finds another call");
+        }
+        let call = next();
+        let seen: Vec<_> = (1000..1200).step_by(25).map(|time| watcher.see(0, call, at(time))).collect();
+        assert_eq!(seen[..4], [None; 4]);
+        let expected: Vec<_> = (4..8).map(|looks| Some((Duration::from_millis(25 * looks), looks == 4))).collect();
+        assert_eq!(seen[4..], expected);
+    }
+
+    #[test]
+    fn a_worker_that_waits_never_stalls() {
+        let mut watcher = Watcher::new(LIMIT, 1);
+        assert!((0..10_000).step_by(25).all(|time| watcher.see(0, Call::NONE, at(time)).is_none()));
+        assert_eq!(watcher.line(at(10_000)), None);
+    }
+
+    #[test]
+    fn a_process_that_was_suspended_has_not_stalled() {
+        let call = calls()();
+        let mut watcher = Watcher::new(LIMIT, 1);
+        assert_eq!(watcher.see(0, call, at(0)), None);
+        assert_eq!(watcher.see(0, call, at(60_000)), None, "it has not had the time to go on");
+        assert_eq!(watcher.see(0, Call::NONE, at(60_025)), None);
+    }
+
+    #[test]
+    fn there_is_a_line_a_second_however_many_stall() {
+        let mut next = calls();
+        let mut watcher = Watcher::new(LIMIT, 4);
+        let mut stalls = 0;
+        let mut lines = Vec::new();
+        let mut current = [Call::NONE; 4];
+        for time in (0..10_000).step_by(25) {
+            for (worker, call) in current.iter_mut().enumerate() {
+                if time % 200 == 0 {
+                    *call = next();
+                }
+                stalls += u64::from(watcher.see(worker, *call, at(time)).is_some_and(|(_, is_new)| is_new));
+            }
+            lines.extend(watcher.line(at(time)).map(|line| (time, line)));
+        }
+        assert_eq!(stalls, 4 * 50);
+        assert!(lines.windows(2).all(|pair| pair[1].0 - pair[0].0 >= 1000), "{lines:?}");
+        for worker in 0..4 {
+            assert_eq!(watcher.see(worker, Call::NONE, at(10_000)), None);
+        }
+        lines.extend(watcher.line(at(12_000)).map(|line| (12_000, line)));
+        let told: u64 = lines
+            .iter()
+            .map(|(_, line)| match line {
+                Line::Stalled { suppressed, .. } => suppressed + 1,
+                Line::Suppressed(suppressed) => *suppressed,
+            })
+            .sum();
+        assert_eq!(told, stalls, "every one is told of, one by one or in a number");
+    }
+
+    #[test]
+    fn an_endless_loop_is_told_of_again_and_again_but_ever_more_rarely() {
+        let call = calls()();
+        let mut watcher = Watcher::new(LIMIT, 1);
+        let mut told = Vec::new();
+        for time in (0..3_600_000).step_by(25) {
+            let _ = watcher.see(0, call, at(time));
+            told.extend(watcher.line(at(time)).map(|_| time));
+        }
+        assert!((8..20).contains(&told.len()), "{told:?}");
+        assert_eq!(told[0], 100);
+    }
 }

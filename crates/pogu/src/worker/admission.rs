@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use pogu_port::slots::{Name, Slots};
 use pogu_port::{BoundListener, ConnectionId, Detached, ListenerId, Operations, OsError, Owner, SubmitError};
@@ -53,6 +54,12 @@ impl State {
                 // Already closing is as good.
                 let _ = operations.close_listener(*listener);
             }
+        }
+    }
+
+    pub(super) fn accept_paused(&mut self, error: OsError, retry_after: Duration) {
+        if self.log.allows(Line::AcceptPaused, self.now) {
+            tracing::debug!(worker = self.index, %error, ?retry_after, "accept paused");
         }
     }
 

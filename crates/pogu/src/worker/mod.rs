@@ -41,7 +41,7 @@ use crate::service::Running;
 pub(crate) use carrier::{Carrier, NEVER, Stage, Step, Unfinished};
 use deadlines::Deadlines;
 pub(crate) use handling::Flow;
-use log_gate::{Line, LogGate};
+use log_gate::LogGate;
 use mail::Mail;
 pub(crate) use mail::Undelivered;
 use rooms::Rooms;
@@ -282,11 +282,7 @@ impl State {
             Completion::Sent { owner, gather, error, .. } => self.sent(operations, Self::name_of(owner), gather, error),
             Completion::Posted { value, .. } => self.message(operations, value),
             Completion::Accepted { listener, stream, .. } => self.accepted(operations, listener, stream),
-            Completion::AcceptPaused { error, retry_after, .. } => {
-                if self.log.allows(Line::AcceptPaused, self.now) {
-                    tracing::debug!(worker = self.index, %error, ?retry_after, "accept paused");
-                }
-            }
+            Completion::AcceptPaused { error, retry_after, .. } => self.accept_paused(error, retry_after),
             Completion::ListenerClosed { listener, .. } => self.listeners.retain(|(open, _)| *open != listener),
             Completion::Connected { owner, .. } => self.connected(operations, Self::name_of(owner)),
             Completion::ConnectFailed { owner, error, .. } => self.connect_failed(Self::name_of(owner), error),
