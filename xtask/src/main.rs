@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+mod bounds;
 mod churn;
 #[cfg(target_os = "linux")]
 mod deny;
@@ -41,6 +42,8 @@ enum Task {
     Measure(measure::Options),
     /// Opens and ends connections by the hundred thousand, half of them by resets, and looks for what was not given back.
     Churn(churn::Options),
+    /// Measures what hostile clients cost: a thousand that never read, fifteen thousand that say nothing.
+    Bounds(bounds::Options),
     /// Runs the tests of the port and the engine with io_uring denied, and with its newer forms masked off one by one.
     #[cfg(target_os = "linux")]
     Masks(masks::Options),
@@ -60,6 +63,7 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().task {
         Task::EndToEnd(options) => end_to_end::run(&options),
         Task::Measure(options) => measure::run(&options),
+        Task::Bounds(options) => bounds::run(&options),
         Task::Churn(options) => churn::run(&options),
         #[cfg(target_os = "linux")]
         Task::Masks(options) => masks::run(&options),

@@ -31,6 +31,9 @@ pub enum Command {
     /// Open many sessions to a server, number every message and check every answer
     #[command(after_help = SWARM_HELP)]
     Swarm(SwarmArguments),
+    /// One process of a swarm that has several
+    #[command(hide = true)]
+    SwarmPart,
     /// Run a server and a swarm in one process and show both sides
     Demo(DemoArguments),
 }
@@ -45,7 +48,16 @@ what was already answered is still sent, then that session ends.";
 
 const SWARM_HELP: &str = "\
 Without --rate and --depth, echo runs with --depth 1 and room with --rate 1; hello is once a second.
-Exit code 1 if anything was lost, duplicated, reordered, altered or cut off.";
+idle: the echoes at the end leave 50 us apart. A server ends sessions that are silent for too long: pogu serve after
+its --idle-timeout, 60 s unless it is told otherwise.
+churn: --sessions is how many connections there are at one time, --rate how many each of them makes per second; without
+it each connects again at once, at most 500 times a second. An answer that does not come within 5 s is lost. A
+connection that cannot be made is tried again after 0.1 s; one for which this machine has no port left counts as
+\"out of local ports\".
+More sessions than one process may have open files for are shared out among several processes. From one address to
+another Linux has some 28,000 ports, and takes long to find a free one when more than half are in use: for more sessions
+name several addresses of the server, as in --target 127.0.0.1:7777,127.0.0.2:7777.
+Exit code 1 if anything was lost, duplicated, reordered, altered, cut off or, in churn, not connected.";
 
 /// `pogu serve`
 #[derive(Debug, Args)]
@@ -77,16 +89,17 @@ pub struct ServeArguments {
 /// `pogu swarm`
 #[derive(Debug, Args)]
 pub struct SwarmArguments {
-    /// Address of the server
+    /// Address of the server; several, with commas between them, are shared out among as many processes or more
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7777")]
     target: String,
-    /// Sessions to open, 1 to 19,000
+    /// Sessions to open, 1 to 200,000
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = within(1..=swarm::SESSIONS_MAX))]
     sessions: u64,
     /// What the sessions do
     #[arg(long, value_enum, default_value_t = Mode::Echo)]
     mode: Mode,
-    /// Messages that each session sends per second, however fast answers come; up to 1,000,000
+    /// Messages that each session sends (in churn: connections that it makes) per second, however fast answers come; up to
+    /// 1,000,000
     #[arg(long, value_name = "MESSAGES_PER_SECOND", conflicts_with = "depth", value_parser = rate)]
     rate: Option<f64>,
     /// Messages that each session keeps in flight, 1 to 10,000: the next leaves when an answer comes
@@ -98,13 +111,16 @@ pub struct SwarmArguments {
     /// Members of a room, 1 to 1,000
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = within(1..=1000))]
     room_size: u64,
-    /// How long to send, up to 86,400
+    /// How long to send (in idle: to be silent), up to 86,400
     #[arg(long, value_name = "S", default_value_t = 10.0, value_parser = seconds)]
     seconds: f64,
     /// Also write the results to this file, as JSON
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
-    /// Worker threads, 1 to 1024
+    /// Processes to share out the sessions among, 1 to 64 [default: as many as their open files need]
+    #[arg(long, value_name = "N", value_parser = within(1..=swarm::PROCESSES_MAX))]
+    processes: Option<u64>,
+    /// Worker threads of each process, 1 to 1024
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = within(1..=1024))]
     workers: u64,
     /// How to talk to the system
@@ -168,8 +184,14 @@ impl SwarmArguments {
     /// They contradict each other.
     pub fn options(&self) -> Result<swarm::Options, Failure> {
         let asked = self.rate.map(Pace::Rate).or(self.depth.map(|depth| Pace::Depth(size(depth))));
-        if self.mode == Mode::Hello && asked.is_some() {
-            return Err(Failure::Usage("hello speaks once a second: it takes neither --rate nor --depth".to_owned()));
+        let contradiction = match (self.mode, asked) {
+            (Mode::Hello, Some(_)) => "hello speaks once a second: it takes neither --rate nor --depth",
+            (Mode::Idle, Some(_)) => "idle sends one message per session: it takes neither --rate nor --depth",
+            (Mode::Churn, Some(Pace::Depth(_))) => "churn sends one message per connection: it takes no --depth",
+            _ => "",
+        };
+        if !contradiction.is_empty() {
+            return Err(Failure::Usage(contradiction.to_owned()));
         }
         Ok(swarm::Options {
             target: self.target.clone(),
@@ -183,6 +205,13 @@ impl SwarmArguments {
             driver: self.driver.into(),
             ..swarm::Options::default()
         })
+    }
+}
+
+impl SwarmArguments {
+    /// How many processes were asked for.
+    pub(crate) fn processes(&self) -> Option<usize> {
+        self.processes.map(size)
     }
 }
 
@@ -319,7 +348,13 @@ mod tests {
         for line in [
             "pogu swarm --rate 1 --depth 1",
             "pogu swarm --mode hello --rate 2",
-            "pogu swarm --sessions 19001",
+            "pogu swarm --mode idle --rate 2",
+            "pogu swarm --mode idle --depth 2",
+            "pogu swarm --mode churn --depth 2",
+            "pogu swarm --mode churn --rate 1 --depth 2",
+            "pogu swarm --processes 0",
+            "pogu swarm --processes 65",
+            "pogu swarm --sessions 200001",
             "pogu swarm --size 27",
             "pogu swarm --size 65536",
             "pogu swarm --rate 0",

@@ -39,6 +39,7 @@ pub fn run_command(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
         Ok(Parsed::Run(Command::Serve(arguments))) => serve::run(&arguments.options()),
         Ok(Parsed::Run(Command::Swarm(arguments))) => swarm::command::run(&arguments),
+        Ok(Parsed::Run(Command::SwarmPart)) => swarm::part::run(),
         Ok(Parsed::Run(Command::Demo(arguments))) => demo::run(&arguments.options()),
         Err(failure) => Err(failure),
     };

@@ -178,6 +178,8 @@ fn member(index: usize, stream: TcpStream, room: &Mutex<Room>) {
             _ => room.say(index, frame(SAY, &body)),
         }
     }
+    // The room's handle on the stream outlives it: without this the member would wait for the end, up to its linger time.
+    let _ = client.stream.shutdown(std::net::Shutdown::Both);
 }
 
 impl Room {

@@ -5,7 +5,6 @@ mod support;
 
 use std::net::TcpListener;
 use std::path::PathBuf;
-use std::time::Instant;
 
 use serde_json::Value;
 use support::{Process, Server, on_each_driver, output, text};
@@ -167,11 +166,10 @@ fn a_second_interrupt_leaves_at_once() {
     // The server never answers: the swarm waits 5 s for what is under way.
     swarm.signal(rustix::process::Signal::INT);
     swarm.wait_for_error_line("draining");
-    let began = Instant::now();
     swarm.signal(rustix::process::Signal::INT);
+    // If it waited all the same, it would print its results instead.
     swarm.wait_for_error_line("pogu: interrupted twice");
     assert_eq!(swarm.finish(), (String::new(), Some(1)));
-    assert!(began.elapsed().as_secs_f64() < 3.0, "it took {:?}", began.elapsed());
 }
 
 #[test]

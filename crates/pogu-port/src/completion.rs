@@ -155,7 +155,9 @@ impl<'a> Lent<'a> {
     ///
     /// **How much.** The port goes on receiving behind what it keeps until that is
     /// [`receive_bytes_per_turn_max`](crate::PortConfig::receive_bytes_per_turn_max) bytes, which is also the most that one
-    /// delivery shows. A receiver that consumes nothing of as much gets no more, and is not told of the end of the stream
+    /// delivery shows. With io_uring more may be kept than that, by what the system received before the request to stop
+    /// reached it: one filling of all [`receive_buffers`](crate::PortConfig::receive_buffers) of the port, or two on a kernel
+    /// that refuses deferred task work. A receiver that consumes nothing of as much gets no more, and is not told of the end of the stream
     /// behind it either, until it is shown the same again by a `receive` and consumes something.
     ///
     /// **The end of the stream** (or its failure) waits behind kept bytes while the receiver consumes some of them at each

@@ -28,9 +28,12 @@ pub struct Counters {
     pub receive_rearms: u64,
     /// Bytes that a receiver did not consume and the port kept.
     pub kept_bytes: u64,
-    /// Late completions of operations whose owner had gone. What they carried has been returned.
+    /// Late completions: bytes of a connection that its owner had ended, clients of a listener that is closing, reports of
+    /// what has gone. What they carried (a receive buffer, a descriptor) has been returned.
     pub late_completions: u64,
-    /// Descriptors carried by late completions, closed.
+    /// Of these, the ones that carried a descriptor, which has been closed: a client that the system had accepted before it
+    /// heard that the listener closes, or when the listener had gone (io_uring only: elsewhere such clients stay in the
+    /// backlog and are told when it goes).
     pub late_descriptors: u64,
     /// Completion-queue overflows noticed (io_uring only).
     pub completion_overflows: u64,

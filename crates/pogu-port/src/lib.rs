@@ -71,7 +71,10 @@
 //! back when the callback returns or unwinds. An idle connection costs no buffer. What the receiver does not consume
 //! ([`Lent::keep_from`]) is copied to one place per connection and delivered first later, together with what has come behind
 //! it. What comes behind it is received until one turn's worth ([`PortConfig::receive_bytes_per_turn_max`]) is kept; then
-//! receiving stops until the receiver consumes something, so that what is kept is bounded by what one turn may bring.
+//! receiving stops until the receiver consumes something. So what is kept of a connection is bounded by what one turn may
+//! bring; with io_uring, which receives by itself until the request to stop reaches it, by that and one filling of the port's
+//! receive buffers ([`PortConfig::receive_buffers`] times [`PortConfig::receive_buffer_bytes`]), which all connections share;
+//! on a kernel that refuses deferred task work, which receives while a turn runs as well, by that and two. What an [adopted](Operations::adopt) stream brings along is kept besides.
 //!
 //! # Guarded memory
 //!

@@ -12,9 +12,10 @@ use std::fs::File;
 use std::io::ErrorKind;
 use std::sync::Mutex;
 
+use pogu_port::{Completion, Counters};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::support::{Driver, PATIENCE, Peer, Post, Scenario, Seen, Stage, Station, play, remember};
+use crate::support::{Desk, Driver, PATIENCE, Peer, Post, Scenario, Seen, Stage, Station, play, remember};
 
 static TABLE: Mutex<()> = Mutex::new(());
 
@@ -41,6 +42,55 @@ fn readiness_listeners_survive_a_shortage() {
 #[test]
 fn uring_listeners_survive_a_shortage() {
     alone(Driver::Uring, "listeners_survive_a_shortage", listeners_survive_a_shortage);
+}
+
+#[test]
+fn readiness_gives_back_what_comes_late() {
+    alone(Driver::Readiness, "late_completions_give_back_what_they_carry", |stage| {
+        let counters = late_completions_give_back_what_they_carry(stage);
+        assert_eq!(counters.late_descriptors, 0, "clients of a closing listener stay in its backlog");
+    });
+}
+
+#[test]
+fn uring_gives_back_what_comes_late() {
+    alone(Driver::Uring, "late_completions_give_back_what_they_carry", |stage| {
+        let counters = late_completions_give_back_what_they_carry(stage);
+        assert!(counters.late_descriptors >= LATE_ROUNDS, "one at least in each round: {counters:?}");
+        assert!(counters.late_completions >= counters.late_descriptors + LATE_ROUNDS, "and bytes: {counters:?}");
+    });
+}
+
+const LATE_ROUNDS: u64 = 50;
+
+/// A client that is served closes the listener under the others, and a connection that is served aborts another.
+fn late_completions_give_back_what_they_carry(stage: &Stage) -> Counters {
+    let before = open_descriptors();
+    let mut station = stage.station_with(|config| config.receive_buffers = 4);
+    for _ in 0..LATE_ROUNDS {
+        let (listener, address) = station.listen();
+        station.duel(address);
+        let clients: Vec<Peer> = (0..3).map(|_| stage.connect(address)).collect();
+        let mut closed = false;
+        let close = |desk: &mut Desk<'_, '_>, completion: &mut Completion<'_, Post>| {
+            if matches!(completion, Completion::Accepted { .. }) && !std::mem::replace(&mut closed, true) {
+                desk.operations.close_listener(listener).expect("it is open");
+            }
+        };
+        let last = Seen::ListenerClosed(listener);
+        station.wait_with("the last word", close, |station| station.seen.contains(&last));
+        station.streams.clear();
+        // Served, late, or never accepted: each is told.
+        for mut client in clients {
+            assert_eq!(client.read_to_end(&mut station).unwrap_or_default(), b"");
+        }
+        station.seen.clear();
+    }
+    let counters = station.port().counters();
+    assert!(counters.late_completions >= LATE_ROUNDS, "one at least in each round: {counters:?}");
+    drop(station);
+    assert_eq!(open_descriptors(), before, "descriptors were leaked");
+    counters
 }
 
 fn open_descriptors() -> usize {

@@ -20,9 +20,9 @@ use crate::worker::{BroadcastOutcome, Flow, JoinOutcome, Metered, NEVER, SendOut
 ///
 /// Nothing here blocks, and nothing calls another handler before this one has returned.
 pub struct Context<'a> {
-    state: &'a mut State,
+    pub(crate) state: &'a mut State,
     operations: Operations<'a>,
-    name: Name,
+    pub(crate) name: Name,
 }
 
 impl<'a> Context<'a> {
@@ -109,13 +109,13 @@ impl<'a> Context<'a> {
     pub fn broadcast(&mut self, room: Room, id: u16, body: &[u8]) -> BroadcastOutcome {
         let Some(carrier) = self.state.carriers.get(self.name) else { return BroadcastOutcome::Gone };
         let format = carrier.running().service.format;
-        let mut whole = Vec::with_capacity(format.frame_bytes(body.len()).unwrap_or(0));
-        if let Err(error) = format.encode(id, body, &mut whole) {
-            return BroadcastOutcome::Unencodable(error);
-        }
+        let frame = match SharedFrame::encode(format, id, body) {
+            Ok(frame) => frame,
+            Err(error) => return BroadcastOutcome::Unencodable(error),
+        };
         let from = self.id();
-        self.state.charge_broadcast(self.name, whole.len());
-        self.state.broadcast(room, from, SharedFrame { format, whole: whole.into() })
+        self.state.charge_broadcast(self.name, frame.whole.len());
+        self.state.broadcast(room, from, frame)
     }
 
     /// Calls `on_timer` once after `delay`; a timer that was set before is replaced.

@@ -44,7 +44,7 @@ pub struct Counters {
     pub heartbeats_answered: u64,
     /// Times that a session was not received from for a while because it went over one of its rates.
     pub delays: u64,
-    /// Closures posted to a session that had ended, or that was of another type.
+    /// Closures and kicks posted to a session that had ended, or closures for one of another type.
     pub posts_to_gone: u64,
     /// Connections that a client service tried to make again.
     pub reconnects: u64,
@@ -125,13 +125,14 @@ impl Counters {
     }
 }
 
-/// What one worker counts: a row per service, by the service's index.
+/// What one worker counts: a row per service, by the service's index. A service that is over leaves an empty place behind,
+/// and its counts in the totals.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Ledger {
-    rows: Vec<Row>,
+    rows: Vec<Option<Box<Row>>>,
     /// Rows that have changed since the last copy, so that services that are over cost nothing.
     changed: Vec<usize>,
-    /// What belongs to no service: rooms, and messages to sessions that are not there any more.
+    /// What belongs to no service, or to one that is over: rooms, and messages to sessions that are not there any more.
     core: Counters,
 }
 
@@ -146,9 +147,9 @@ impl Ledger {
     /// The row of a service, made if it is new, to be changed.
     pub(crate) fn row(&mut self, service: usize) -> &mut Counters {
         if self.rows.len() <= service {
-            self.rows.resize(service + 1, Row::default());
+            self.rows.resize_with(service + 1, Default::default);
         }
-        let row = &mut self.rows[service];
+        let row = self.rows[service].get_or_insert_default();
         if !row.changed {
             row.changed = true;
             self.changed.push(service);
@@ -161,26 +162,42 @@ impl Ledger {
     }
 
     pub(crate) fn get(&self, service: usize) -> Counters {
-        self.rows.get(service).map(|row| row.counters).unwrap_or_default()
+        self.rows.get(service).and_then(Option::as_ref).map(|row| row.counters).unwrap_or_default()
     }
 
     pub(crate) fn total(&self) -> Counters {
         let mut total = self.core;
-        self.rows.iter().for_each(|row| total.add(&row.counters));
+        self.rows.iter().flatten().for_each(|row| total.add(&row.counters));
         total
     }
 
     /// Brings `copy` up to date with the rows that have changed since the last time.
     pub(crate) fn copy_changes_to(&mut self, copy: &mut Ledger) {
         for service in self.changed.drain(..) {
-            let Some(row) = self.rows.get_mut(service) else { continue };
-            row.changed = false;
+            let row = self.rows.get_mut(service).and_then(Option::as_mut);
             if copy.rows.len() <= service {
-                copy.rows.resize(service + 1, Row::default());
+                copy.rows.resize_with(service + 1, Default::default);
             }
-            copy.rows[service].counters = row.counters;
+            match row {
+                Some(row) => {
+                    row.changed = false;
+                    copy.rows[service].get_or_insert_default().counters = row.counters;
+                }
+                None => copy.rows[service] = None,
+            }
         }
         copy.core = self.core;
+    }
+
+    /// Moves what was counted for the services that are over to what belongs to none.
+    pub(crate) fn retire(&mut self, is_over: impl Fn(usize) -> bool) {
+        for (service, place) in self.rows.iter_mut().enumerate() {
+            let Some(row) = place.take_if(|_| is_over(service)) else { continue };
+            self.core.add(&row.counters);
+            if !row.changed {
+                self.changed.push(service);
+            }
+        }
     }
 }
 
@@ -201,5 +218,25 @@ mod tests {
         assert_eq!((copy.get(2).frames_received, copy.get(0).refused, copy.get(7).refused), (6, 1, 0));
         assert_eq!(copy.total(), ledger.total());
         assert!(ledger.changed.is_empty());
+    }
+
+    #[test]
+    fn a_service_that_is_over_stays_in_the_totals_and_nowhere_else() {
+        let (mut ledger, mut copy) = (Ledger::default(), Ledger::default());
+        for service in 0..3 {
+            ledger.row(service).frames_received += 1 + service as u64;
+        }
+        ledger.copy_changes_to(&mut copy);
+        ledger.row(1).frames_received += 10;
+        let total = ledger.total();
+        ledger.retire(|service| service < 2);
+        assert_eq!(ledger.total(), total);
+        ledger.copy_changes_to(&mut copy);
+        assert_eq!((copy.total(), ledger.total()), (total, total));
+        assert_eq!((copy.get(0).frames_received, copy.get(2).frames_received), (0, 3));
+        assert_eq!(copy.rows.iter().flatten().count(), 1);
+        ledger.row(1).frames_received += 1;
+        ledger.copy_changes_to(&mut copy);
+        assert_eq!(copy.total().frames_received, total.frames_received + 1, "counted late, and counted");
     }
 }

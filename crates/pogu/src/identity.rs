@@ -65,7 +65,10 @@ pub struct SessionRef<S> {
 }
 
 impl<S> SessionRef<S> {
-    pub(crate) fn new(id: SessionId) -> SessionRef<S> {
+    /// Takes the caller's word that the session is an `S`. If it is not, what is posted to it is dropped and counted as
+    /// [`Counters::posts_to_gone`](crate::Counters::posts_to_gone). [`Context::reference`](crate::Context::reference) needs
+    /// nobody's word.
+    pub fn new(id: SessionId) -> SessionRef<S> {
         SessionRef { id, session: PhantomData }
     }
 

@@ -56,8 +56,10 @@ mod listener;
 mod lockstep;
 mod message;
 mod metering;
+mod post;
 mod progress;
 mod service;
+mod service_handle;
 mod session;
 mod worker;
 
@@ -73,17 +75,20 @@ pub use layer::Layer;
 pub use limits::{Limits, Rate, RateExceeded, SendOverflow};
 pub use listener::Listener;
 pub use lockstep::Lockstep;
+pub use post::PostOutcome;
 pub use progress::{Handler, Turns};
-pub use service::{Service, ServiceHandle};
+pub use service::Service;
+pub use service_handle::{Enumeration, FanOutOutcome, ServiceHandle};
 pub use session::{Admission, Incoming, Refusal, Session};
 pub use worker::{
     BroadcastOutcome, FRAME_OVERHEAD_BYTES, JoinOutcome, ROOMS_PER_SESSION_MAX, SendOutcome, Worker, WorkerSeed,
     WorkerStatus,
 };
 
+pub use pogu_port::Counters as PortCounters;
 pub use pogu_port::sim;
 pub use pogu_port::{
-    DriverChoice, DriverKind, ListenOptions, OsError, PortConfig, StreamOptions, Time, raise_descriptor_limit,
+    DriverChoice, DriverKind, ListenOptions, OsError, PortConfig, StreamOptions, Time, entropy, raise_descriptor_limit,
 };
 pub use pogu_wire::{
     ByteOrder, EncodeError, FormatError, FrameFormat, IdField, LengthPrefix, Packet, ReadError, Reader, SizeCounts,

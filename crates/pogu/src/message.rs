@@ -1,20 +1,51 @@
 //! What workers tell each other, and what a core tells its workers.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use pogu_port::{BoundListener, Detached};
-use pogu_wire::FrameFormat;
+use pogu_wire::{EncodeError, FrameFormat};
 
 use crate::core::Place;
 use crate::identity::{Room, SessionId};
+use crate::post::{Errand, Visit};
 use crate::service::Running;
+use crate::service_handle::Census;
 
 /// One frame for many sessions, encoded once.
 #[derive(Debug)]
 pub(crate) struct SharedFrame {
     pub(crate) format: FrameFormat,
     pub(crate) whole: Bytes,
+}
+
+impl SharedFrame {
+    pub(crate) fn encode(format: FrameFormat, id: u16, body: &[u8]) -> Result<SharedFrame, EncodeError> {
+        let mut whole = Vec::with_capacity(format.frame_bytes(body.len())?);
+        format.encode(id, body, &mut whole)?;
+        Ok(SharedFrame { format, whole: whole.into() })
+    }
+}
+
+/// Put a session out.
+#[derive(Debug)]
+pub(crate) struct Kick {
+    pub(crate) session: SessionId,
+    pub(crate) reason: Cow<'static, str>,
+    /// A packet that it gets before.
+    pub(crate) farewell: Option<(u16, Bytes)>,
+}
+
+impl Kick {
+    pub(crate) fn new(session: SessionId, reason: impl Into<Cow<'static, str>>) -> Kick {
+        Kick { session, reason: reason.into(), farewell: None }
+    }
+
+    pub(crate) fn with_farewell(mut self, id: u16, body: Bytes) -> Kick {
+        self.farewell = Some((id, body));
+        self
+    }
 }
 
 /// One entry of a worker's inbox. Kept small: an inbox holds thousands.
@@ -40,6 +71,16 @@ pub(crate) enum Message {
     Deliver { room: Room, frame: Arc<SharedFrame> },
     /// From a room's home: nobody got the broadcast.
     BroadcastRefused { room: Room, session: SessionId },
+    /// Call this as a handler of one of your sessions.
+    Visit { session: SessionId, visit: Errand<dyn Visit> },
+    /// End one of your sessions.
+    Kick(Box<Kick>),
+    /// End all of your sessions that are of this service.
+    KickAll { service: usize, reason: Box<Cow<'static, str>> },
+    /// Give this to all of your sessions that are of this service.
+    BroadcastToService { service: usize, frame: Arc<SharedFrame> },
+    /// Add your sessions to this list and pass it on.
+    Enumerate(Box<Census>),
     /// Look at what is shared: something there has changed.
     Look,
 }

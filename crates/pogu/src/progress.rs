@@ -34,7 +34,7 @@ pub enum Handler {
     Drop,
     /// A layer between carrier and frames, or its factory.
     Layer,
-    /// A closure that was posted to a session.
+    /// A closure that was posted to a session, or that receives an enumeration.
     Posted,
 }
 

@@ -12,11 +12,9 @@ use pogu_wire::FrameFormat;
 
 use crate::addresses::Addresses;
 use crate::core::Shared;
-use crate::counters::{Counters, Ledger};
 use crate::heartbeat::{Answer, Heartbeat};
 use crate::layer::{Layer, LayerFactory};
 use crate::limits::{Limits, LiveLimits, SendOverflow};
-use crate::listener::Listener;
 use crate::session::{Factory, Incoming, Refusal};
 
 /// A service before it is started.
@@ -176,6 +174,8 @@ pub(crate) struct Running {
     /// As it was started; the limits that hold now are in `limits`.
     pub(crate) service: Service,
     pub(crate) limits: LiveLimits,
+    /// Held while the limits are being changed, so that no change is lost.
+    pub(crate) limits_change: Mutex<()>,
     pub(crate) address: SocketAddr,
     pub(crate) factory: Box<dyn Factory>,
     pub(crate) addresses: Arc<Addresses>,
@@ -202,46 +202,17 @@ impl Running {
     }
 }
 
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.shared.note_service_over();
+    }
+}
+
 impl fmt::Debug for Running {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Running")
             .field("address", &self.address)
             .field("sessions", &self.sessions)
             .finish_non_exhaustive()
-    }
-}
-
-/// A started service, for its user.
-#[derive(Clone, Debug)]
-pub struct ServiceHandle {
-    pub(crate) running: Arc<Running>,
-}
-
-impl ServiceHandle {
-    /// The address that a server service is bound to, or that a client service connects to.
-    pub fn address(&self) -> SocketAddr {
-        self.running.address
-    }
-
-    /// Sessions at this moment, connecting and ending ones included.
-    pub fn sessions(&self) -> usize {
-        self.running.sessions.load(Ordering::Relaxed)
-    }
-
-    /// Totals of this service. They may lag behind by the turn that a worker is in.
-    pub fn counters(&self) -> Counters {
-        let index = self.running.index;
-        self.running.shared.sum(|ledger: &Ledger| ledger.get(index))
-    }
-
-    /// Why the last connection that could not be made could not; `None` if all could, so far.
-    pub fn connect_error(&self) -> Option<OsError> {
-        *self.running.connect_error.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The listener of a server service; `None` for a client service.
-    pub fn listener(&self) -> Option<Listener> {
-        let listens = self.running.service.role == Role::Server;
-        listens.then(|| Listener::new(Arc::clone(&self.running)))
     }
 }

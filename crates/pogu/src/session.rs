@@ -16,7 +16,7 @@ use crate::identity::{Room, SessionId};
 /// A handler must not block: it would hold up every session of its worker. One that takes longer than
 /// [`CoreBuilder::stall_limit`](crate::CoreBuilder::stall_limit) is reported while it still runs. A panic ends this session alone; its
 /// `on_disconnected` is then not called, because the value may be broken.
-pub trait Session: Any {
+pub trait Session: sealed::AsAny {
     /// The connection is up. Called once, before everything else.
     fn on_connected(&mut self, cx: &mut Context<'_>) {
         let _ = cx;
@@ -52,6 +52,27 @@ pub trait Session: Any {
     fn on_disconnected(&mut self, cx: &mut Context<'_>, cause: &Cause) {
         let _ = (cx, cause);
     }
+
+    /// The user's type without the boxes around it: what a `SessionRef` names.
+    #[doc(hidden)]
+    fn innermost(&mut self) -> &mut dyn Any {
+        self.as_any_mut()
+    }
+}
+
+mod sealed {
+    use std::any::Any;
+
+    /// From `dyn Session`, or any trait object above it, to the type behind it.
+    pub trait AsAny: Any {
+        fn as_any_mut(&mut self) -> &mut dyn Any;
+    }
+
+    impl<T: Any> AsAny for T {
+        fn as_any_mut(&mut self) -> &mut dyn Any {
+            self
+        }
+    }
 }
 
 /// A boxed session is a session: for factories that choose between types.
@@ -82,6 +103,10 @@ impl<S: Session + ?Sized> Session for Box<S> {
 
     fn on_disconnected(&mut self, cx: &mut Context<'_>, cause: &Cause) {
         (**self).on_disconnected(cx, cause);
+    }
+
+    fn innermost(&mut self) -> &mut dyn Any {
+        (**self).innermost()
     }
 }
 

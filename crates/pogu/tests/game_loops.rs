@@ -192,7 +192,8 @@ fn dropping_a_core_waits_for_no_absent_worker(driver: DriverChoice) {
     games[0].hold();
     drop(core);
     games.iter().for_each(Game::let_go);
-    games.into_iter().for_each(|game| drop(game.thread.join().expect("no panic")));
+    let ended: Vec<bool> = games.into_iter().map(|game| game.thread.join().expect("no panic")).collect();
+    assert_eq!(ended, [false, true]);
 }
 
 fn a_handler_may_drop_its_core(driver: DriverChoice) {

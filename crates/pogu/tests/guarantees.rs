@@ -3,7 +3,6 @@
 
 mod support;
 
-use std::io::Read;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
@@ -26,7 +25,6 @@ on_every_driver!(
     contradictory_limits_are_configuration_errors,
     a_payload_that_panics_harms_nobody,
     a_panic_is_counted_as_a_panic,
-    a_stall_of_the_worker_is_not_the_silence_of_its_peers,
     a_factory_may_choose_between_types,
     why_a_connection_could_not_be_made_is_told,
 );
@@ -126,7 +124,8 @@ fn a_stop_arrives_although_an_inbox_is_full(driver: DriverChoice) {
     assert_eq!(two.receive(), (ECHO, b"sent".to_vec()));
     let (done, stopped) = channel();
     let stop = std::thread::spawn(move || {
-        let result = core.stop(Duration::from_millis(100));
+        // No drain: neither peer would finish, and nothing here is about how long that may take.
+        let result = core.stop(Duration::ZERO);
         let _ = done.send(());
         result
     });
@@ -288,46 +287,6 @@ fn a_panic_is_counted_as_a_panic(driver: DriverChoice) {
     assert!(guilty.ends_well().1);
     drop(guilty);
     eventually("it is counted", || service.counters().causes().eq([(CauseKind::HandlerPanicked, 1)]));
-}
-
-fn a_stall_of_the_worker_is_not_the_silence_of_its_peers(driver: DriverChoice) {
-    const PEERS: usize = 300;
-    let idle = Duration::from_millis(400);
-    let (core, seeds) = core(driver, 1).hand_out().expect("a core");
-    let (factory, _reports) = probes();
-    let service = core.serve(Service::server("127.0.0.1:0").idle_timeout(idle), factory).expect("a service");
-    let (resume, go_on) = channel::<()>();
-    let (is_stalled, stalled) = channel();
-    let pause = Arc::new(AtomicBool::new(false));
-    let asked = Arc::clone(&pause);
-    let game = seeds.into_iter().next().map(|seed| {
-        std::thread::spawn(move || {
-            let mut worker = seed.start().expect("a worker");
-            while worker.dispatch(Some(Duration::from_millis(1))).expect("a turn") == WorkerStatus::Running {
-                if asked.swap(false, Ordering::SeqCst) {
-                    let _ = is_stalled.send(());
-                    let _ = go_on.recv();
-                }
-            }
-        })
-    });
-    let mut peers: Vec<Peer> = (0..PEERS).map(|_| Peer::connect(service.address())).collect();
-    let say_all = |peers: &mut [Peer]| peers.iter_mut().for_each(|peer| peer.send(ECHO, b"here"));
-    let hear_all = |peers: &mut [Peer]| peers.iter_mut().for_each(|peer| assert_eq!(peer.receive().0, ECHO));
-    say_all(&mut peers);
-    hear_all(&mut peers);
-    pause.store(true, Ordering::SeqCst);
-    stalled.recv_timeout(PATIENCE).expect("the loop stalls");
-    say_all(&mut peers);
-    // The stall is longer than the idle timeout; a peer that nobody reads proves how long it was.
-    peers[0].stream.set_read_timeout(Some(idle * 2)).expect("an option");
-    assert!(peers[0].stream.read(&mut [0]).is_err(), "nobody answers");
-    peers[0].stream.set_read_timeout(Some(PATIENCE)).expect("an option");
-    resume.send(()).expect("it waits");
-    hear_all(&mut peers);
-    assert_eq!(service.counters().disconnects(CauseKind::IdleTimeout), 0);
-    core.stop(Duration::ZERO).expect("told");
-    game.expect("a worker").join().expect("the loop ends");
 }
 
 fn a_factory_may_choose_between_types(driver: DriverChoice) {

@@ -3,6 +3,7 @@
 mod support;
 
 use std::io::{Read, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -196,15 +197,18 @@ fn loud_members_do_not_get_the_others_cut_off(driver: DriverChoice) {
     let (core, seeds) = core(driver, 1).hand_out().expect("a core");
     let (factory, _reports) = probes();
     let service = core.serve(Service::server("127.0.0.1:0"), factory).expect("a service");
-    let (step, steps) = channel();
+    let (is_held, held) = channel();
+    let (resume, go_on) = channel::<()>();
+    let hold = Arc::new(AtomicBool::new(false));
+    let asked = Arc::clone(&hold);
     let game = seeds.into_iter().next().map(|seed| {
         std::thread::spawn(move || {
             let mut worker = seed.start().expect("a worker");
-            // A game loop: a turn for each step, or many small ones while nobody steps.
-            loop {
-                let _ = steps.recv_timeout(Duration::from_millis(2));
-                if worker.dispatch(Some(Duration::ZERO)).expect("a turn") == WorkerStatus::Stopped {
-                    return;
+            // A game loop that is held between two turns: the next one finds all that has come meanwhile.
+            while worker.dispatch(Some(Duration::from_millis(5))).expect("a turn") == WorkerStatus::Running {
+                if asked.swap(false, Ordering::SeqCst) {
+                    let _ = is_held.send(());
+                    let _ = go_on.recv();
                 }
             }
         })
@@ -212,10 +216,13 @@ fn loud_members_do_not_get_the_others_cut_off(driver: DriverChoice) {
     let mut members: Vec<Peer> = (0..=LOUD).map(|_| Peer::connect(service.address())).collect();
     members.iter_mut().for_each(|member| member.join(1));
     let saying = frame(SAY, &[&1u32.to_le_bytes()[..], &[1; 500]].concat());
+    hold.store(true, Ordering::SeqCst);
+    held.recv_timeout(PATIENCE).expect("the loop is held");
     for loud in members.iter_mut().skip(1) {
+        loud.stream.set_write_timeout(Some(PATIENCE)).expect("an option");
         loud.stream.write_all(&saying.repeat(SAYINGS)).expect("the kernel has room");
     }
-    step.send(()).expect("the loop runs");
+    resume.send(()).expect("the loop waits");
     let readers: Vec<_> = members
         .into_iter()
         .map(|mut member| {

@@ -1,177 +1,128 @@
-//! A handler that holds up its worker is named while it still does; what does not stall is not.
+//! What a stall of a worker costs its peers: nothing. A worker that is not dispatched while the clock moves on (a slow handler,
+//! a debugger, a game loop that hangs) has not seen what its peers did meanwhile, so their silence proves nothing.
+//!
+//! Under virtual time a stall is exact: the clock is moved and nobody is dispatched.
 
 mod support;
 
-use std::io::Read;
-use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::io::Write;
+use std::sync::mpsc::Receiver;
+use std::time::Duration;
 
-use pogu::{Cause, Context, Core, DriverChoice, Error, Handler, Packet, Service, ServiceHandle, Session, Stall};
-use support::{ECHO, PATIENCE, Peer, core, eventually};
+use pogu::{Core, PortConfig, Service, ServiceHandle, Time};
+use support::simulated::{Client, Flow, SERVER, World, at};
+use support::{ECHO, Event, FLOOD, JOIN, flood_body, frame, probes};
 
-on_every_driver!(
-    a_packet_that_stalls_is_named_while_it_does,
-    every_kind_of_handler_is_named,
-    a_worker_that_waits_does_not_stall,
-    long_turns_are_counted,
-);
-
-const LIMIT: Duration = Duration::from_millis(20);
-
-/// Packets with this id block, timers after this id do, ...
-const BLOCK: u16 = 7;
-const TIMER: u16 = 8;
-const BLOCK_AT_END: u16 = 9;
-const BLOCK_IN_DROP: u16 = 10;
-
-/// Where blocked handlers wait to be let go.
-#[derive(Clone)]
-struct Gate(Arc<Mutex<Receiver<()>>>);
-
-impl Gate {
-    fn new() -> (Gate, Sender<()>) {
-        let (release, let_go) = channel();
-        (Gate(Arc::new(Mutex::new(let_go))), release)
-    }
-
-    fn wait(&self) {
-        let _ = self.0.lock().expect("one waits at a time").recv_timeout(PATIENCE);
-    }
+fn serve(world: &mut World, workers: usize, port: PortConfig) -> (Core, ServiceHandle, Receiver<Event>) {
+    let core = world.lockstep.start(Core::builder().workers(workers).port(port)).expect("a core");
+    let (factory, reports) = probes();
+    let service = core.serve(Service::server(SERVER), factory).expect("a service");
+    (core, service, reports)
 }
 
-struct Blocker {
-    gate: Gate,
-    at_end: bool,
-    in_drop: bool,
+fn ends(reports: &Receiver<Event>) -> Vec<Event> {
+    reports.try_iter().filter(|event| matches!(event, Event::Disconnected(_))).collect()
 }
 
-impl Session for Blocker {
-    fn on_packet(&mut self, cx: &mut Context<'_>, packet: Packet<'_>) {
-        match packet.id() {
-            BLOCK => self.gate.wait(),
-            TIMER => cx.set_timer(Duration::ZERO),
-            BLOCK_AT_END => self.at_end = true,
-            BLOCK_IN_DROP => self.in_drop = true,
-            _ => {}
-        }
-        cx.send(packet.id(), packet.body());
-    }
-
-    fn on_timer(&mut self, _cx: &mut Context<'_>) {
-        self.gate.wait();
-    }
-
-    fn on_disconnected(&mut self, _cx: &mut Context<'_>, _cause: &Cause) {
-        if self.at_end {
-            self.gate.wait();
-        }
-    }
-}
-
-impl Drop for Blocker {
-    fn drop(&mut self) {
-        if self.in_drop {
-            self.gate.wait();
-        }
-    }
-}
-
-fn blockers(core: &Core) -> (ServiceHandle, Sender<()>) {
-    let (gate, release) = Gate::new();
-    let make = move |_| Blocker { gate: gate.clone(), at_end: false, in_drop: false };
-    (core.serve(Service::server("127.0.0.1:0"), make).expect("a service"), release)
-}
-
-fn stalled(core: &Core, count: u64) -> Stall {
-    eventually("the stall is seen", || core.stalls().count == count);
-    core.stalls().last.expect("the last one")
-}
-
-fn a_packet_that_stalls_is_named_while_it_does(driver: DriverChoice) {
-    let core = core(driver, 2).stall_limit(Some(LIMIT)).start().expect("a core");
-    let (service, release) = blockers(&core);
-    let mut peer = Peer::connect(service.address());
-    peer.send(ECHO, b"in time");
-    peer.receive();
-    peer.send(BLOCK, b"");
-    let stall = stalled(&core, 1);
-    assert_eq!((stall.service, stall.handler), (Some(service.address()), Handler::Packet));
-    assert_eq!(stall.packet_id, Some(BLOCK));
-    assert!(stall.worker < 2 && stall.ran_for >= LIMIT, "{stall:?}");
-    eventually("its time grows", || core.stalls().last.is_some_and(|stall| stall.ran_for > 3 * LIMIT));
-    assert_eq!(core.stalls().count, 1, "it is one and the same");
-    release.send(()).expect("it waits");
-    assert_eq!(peer.receive().0, BLOCK);
-}
-
-fn every_kind_of_handler_is_named(driver: DriverChoice) {
-    let core = core(driver, 1).stall_limit(Some(LIMIT)).start().expect("a core");
-    let (service, release) = blockers(&core);
-    let expect = |count, handler| {
-        let stall = stalled(&core, count);
-        assert_eq!((stall.handler, stall.packet_id), (handler, None));
-        release.send(()).expect("it waits");
-    };
-    let mut peer = Peer::connect(service.address());
-    peer.send(TIMER, b"");
-    expect(1, Handler::Timer);
-    peer.send(BLOCK_AT_END, b"");
-    peer.send(BLOCK_IN_DROP, b"");
-    // Two answers have to come, or closing would be a reset with the packets unread.
-    (0..3).for_each(|_| drop(peer.receive()));
-    drop(peer);
-    expect(2, Handler::Disconnected);
-    expect(3, Handler::Drop);
-    let (gate, release) = Gate::new();
-    let make = move |_| {
-        gate.wait();
-        Blocker { gate: gate.clone(), at_end: false, in_drop: false }
-    };
-    let slow = core.serve(Service::server("127.0.0.1:0"), make).expect("a service");
-    let _peer = Peer::connect(slow.address());
-    let stall = stalled(&core, 4);
-    assert_eq!((stall.handler, stall.service), (Handler::Factory, Some(slow.address())));
-    release.send(()).expect("it waits");
-}
-
-fn a_worker_that_waits_does_not_stall(driver: DriverChoice) {
-    let core = core(driver, 1).stall_limit(Some(Duration::from_millis(2))).start().expect("a core");
-    let (service, _release) = blockers(&core);
-    let mut peer = Peer::connect(service.address());
-    peer.stream.set_read_timeout(Some(Duration::from_millis(100))).expect("an option");
-    assert!(peer.stream.read(&mut [0]).is_err(), "nothing comes: the worker waited for fifty limits");
-    let stalls = core.stalls();
-    assert!(stalls.last.is_none_or(|stall| stall.ran_for < Duration::from_millis(100)));
-}
-
-fn long_turns_are_counted(driver: DriverChoice) {
-    let core = core(driver, 1).stall_limit(Some(LIMIT)).start().expect("a core");
-    let (service, release) = blockers(&core);
-    let mut peer = Peer::connect(service.address());
-    peer.send(BLOCK, b"");
-    stalled(&core, 1);
-    release.send(()).expect("it waits");
-    peer.receive();
-    eventually("the turn is over", || core.turns().long >= 1);
-    assert!(core.turns().longest >= LIMIT, "{:?}", core.turns());
+/// The moment before `time`.
+fn just_before(time: Time) -> Time {
+    Time::from_nanos(time.as_nanos() - 1)
 }
 
 #[test]
-fn the_watch_ends_at_once() {
-    let fastest = (0..5).map(|_| {
-        let core = core(DriverChoice::Readiness, 1).stall_limit(Some(Duration::from_secs(3600))).start();
-        let begun = Instant::now();
-        core.expect("a core").stop(Duration::ZERO).expect("stopped");
-        begun.elapsed()
+fn a_listener_is_not_idle_because_all_workers_stalled() {
+    // Whichever worker comes back first: once it is the listener's, which has not heard from the speaker's then.
+    for speaker in [0, 1] {
+        let mut world = World::new();
+        let (_core, service, reports) = serve(&mut world, 2, PortConfig::default());
+        let mut members = [(); 2].map(|()| world.connect(&service));
+        let workers: Vec<Event> = reports.try_iter().collect();
+        assert_eq!(workers, [0, 1].map(|worker| Event::Connected { worker }), "one on each worker");
+        let mut silent = world.connect(&service);
+        world.run_to(at(1));
+        for member in &mut members {
+            member.number(JOIN, 5);
+            world.settle();
+            assert_eq!(member.frames(), [(JOIN, 5u32.to_le_bytes().to_vec())]);
+        }
+        world.simulation.advance_to(at(30));
+        members[speaker].say(5, b"here");
+        world.simulation.advance_to(at(200));
+        world.settle();
+        for member in &mut members {
+            assert_eq!(member.frames(), [(support::SAY, b"here".to_vec())]);
+        }
+        // Who really was silent has a second longer, not for ever.
+        world.run_to(just_before(at(201)));
+        assert_eq!((silent.take_what_came(), ends(&reports)), (Flow::Open, Vec::new()));
+        world.run_to(at(201));
+        assert_eq!(silent.take_what_came(), Flow::Finished);
+        // And the two have a whole minute from when they were heard.
+        world.run_to(just_before(at(260)));
+        assert_eq!(members.each_mut().map(Client::take_what_came), [Flow::Open; 2]);
+        world.run_to(at(260));
+        assert_eq!(members.each_mut().map(Client::take_what_came), [Flow::Finished; 2]);
+    }
+}
+
+#[test]
+fn limits_wait_as_long_as_the_stall_was_and_at_most_a_second() {
+    // Milliseconds: how late the worker is for the idle timeout, and how long it then waits before it enforces it.
+    for (stall, waits) in
+        [(0, 0), (1, 0), (99, 0), (100, 100), (400, 400), (1000, 1000), (1001, 1000), (3_600_000, 1000)]
+    {
+        let mut world = World::new();
+        let (_core, service, _reports) = serve(&mut world, 1, PortConfig::default());
+        let mut silent = world.connect(&service);
+        world.run_to(just_before(at(60)));
+        assert_eq!(silent.take_what_came(), Flow::Open, "a sleep until something is due is no stall");
+        let back = at(60) + Duration::from_millis(stall);
+        world.simulation.advance_to(back);
+        let end = back + Duration::from_millis(waits);
+        if waits > 0 {
+            world.run_to(just_before(end));
+            assert_eq!(silent.take_what_came(), Flow::Open, "a stall of {stall} ms");
+        }
+        world.run_to(end);
+        assert_eq!(silent.take_what_came(), Flow::Finished, "a stall of {stall} ms");
+    }
+}
+
+#[test]
+fn a_frame_whose_rest_came_during_a_stall_is_taken() {
+    let mut world = World::new();
+    let mut port = PortConfig::default();
+    // The rest takes many turns; the frame timeout is over in the first of them.
+    port.receive_bytes_per_turn_max = 4096;
+    let (_core, service, reports) = serve(&mut world, 1, port);
+    let mut client = world.connect(&service);
+    let bytes = frame(ECHO, &[7; 50_000]);
+    client.peer.write_all(&bytes[..2]).expect("there is room");
+    world.run_to(at(1));
+    world.simulation.advance_to(at(5));
+    client.peer.write_all(&bytes[2..]).expect("there is room");
+    world.simulation.advance_to(at(50));
+    world.settle();
+    let frames = client.frames();
+    assert!(frames == [(ECHO, vec![7; 50_000])], "{} frames; ends: {:?}", frames.len(), ends(&reports));
+}
+
+#[test]
+fn a_peer_that_read_during_a_stall_is_not_deaf() {
+    let mut world = World::new();
+    let (_core, service, reports) = serve(&mut world, 1, PortConfig::default());
+    let mut client = world.connect(&service);
+    client.number(FLOOD, 200);
+    world.run_to(at(2));
+    world.simulation.advance_to(at(5));
+    let mut heard = client.frames();
+    assert!(heard.len() < 200, "not all of it fits the system's buffers");
+    // What waits in the queue is older than it may be, through no fault of the peer.
+    world.simulation.advance_to(at(50));
+    let time = world.until("the rest", at(51), || {
+        heard.extend(client.frames());
+        heard.len() == 200
     });
-    let fastest = fastest.min().expect("five");
-    assert!(fastest < Duration::from_millis(200), "it looks every 250 ms, and stopping took {fastest:?}");
-}
-
-#[test]
-fn a_limit_that_cannot_be_watched_is_a_configuration_error() {
-    let refused = Core::builder().stall_limit(Some(Duration::ZERO)).start();
-    assert!(matches!(refused, Err(Error::Configuration { field: "stall_limit", .. })), "{refused:?}");
-    drop(Core::builder().workers(1).stall_limit(None).start().expect("nobody looks"));
+    assert_eq!((time, ends(&reports)), (at(50), Vec::new()));
+    assert!(heard.into_iter().eq((0..200).map(|index| (FLOOD, flood_body(index)))));
 }

@@ -9,7 +9,9 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use pogu::{Core, Counters, DriverChoice, Interrupt, PortConfig, SendOverflow, Service, ServiceHandle};
+use pogu::{
+    Core, CoreBuilder, Counters, DriverChoice, Interrupt, Lockstep, PortConfig, SendOverflow, Service, ServiceHandle,
+};
 
 use crate::descriptors;
 use crate::failure::Failure;
@@ -17,7 +19,7 @@ pub use player::Player;
 pub use summary::Summary;
 
 /// How long sessions may take to end in good order before they are aborted: twice the engine's linger time.
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
+pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What to serve.
 #[derive(Clone, Debug)]
@@ -69,6 +71,19 @@ impl Server {
     /// The address is taken or means nothing, or the driver cannot run here.
     pub fn start(options: &Options) -> Result<Server, Failure> {
         descriptors::raise();
+        Server::listen(options, CoreBuilder::start)
+    }
+
+    /// As [`Server::start`], but in a simulation: what is due after a minute can be seen at once, and at which time.
+    /// `options.driver` has no meaning there.
+    ///
+    /// # Errors
+    /// The address is taken or means nothing in a simulation.
+    pub fn start_simulated(options: &Options, lockstep: &mut Lockstep) -> Result<Server, Failure> {
+        Server::listen(options, |builder| lockstep.start(builder))
+    }
+
+    fn listen(options: &Options, start: impl FnOnce(CoreBuilder) -> pogu::Result<Core>) -> Result<Server, Failure> {
         let mut port = PortConfig::default();
         port.guarded |= options.guarded;
         let guarded = port.guarded;
@@ -76,7 +91,7 @@ impl Server {
         if let Some(workers) = options.workers {
             builder = builder.workers(workers);
         }
-        let core = builder.start()?;
+        let core = start(builder)?;
         let service = Service::server(&options.listen)
             .max_sessions(options.max_sessions)
             .idle_timeout(options.idle_timeout)
@@ -93,6 +108,11 @@ impl Server {
     /// What it has counted so far.
     pub fn counters(&self) -> Counters {
         self.handle.counters()
+    }
+
+    /// Its core: where a simulated server is told to stop.
+    pub fn core(&self) -> &Core {
+        &self.core
     }
 
     /// Ends all sessions in good order. A further interrupt cuts that short.

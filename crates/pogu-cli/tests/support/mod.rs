@@ -1,6 +1,8 @@
 //! The binary under test as a process, and clients that speak to it through `std::net`.
 #![allow(dead_code)] // each test file uses its own part
 
+pub mod simulated;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command, Output, Stdio};

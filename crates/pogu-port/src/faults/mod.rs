@@ -9,6 +9,8 @@
 //! the same points, whatever system call or operation stands behind them. This exists only with the crate feature
 //! `faults`, which the crate's own tests turn on; without it the questions are answered "no" at compile time.
 //!
+//! EFAULT that no test has planted ends the test that meets it, so that no suite can run past one.
+//!
 //! What a fault may not do is what no system does: a receive that has brought bytes is never answered with an error.
 
 #[cfg(not(feature = "faults"))]

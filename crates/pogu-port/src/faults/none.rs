@@ -18,12 +18,14 @@ impl Faults {
     }
 
     #[inline(always)]
-    #[cfg(target_os = "linux")]
     pub(crate) const fn releases_early(&self, _point: FaultPoint) -> bool {
         false
     }
 
     #[inline(always)]
+    pub(crate) const fn note_memory_fault(&self) {}
+
+    #[inline(always)]
     #[cfg(target_os = "linux")]
-    pub(crate) const fn note_drain(&self, _in_flight: usize) {}
+    pub(crate) const fn note_drain(&self, _in_flight: usize, _memory_faults: u64, _lost_buffers: usize) {}
 }

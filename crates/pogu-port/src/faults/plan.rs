@@ -42,6 +42,11 @@ pub struct Drains {
     pub clean: u64,
     /// Ports that leaked it, something being in flight.
     pub leaked: u64,
+    /// Operations that ended with EFAULT, over all these ports.
+    pub memory_faults: u64,
+    /// Receive buffers that were neither in the kernel's hands nor in the port's when a port ended. Counted where the kernel
+    /// tells which it has (Linux 6.8 or newer).
+    pub lost_buffers: u64,
 }
 
 /// A plan that a test shares with ports. Clones are the same plan.
@@ -58,6 +63,10 @@ struct Shared {
     hits: AtomicU64,
     clean: AtomicU64,
     leaked: AtomicU64,
+    memory_faults: AtomicU64,
+    lost_buffers: AtomicU64,
+    /// Memory was told to be released early, so that EFAULT is what the test is about.
+    planted: AtomicBool,
 }
 
 impl Faults {
@@ -68,6 +77,7 @@ impl Faults {
 
     /// Adds a fault.
     pub fn inject(&self, fault: Fault) {
+        self.shared.planted.fetch_or(fault.stage == FaultStage::Memory, Ordering::AcqRel);
         self.faults().push(fault);
         self.shared.armed.store(true, Ordering::Release);
     }
@@ -86,7 +96,13 @@ impl Faults {
     /// How the ports of this plan ended so far. The readiness driver, which has nothing in flight ever, does not count.
     pub fn drains(&self) -> Drains {
         let count = |counter: &AtomicU64| counter.load(Ordering::Acquire);
-        Drains { clean: count(&self.shared.clean), leaked: count(&self.shared.leaked) }
+        let Shared { clean, leaked, memory_faults, lost_buffers, .. } = &*self.shared;
+        Drains {
+            clean: count(clean),
+            leaked: count(leaked),
+            memory_faults: count(memory_faults),
+            lost_buffers: count(lost_buffers),
+        }
     }
 
     pub(crate) fn at_call(&self, point: FaultPoint) -> Option<i32> {
@@ -101,9 +117,21 @@ impl Faults {
         self.take(point, FaultStage::Memory).is_some()
     }
 
-    pub(crate) fn note_drain(&self, in_flight: usize) {
+    #[cfg(target_os = "linux")]
+    pub(crate) fn note_drain(&self, in_flight: usize, memory_faults: u64, lost_buffers: usize) {
         let counter = if in_flight == 0 { &self.shared.clean } else { &self.shared.leaked };
         counter.fetch_add(1, Ordering::AcqRel);
+        self.shared.memory_faults.fetch_add(memory_faults, Ordering::AcqRel);
+        self.shared.lost_buffers.fetch_add(lost_buffers as u64, Ordering::AcqRel);
+    }
+
+    /// An operation has ended with EFAULT. A test that has not asked for that fails here, whatever it looks at itself.
+    ///
+    /// # Panics
+    /// No release was planted.
+    pub(crate) fn note_memory_fault(&self) {
+        let expected = self.shared.planted.load(Ordering::Acquire) || std::thread::panicking();
+        assert!(expected, "the kernel could not touch the memory of an operation (EFAULT)");
     }
 
     fn faults(&self) -> MutexGuard<'_, Vec<Fault>> {
@@ -137,6 +165,17 @@ impl fmt::Debug for Faults {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_memory_fault_fails_a_test_that_has_not_planted_it() {
+        let plan = Faults::new();
+        plan.inject(Fault::new(FaultPoint::Send, FaultStage::Call, 14));
+        let noted = std::panic::catch_unwind(|| plan.note_memory_fault());
+        assert!(noted.is_err(), "an answer is not a plant");
+        plan.inject(Fault::new(FaultPoint::Send, FaultStage::Memory, 0));
+        plan.lift();
+        plan.note_memory_fault();
+    }
 
     #[test]
     fn a_fault_is_met_as_often_as_planned() {

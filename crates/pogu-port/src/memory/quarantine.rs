@@ -100,7 +100,6 @@ impl Block {
     }
 
     /// For tests of the guard: makes the bytes inaccessible though they are in use. Nobody of us may look at them any more.
-    #[cfg(target_os = "linux")]
     pub(crate) fn shut_early(&mut self) {
         self.bytes = 0;
         if let Some(pages) = &self.pages {

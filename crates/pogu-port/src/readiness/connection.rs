@@ -197,7 +197,7 @@ pub(super) fn send_now(
         }
         let (taken, offered) = match faults.at_call(FaultPoint::Send) {
             Some(code) => (Err(Errno::from_raw_os_error(code)), gather.len()),
-            None => send_once(socket, gather, memory),
+            None => send_once(socket, gather, memory, faults.releases_early(FaultPoint::Send)),
         };
         let taken = faults.at_result(FaultPoint::Send).map_or(taken, |code| Err(Errno::from_raw_os_error(code)));
         let taken = match taken {
@@ -216,12 +216,18 @@ pub(super) fn send_now(
     if gather.is_empty() { Progress::Left } else { Progress::Waits }
 }
 
-/// One system call; also tells how many bytes it was offered.
-fn send_once(socket: &Socket, gather: &Gather, memory: &Memory) -> (rustix::io::Result<usize>, usize) {
-    if let Some(copy) = memory.copy(gather.slices().take(SLICES_MAX)) {
-        let slices = [IoSlice::new(copy.bytes())];
+/// One system call; also tells how many bytes it was offered. `planted`: what a guarded one reads is released before it.
+fn send_once(socket: &Socket, gather: &Gather, memory: &Memory, planted: bool) -> (rustix::io::Result<usize>, usize) {
+    if let Some(mut copy) = memory.copy(gather.slices().take(SLICES_MAX)) {
+        let (start, length) = (copy.bytes().as_ptr(), copy.bytes().len());
+        if planted {
+            copy.shut_early();
+        }
+        // SAFETY: the block lives until the end of the call, and nobody writes to it. A planted release leaves pages that only
+        // the kernel is told to read, which answers that it cannot.
+        let slices = [IoSlice::new(unsafe { std::slice::from_raw_parts(start, length) })];
         let sent = rustix::net::sendmsg(socket, &slices, &mut SendAncillaryBuffer::default(), send_flags());
-        return (sent, copy.bytes().len());
+        return (sent, length);
     }
     let mut slices = [IoSlice::new(&[]); SLICES_MAX];
     let mut used = 0;

@@ -6,13 +6,14 @@
 
 use std::io;
 
-use super::connection::{Arrival, Ended, Phase, Receive, receive_now};
+use super::connection::{Arrival, Connection, Ended, Phase, Receive, receive_now};
 use super::listener::{Accepting, Attempt};
 use super::poll::Interest;
 use super::table::{Table, Thing};
 use crate::completion::{Completion, Lent};
 use crate::driver::{Operations, Sink};
 use crate::error::{Operation, OsError};
+use crate::faults::FaultPoint;
 use crate::identity::{ConnectionId, ListenerId, Name, Owner};
 use crate::memory::Space;
 use crate::options::PortConfig;
@@ -70,6 +71,10 @@ impl Delivery {
     }
 
     fn connection_event<M>(&mut self, name: Name, ready: Interest, sink: &mut Sink<'_, M>) {
+        let ends = |connection: &mut Connection| matches!(connection.phase, Phase::Closing | Phase::Ending { .. });
+        if ready.read && self.table.connection(name).is_some_and(ends) {
+            self.table.counters.late_completions += 1;
+        }
         if ready.write {
             self.table.continue_send(name);
         }
@@ -99,11 +104,19 @@ impl Delivery {
             }
             let behind = !connection.kept.is_empty();
             let full = self.receive_bytes_per_turn_max;
+            let planted = faults.releases_early(FaultPoint::Receive);
+            if planted {
+                self.buffer.release_early();
+            }
             let buffer = self.buffer.bytes();
             let room = buffer.len().min(budget).min(full.saturating_sub(connection.kept.len()));
             let Some(space) = buffer.get_mut(..room).filter(|space| !space.is_empty()) else { return };
             let owner = connection.owner;
-            let count = match receive_now(&connection.socket, space, faults) {
+            let arrival = receive_now(&connection.socket, space, faults);
+            if planted {
+                self.buffer.renew();
+            }
+            let count = match arrival {
                 Arrival::Bytes(count) => count,
                 Arrival::Nothing => return,
                 Arrival::End if behind => return self.table.ended(name, Ended::Finished),

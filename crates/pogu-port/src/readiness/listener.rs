@@ -8,11 +8,12 @@ use rustix::io::Errno;
 use socket2::Socket;
 
 use super::poll::Interest;
+use super::table::{Table, Thing};
 use crate::clock::Time;
 use crate::error::{Operation, OsError};
 use crate::exhaustion::{Shortage, Spare, Verdict};
 use crate::faults::{FaultPoint, Faults};
-use crate::identity::Owner;
+use crate::identity::{Name, Owner};
 use crate::stream::{Detached, SystemListener};
 
 /// See the [module](self).
@@ -98,6 +99,37 @@ impl Listener {
             Verdict::Pause { until, begins } => {
                 self.state = Accepting::Paused { until };
                 Some(Pause { error, begins, shed: false })
+            }
+        }
+    }
+}
+
+impl Table {
+    /// When the next listener's pause ends.
+    pub(super) fn next_retry(&mut self) -> Option<Time> {
+        let things = &self.things;
+        let until = |name: &Name| match things.get(*name) {
+            Some(Thing::Listener(listener)) => match listener.state {
+                Accepting::Paused { until } => Some(until),
+                Accepting::Open | Accepting::Closing => None,
+            },
+            _ => None,
+        };
+        self.paused.iter().filter_map(until).min()
+    }
+
+    /// Watches the listeners again whose pause is over.
+    pub(super) fn end_pauses(&mut self) {
+        let now = self.now;
+        for name in std::mem::take(&mut self.paused) {
+            let Some(listener) = self.listener(name) else { continue };
+            match listener.state {
+                Accepting::Paused { until } if until > now => self.paused.push(name),
+                Accepting::Paused { .. } => {
+                    listener.state = Accepting::Open;
+                    self.arm(name);
+                }
+                Accepting::Open | Accepting::Closing => {}
             }
         }
     }

@@ -187,6 +187,7 @@ impl Table {
         if self.counters.memory_faults == 1 {
             tracing::error!(operation = %error.operation(), "the kernel could not touch the memory of an operation (EFAULT)");
         }
+        self.faults.note_memory_fault();
     }
 
     /// The send in flight has ended; what waited behind it follows.
@@ -315,35 +316,6 @@ impl Table {
             Thing::Listener(listener) => self.poll.forget(&listener.bound.socket, listener.armed),
         }
         Some(thing)
-    }
-
-    /// When the next listener's pause ends.
-    pub(super) fn next_retry(&mut self) -> Option<Time> {
-        let things = &self.things;
-        let until = |name: &Name| match things.get(*name) {
-            Some(Thing::Listener(listener)) => match listener.state {
-                Accepting::Paused { until } => Some(until),
-                Accepting::Open | Accepting::Closing => None,
-            },
-            _ => None,
-        };
-        self.paused.iter().filter_map(until).min()
-    }
-
-    /// Watches the listeners again whose pause is over.
-    pub(super) fn end_pauses(&mut self) {
-        let now = self.now;
-        for name in std::mem::take(&mut self.paused) {
-            let Some(listener) = self.listener(name) else { continue };
-            match listener.state {
-                Accepting::Paused { until } if until > now => self.paused.push(name),
-                Accepting::Paused { .. } => {
-                    listener.state = Accepting::Open;
-                    self.arm(name);
-                }
-                Accepting::Open | Accepting::Closing => {}
-            }
-        }
     }
 }
 

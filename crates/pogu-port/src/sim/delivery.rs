@@ -55,6 +55,10 @@ impl Delivery {
                 if matches!(connection.phase, Phase::Connecting { settled: false }) {
                     return self.table.look_whether_connected(name);
                 }
+                if matches!(connection.phase, Phase::Ending { .. }) {
+                    self.table.counters.late_completions += 1;
+                    return;
+                }
                 self.table.continue_send(name);
                 self.read(name, sink);
             }

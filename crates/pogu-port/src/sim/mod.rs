@@ -17,6 +17,11 @@
 //! only when every port sleeps may [`Simulation::advance`] move the clock, to the first of those times or of the network's
 //! own, and never beyond it. So what is due at a time happens at that time.
 //!
+//! **A port that nobody dispatches holds up time.** A port that was started, or told that something has happened, counts as
+//! busy until a turn of it finds nothing: [`Simulation::advance`] says [`Advance::Busy`] as long as there is one, for ever if
+//! it is never dispatched again. Dispatch all started ports in turn, drop those that you are done with, or move the clock past
+//! them with [`Simulation::advance_to`]. A port that has not been started holds up nothing.
+//!
 //! **One order.** Everything is held in order of names or of arrival; nothing depends on addresses in memory, on hashes or on
 //! threads. The [record](Simulation::record) of two runs of one program is the same, byte for byte.
 //!

@@ -36,7 +36,8 @@ impl Default for SimulationOptions {
 /// What [`Simulation::advance`] did.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Advance {
-    /// A port has something to do now; time stands still until all have been dispatched often enough.
+    /// A port has something to do now, or nobody has dispatched it to find out; time stands still until all have been
+    /// dispatched often enough.
     Busy,
     /// It is later now: something has happened, or a port has reached the end of its wait.
     To(Time),

@@ -76,6 +76,12 @@ impl Buffers {
         usize::from(self.entries)
     }
 
+    /// How many buffers have been offered to the kernel so far, round and round.
+    #[cfg(feature = "faults")]
+    pub(super) fn offered(&self) -> u16 {
+        self.tail
+    }
+
     /// Takes the first `length` bytes of buffer `id`, which a completion carried. `None` if there is no such buffer.
     pub(super) fn lend(&mut self, id: u16, length: usize) -> Option<Loan<'_>> {
         (id < self.entries).then(|| {

@@ -154,6 +154,7 @@ impl Table {
             address
         });
         if listener.state == Accepting::Closing {
+            self.counters.late_completions += u64::from(descriptor.is_some());
             self.counters.late_descriptors += u64::from(descriptor.is_some());
             self.queue_listener(name);
             return None;

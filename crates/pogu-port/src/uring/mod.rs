@@ -22,6 +22,8 @@
 //! Which forms of these operations the kernel knows is [probed](probe()) at start; each has an older one that is used where it
 //! is refused.
 
+#[cfg(feature = "faults")]
+mod account;
 mod buffers;
 mod connection;
 mod due;
@@ -153,6 +155,12 @@ impl Uring {
         self.in_flight() == 0 && self.table.things() == 0
     }
 
+    /// Only tests ask.
+    #[cfg(not(feature = "faults"))]
+    const fn lost_buffers(&self) -> usize {
+        0
+    }
+
     /// Operations whose last completion has not come, by both counts: the ring's and the table's.
     fn in_flight(&self) -> usize {
         self.table.ring.in_flight().max(self.table.in_flight)
@@ -163,7 +171,8 @@ impl Drop for Uring {
     fn drop(&mut self) {
         let drained = self.drain();
         let in_flight = self.in_flight();
-        self.table.ring.injector.faults.note_drain(in_flight);
+        let lost_buffers = if drained { self.lost_buffers() } else { 0 };
+        self.table.ring.injector.faults.note_drain(in_flight, self.table.counters.memory_faults, lost_buffers);
         if !drained {
             tracing::error!(in_flight, "a port could not be drained; what is in flight is leaked");
             return;

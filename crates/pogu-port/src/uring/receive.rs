@@ -10,8 +10,10 @@
 //! to in the order of completions.
 //!
 //! **The bound of what is kept.** When one turn's worth is kept, the operation is cancelled, and armed again only when less
-//! is kept and the receiver waits for more. So a connection keeps at most one turn's worth, plus what the kernel had received
-//! when the cancel reached it: no more than all buffers of the port.
+//! is kept and the receiver waits for more. So a connection keeps less than one turn's worth, plus what the kernel had
+//! received when the cancel reached it: what completed by the turn that noticed, which is no more than all buffers of the port
+//! hold; and, where task work is not deferred to the next entry into the kernel, what came into the buffers that the same turn
+//! gave back, which is no more than that again.
 
 use std::os::fd::AsRawFd;
 
@@ -33,7 +35,7 @@ const MULTISHOT: u16 = 1 << 1;
 
 /// Where the bytes of a completion go.
 pub(super) enum Destination {
-    /// Nobody wants them.
+    /// Nobody wants them: they are late.
     Nowhere,
     /// They wait behind what is kept already.
     Kept,
@@ -85,7 +87,9 @@ impl Table {
             Ok(0) => Destination::Nowhere,
             Ok(count) => {
                 counters.received_bytes += count;
-                destination(connection, *turn, self.receive_bytes_per_turn_max)
+                let destination = destination(connection, *turn, self.receive_bytes_per_turn_max);
+                counters.late_completions += u64::from(matches!(destination, Destination::Nowhere));
+                destination
             }
             Err(_) => Destination::Nowhere,
         };

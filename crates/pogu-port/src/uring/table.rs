@@ -144,9 +144,10 @@ impl Table {
         if self.counters.memory_faults == 1 {
             tracing::error!(operation, "the kernel could not touch the memory of an operation (EFAULT)");
         }
+        self.ring.injector.faults.note_memory_fault();
     }
 
-    /// Counts a completion whose owner has gone.
+    /// Counts a completion whose owner has gone, or has ended what it belongs to.
     pub(super) fn late(&mut self) {
         self.counters.late_completions += 1;
     }

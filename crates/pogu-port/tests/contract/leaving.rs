@@ -7,8 +7,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use pogu_port::{Completion, ConnectionId, Gather, OsErrorClass};
+#[cfg(target_os = "linux")]
+use pogu_port::{DriverChoice, Selection};
 
 use crate::support::{Desk, Post, Seen, Stage, Station, narrow, remember};
+#[cfg(target_os = "linux")]
+use crate::support::{Kernel, PATIENCE, World, localhost};
 
 pub fn a_peer_that_vanishes_while_a_receive_is_pending_is_ended_by_its_owner(stage: &Stage) {
     let mut station = stage.station();
@@ -24,6 +28,11 @@ pub fn a_peer_that_vanishes_while_a_receive_is_pending_is_ended_by_its_owner(sta
     second.vanish();
     station.settle();
     assert!(station.seen.is_empty(), "nobody has been told: {:?}", station.seen);
+    // The system takes what nobody will ever acknowledge.
+    station.submit(|desk| [closed, aborted].map(|connection| desk.send(connection, b"are you there?")));
+    station.settle();
+    let taken = [closed, aborted].map(|connection| Seen::Sent(connection, 0, None));
+    assert!(station.seen.len() == 2 && taken.iter().all(|sent| station.seen.contains(sent)), "{:?}", station.seen);
     station.submit(|desk| {
         desk.close(closed).expect("it is open");
         desk.abort(aborted).expect("it is open");
@@ -32,6 +41,26 @@ pub fn a_peer_that_vanishes_while_a_receive_is_pending_is_ended_by_its_owner(sta
         station.wait_closed(connection);
         assert_eq!(station.count(|seen| matches!(seen, Seen::ReceiveEnded(of, _) if *of == connection)), 1);
     }
+}
+
+/// What the scenarios with a vanished peer stand on: the other side's TCP gives up, because nothing is acknowledged. It would
+/// wait for ever for the words of a peer that is merely silent.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_peer_that_has_vanished_acknowledges_nothing() {
+    use std::io::{Read, Write};
+    let world = Kernel::new(Selection::choose(DriverChoice::Readiness).expect("it runs everywhere"));
+    let listener = std::net::TcpListener::bind(localhost()).expect("an address is free");
+    let mut line = world.connect(listener.local_addr().expect("it is bound")).expect("somebody listens");
+    let (mut stream, _) = listener.accept().expect("somebody waits");
+    line.write(b"farewell").expect("there is room");
+    stream.read_exact(&mut [0; 8]).expect("it was alive");
+    let _kept = line.vanish();
+    rustix::net::sockopt::set_tcp_user_timeout(&stream, 100).expect("an option");
+    stream.set_read_timeout(Some(PATIENCE)).expect("an option");
+    stream.write_all(b"hello?").expect("there is room");
+    let error = stream.read(&mut [0; 8]).expect_err("nobody is there");
+    assert_eq!(error.kind(), ErrorKind::TimedOut, "it was acknowledged: {error}");
 }
 
 pub fn a_peer_that_vanishes_amid_a_send_is_ended_by_its_owner(stage: &Stage) {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use pogu_port::{Fault, FaultPoint, FaultStage, Selection};
 use rustix::io::Errno;
 
-use crate::lines::{Lines, Reaction, processor_time};
+use crate::lines::{Lines, Reaction, Took, processor_time};
 use crate::server::{Server, client, reset};
 use crate::{on_each_driver, on_uring};
 
@@ -15,12 +15,16 @@ const PORTS: u64 = 10;
 const TIMES: u64 = 10;
 
 const RECOVERY_MAX: Duration = Duration::from_millis(100);
+
+/// Rounds in a hundred that may be late by the wall clock, if the system shows that it did not let the thread run.
+const EXCUSED_MAX: usize = 5;
+
 const SHARE_MAX: f64 = 0.05;
 
 /// What one port went through.
 struct Figures {
-    /// The longest time from the end of a fault to a client that is served.
-    recovery: Duration,
+    /// The time from the end of each fault to a client that is served.
+    recoveries: Vec<Took>,
     /// Processor time and time while faults lasted.
     busy: Duration,
     lasted: Duration,
@@ -36,7 +40,7 @@ fn hurt(selection: &Selection, point: FaultPoint, stage: FaultStage, errno: Errn
         let fault = Fault::new(point, stage, errno.raw_os_error());
         let rearms = point == FaultPoint::Arm;
         let mut figures = Figures {
-            recovery: Duration::ZERO,
+            recoveries: Vec::new(),
             busy: Duration::ZERO,
             lasted: Duration::ZERO,
             lines: 0,
@@ -45,12 +49,8 @@ fn hurt(selection: &Selection, point: FaultPoint, stage: FaultStage, errno: Errn
         for round in 0..TIMES {
             // Of different lengths, so that its end falls anywhere into a pause.
             let lasts = Duration::from_millis(5 + (seed * 31 + round * 17) % 67);
-            let mut recovery = once(&mut server, fault, rearms, lasts, &mut figures);
-            if recovery > RECOVERY_MAX {
-                // A machine that stood still does not do so twice in a row; a listener that is late is late again.
-                recovery = once(&mut server, fault, rearms, lasts, &mut figures);
-            }
-            figures.recovery = figures.recovery.max(recovery);
+            let recovery = once(&mut server, fault, rearms, lasts, &mut figures);
+            figures.recoveries.push(recovery);
         }
         server.settle();
         let counters = server.counters();
@@ -61,7 +61,7 @@ fn hurt(selection: &Selection, point: FaultPoint, stage: FaultStage, errno: Errn
 }
 
 /// One fault, and how long it takes to serve again when its cause has gone.
-fn once(server: &mut Server, fault: Fault, rearms: bool, lasts: Duration, figures: &mut Figures) -> Duration {
+fn once(server: &mut Server, fault: Fault, rearms: bool, lasts: Duration, figures: &mut Figures) -> Took {
     let hits = server.faults.hits();
     server.faults.inject(fault);
     if rearms {
@@ -89,14 +89,17 @@ fn hurt_a_hundred_times(selection: &Selection, point: FaultPoint, stage: FaultSt
             (0..PORTS).map(|seed| scope.spawn(move || hurt(selection, point, stage, errno, seed))).collect();
         threads.into_iter().map(|thread| thread.join().expect("serves")).collect()
     });
-    let recovery = ports.iter().map(|port| port.recovery).max().expect("there are some");
+    let recoveries: Vec<Took> = ports.iter().flat_map(|port| port.recoveries.clone()).collect();
+    assert_eq!(recoveries.len() as u64, PORTS * TIMES);
     let busy: Duration = ports.iter().map(|port| port.busy).sum();
     let lasted: Duration = ports.iter().map(|port| port.lasted).sum();
     let share = busy.as_secs_f64() / lasted.as_secs_f64();
     let lines = ports.iter().map(|port| port.lines).max().expect("there are some");
     let driver = selection.kind();
-    println!("{driver} {point:?} {stage:?} {errno}: again after {recovery:?}, {:.2} %, {lines} lines", share * 100.0);
-    assert!(recovery <= RECOVERY_MAX, "{driver} {point:?} {stage:?} {errno}: serves again after {recovery:?}");
+    let what = format!("{driver} {point:?} {stage:?} {errno}");
+    let slowest = recoveries.iter().map(|took| took.wall).max().expect("there are some");
+    println!("{what}: again after {slowest:?}, {:.2} %, {lines} lines", share * 100.0);
+    judge(&what, &recoveries).expect("a listener that recovers");
     assert!(share <= SHARE_MAX, "{driver} {point:?} {stage:?} {errno}: {:.1} % of a core", share * 100.0);
     for Figures { lines, time, .. } in ports {
         assert!(
@@ -104,6 +107,35 @@ fn hurt_a_hundred_times(selection: &Selection, point: FaultPoint, stage: FaultSt
             "{driver} {point:?} {stage:?} {errno}: {lines} lines in {time:?}"
         );
     }
+}
+
+/// Every recovery is judged by the wall clock. Only where the system tells that the thread was kept from running is that time
+/// taken off, which is said, and may not be needed often: a listener that is late is not hidden by a busy machine.
+fn judge(what: &str, recoveries: &[Took]) -> Result<(), String> {
+    let late: Vec<&Took> = recoveries.iter().filter(|took| took.wall > RECOVERY_MAX).collect();
+    for took in &late {
+        println!("{what}: late by the wall clock: {took:?}");
+    }
+    if let Some(took) = late.iter().find(|took| took.own() > RECOVERY_MAX) {
+        return Err(format!("{what}: serves again after {took:?}"));
+    }
+    let (excused, all) = (late.len(), recoveries.len());
+    let seldom = excused <= EXCUSED_MAX;
+    seldom.then_some(()).ok_or_else(|| format!("{what}: {excused} of {all} were late: the machine is too busy to tell"))
+}
+
+#[test]
+fn a_late_recovery_is_excused_only_by_a_system_that_let_others_run_and_seldom() {
+    let took = |wall, queued| Took { wall: Duration::from_millis(wall), queued: Duration::from_millis(queued) };
+    let judged = |late: Took, times: usize| {
+        let recoveries: Vec<Took> = (0..100).map(|round| if round < times { late } else { took(60, 0) }).collect();
+        judge("a test", &recoveries)
+    };
+    assert!(judged(took(100, 0), 100).is_ok());
+    assert!(judged(took(101, 0), 1).is_err(), "late by itself");
+    assert!(judged(took(180, 90), 5).is_ok());
+    assert!(judged(took(180, 90), 6).is_err(), "too often");
+    assert!(judged(took(180, 70), 1).is_err(), "late all the same");
 }
 
 fn each(point: FaultPoint, stage: FaultStage, errnos: &[Errno]) {
@@ -159,14 +191,35 @@ fn a_listener_that_cannot_be_armed_at_first() {
 #[test]
 fn resets_in_the_backlog() {
     on_each_driver(|selection| {
-        let mut server = Server::start(selection);
-        for _ in 0..100 {
-            reset(client(server.address));
-        }
-        let began = Reaction::begin();
-        server.serve_one();
-        assert!(began.took() <= RECOVERY_MAX, "{:?}", began.took());
-        server.settle();
+        Lines::count(|lines| {
+            let began = Instant::now();
+            let mut server = Server::start(selection);
+            for _ in 0..100 {
+                reset(client(server.address));
+            }
+            let ended = Reaction::begin();
+            server.serve_one();
+            judge("resets at once", &[ended.took()]).expect("a listener that recovers");
+            server.settle();
+            // And one after the other, each in the backlog of a listener that sleeps. Making the clients is not its work.
+            let (mut busy, from) = (Duration::ZERO, Instant::now());
+            for _ in 0..100 {
+                reset(client(server.address));
+                let before = processor_time();
+                server.run_for(Duration::from_millis(10));
+                busy += processor_time() - before;
+            }
+            let share = busy.as_secs_f64() / from.elapsed().as_secs_f64();
+            let ended = Reaction::begin();
+            server.serve_one();
+            judge("resets in turn", &[ended.took()]).expect("a listener that recovers");
+            server.settle();
+            let (lines, time) = (lines.so_far(), began.elapsed());
+            println!("{} resets in the backlog: {:.2} %, {lines} lines in {time:?}", selection.kind(), share * 100.0);
+            assert!(share <= SHARE_MAX, "{}: {:.1} % of a core", selection.kind(), share * 100.0);
+            assert!(lines as f64 <= 1.0 + time.as_secs_f64(), "{}: {lines} lines in {time:?}", selection.kind());
+            assert_eq!(server.counters().late_descriptors, 0);
+        });
     });
 }
 

@@ -49,8 +49,8 @@ pub fn processor_time() -> Duration {
     Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).expect("below a second"))
 }
 
-/// A stopwatch that stands still while the calling thread could run and the machine runs others: what it shows is what the
-/// code took, however busy the machine is.
+/// A stopwatch that also tells for how long the calling thread could have run while the machine ran others, so that a busy
+/// machine can be told from slow code.
 pub struct Reaction {
     began: Instant,
     queued: Duration,
@@ -61,8 +61,23 @@ impl Reaction {
         Reaction { began: Instant::now(), queued: queued() }
     }
 
-    pub fn took(&self) -> Duration {
-        self.began.elapsed().saturating_sub(queued() - self.queued)
+    pub fn took(&self) -> Took {
+        Took { wall: self.began.elapsed(), queued: queued().saturating_sub(self.queued) }
+    }
+}
+
+/// How long something took.
+#[derive(Clone, Copy, Debug)]
+pub struct Took {
+    pub wall: Duration,
+    /// Of this, the time in which the thread was ready and the system let others run.
+    pub queued: Duration,
+}
+
+impl Took {
+    /// What the code under test is to blame for.
+    pub fn own(&self) -> Duration {
+        self.wall.saturating_sub(self.queued)
     }
 }
 

@@ -19,6 +19,8 @@ pub struct Server {
     pub faults: Faults,
     pub address: SocketAddr,
     pub seen: Seen,
+    /// A release that comes too early is planted.
+    pub planted: bool,
     clock: Clock,
 }
 
@@ -59,7 +61,8 @@ impl Server {
         let bound = BoundListener::bind(address, &ListenOptions::default()).expect("binds");
         let address = bound.local_address();
         port.operations().listen(LISTENER, bound).map_err(|refused| refused.error).expect("listens");
-        Server { port, faults: config.faults, address, seen: Seen::default(), clock: config.clock }
+        let (faults, clock) = (config.faults, config.clock);
+        Server { port, faults, address, seen: Seen::default(), planted: false, clock }
     }
 
     pub fn turn(&mut self, patience: Duration) {
@@ -111,6 +114,14 @@ impl Server {
     pub fn settle(&mut self) {
         self.run_until("the sessions to end", |server| server.port.operations().open() == 1);
         assert!(self.seen.sessions.is_empty(), "every session has had its last word");
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if !self.planted && !std::thread::panicking() {
+            assert_eq!(self.counters().memory_faults, 0, "operations that ended with EFAULT");
+        }
     }
 }
 

@@ -149,6 +149,8 @@ impl CoreBuilder {
             progress: (0..self.workers).map(|_| Arc::default()).collect(),
             stall_limit: self.stall_limit,
             stalls: Mutex::default(),
+            limits_changes: AtomicU64::new(0),
+            services_over: AtomicU64::new(0),
         });
         let seed = |(index, port)| WorkerSeed { port, presence: Presence::of(&shared, index), index };
         let seeds = ports.into_iter().enumerate().map(seed).collect();

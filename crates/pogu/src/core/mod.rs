@@ -23,7 +23,8 @@ use crate::interrupt::Interrupt;
 use crate::limits::LiveLimits;
 use crate::message::Message;
 use crate::progress::Turns;
-use crate::service::{Role, Running, Service, ServiceHandle};
+use crate::service::{Role, Running, Service};
+use crate::service_handle::ServiceHandle;
 use crate::session::{Admission, Factory, Incoming};
 use crate::worker::{Worker, WorkerSeed, WorkerStatus};
 
@@ -172,10 +173,13 @@ impl Core {
 
     fn register(&self, service: Service, address: SocketAddr, factory: Box<dyn Factory>) -> Arc<Running> {
         let mut services = self.shared.services();
+        // A name of what is over would keep its memory.
+        services.iter_mut().filter(|running| running.strong_count() == 0).for_each(|over| *over = Weak::new());
         let running = Arc::new(Running {
             index: services.len(),
             shared: Arc::clone(&self.shared),
             limits: LiveLimits::new(&service.limits),
+            limits_change: Mutex::default(),
             service,
             address,
             factory,
@@ -193,6 +197,11 @@ impl Core {
             PostError::Full(_) => Error::Workers("an inbox is full"),
             PostError::Closed(_) => Error::Workers("the core has stopped"),
         })
+    }
+
+    #[cfg(test)]
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.shared
     }
 
     /// The driver of all workers.

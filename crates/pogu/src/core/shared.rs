@@ -39,6 +39,10 @@ pub(crate) struct Shared {
     /// How long a handler may run; `None`: nobody looks.
     pub(super) stall_limit: Option<Duration>,
     pub(super) stalls: Mutex<Stalls>,
+    /// Counts changes of limits. Not a message either: deadlines must follow them however full an inbox is.
+    pub(super) limits_changes: AtomicU64,
+    /// Counts services of which nothing is left: what was counted for them by name concerns nobody any more.
+    pub(super) services_over: AtomicU64,
 }
 
 pub(super) const NOT_STOPPING: u64 = u64::MAX;
@@ -113,7 +117,7 @@ impl Shared {
         (0..self.workers()).for_each(|worker| self.nudge(worker));
     }
 
-    pub(super) fn has_stopped(&self) -> bool {
+    pub(crate) fn has_stopped(&self) -> bool {
         self.attendance.absent().is_empty()
     }
 
@@ -122,6 +126,22 @@ impl Shared {
             Some(poster) => poster.post(Owner(0), message),
             None => Err(PostError::Closed(message)),
         }
+    }
+
+    /// True if a further message to any worker would find room in its inbox, just now.
+    pub(crate) fn have_room(&self) -> bool {
+        self.posters.iter().all(|poster| poster.waiting() < self.outbox_max.max(1))
+    }
+
+    /// Tells every worker that limits have changed.
+    pub(crate) fn announce_limits(&self) {
+        self.limits_changes.fetch_add(1, Ordering::Release);
+        (0..self.workers()).for_each(|worker| self.nudge(worker));
+    }
+
+    /// How many times limits have changed; whoever sees a change here sees the new limits.
+    pub(crate) fn limits_changes(&self) -> u64 {
+        self.limits_changes.load(Ordering::Acquire)
     }
 
     /// Makes a worker look at what it shares. One whose inbox is full is awake, or will be.
@@ -180,6 +200,21 @@ impl Shared {
             total.add(&read(&ledger.lock().unwrap_or_else(PoisonError::into_inner)));
         }
         total
+    }
+
+    pub(crate) fn note_service_over(&self) {
+        self.services_over.fetch_add(1, Ordering::Release);
+    }
+
+    pub(crate) fn services_over(&self) -> u64 {
+        self.services_over.load(Ordering::Acquire)
+    }
+
+    /// Clears a worker's books of the services that are over. False if somebody else is at the list of services just now.
+    pub(crate) fn retire_services(&self, ledger: &mut Ledger) -> bool {
+        let Ok(services) = self.services.try_lock() else { return false };
+        ledger.retire(|service| services.get(service).is_some_and(|running| running.strong_count() == 0));
+        true
     }
 
     pub(super) fn services(&self) -> MutexGuard<'_, Vec<Weak<Running>>> {

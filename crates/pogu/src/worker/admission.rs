@@ -217,6 +217,7 @@ impl State {
         let running = carrier.standing.running();
         carrier.vigil = Vigil::new(now, running.limits(), running.service.heartbeat.as_ref());
         self.ledger.row(carrier.running().index).sessions_opened += 1;
+        self.enlist(name);
         self.arm(name);
         self.call(operations, name, Handler::Connected, |session, cx| session.on_connected(cx));
     }

@@ -21,6 +21,7 @@ use crate::identity::Room;
 use crate::layer::Layered;
 use crate::service::Running;
 use crate::session::Session;
+use crate::worker::roster::NOWHERE;
 use crate::worker::send_queue::SendQueue;
 use crate::worker::vigil::Vigil;
 
@@ -49,6 +50,8 @@ pub(crate) struct Carrier {
     pub(crate) timer_at: Time,
     /// The earliest entry of this carrier in the worker's deadlines; later ones are stale.
     pub(crate) armed_at: Time,
+    /// Its place among the live sessions of its service that live in this worker.
+    pub(crate) roster_place: u32,
     /// A turn, and the bytes that the session has broadcast in it.
     pub(crate) broadcasts: (u32, u32),
     /// True exactly while the carrier is in the worker's list of those to flush.
@@ -134,6 +137,7 @@ impl Carrier {
             active_at: now,
             timer_at: NEVER,
             armed_at: NEVER,
+            roster_place: NOWHERE,
             broadcasts: (0, 0),
             dirty: false,
             peer_finished: false,

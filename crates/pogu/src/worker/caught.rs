@@ -22,6 +22,6 @@ pub(super) fn caught<R>(code: impl FnOnce() -> R) -> Option<R> {
 }
 
 /// Drops a value of the user's; true if that went well.
-pub(super) fn drop_quietly<T>(value: T) -> bool {
+pub(crate) fn drop_quietly<T>(value: T) -> bool {
     caught(|| drop(value)).is_some()
 }

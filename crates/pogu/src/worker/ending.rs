@@ -95,6 +95,7 @@ impl State {
         let service = carrier.running().index;
         self.recycle_unfinished(unfinished);
         self.leave_all(name);
+        self.strike(name);
         if matches!(was, Stage::Connecting { .. }) {
             self.dialled(service);
         }
@@ -147,6 +148,7 @@ impl State {
         let well = self.say_disconnected(operations, name, &cause);
         let kind = if well { cause.kind() } else { CauseKind::HandlerPanicked };
         self.leave_all(name);
+        self.strike(name);
         self.forget_unsent(name);
         let Some(mut carrier) = self.carriers.remove(name) else { return };
         if let Some(layer) = carrier.layer.take() {

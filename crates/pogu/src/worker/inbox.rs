@@ -15,6 +15,11 @@ impl State {
             Message::Connect { running, places } => self.want(running, places),
             // The end of the turn looks at everything that is shared.
             Message::Adopt { place: None, .. } | Message::Look => {}
+            Message::Visit { session, visit } => self.visit(operations, session.name(), visit),
+            Message::Kick(kick) => self.kick(operations, *kick),
+            Message::KickAll { service, reason } => self.kick_all(operations, service, *reason),
+            Message::BroadcastToService { service, frame } => self.broadcast_to_service(operations, service, &frame),
+            Message::Enumerate(census) => self.enumerate(census),
             Message::Send { session, id, body } => self.send_posted(operations, session.name(), id, &body),
             Message::Join { room, session, ticket } => self.home_join(room, session, ticket),
             Message::Leave { room, worker } => self.home_leave(room, worker),

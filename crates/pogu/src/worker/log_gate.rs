@@ -28,10 +28,11 @@ pub(crate) enum Line {
     FactoryRefused,
     SessionEnded,
     AcceptPaused,
+    AnswerPanicked,
 }
 
 impl Line {
-    const ALL: [Line; 8] = [
+    const ALL: [Line; 9] = [
         Line::SessionPanicked,
         Line::FactoryPanicked,
         Line::LayerPanicked,
@@ -40,6 +41,7 @@ impl Line {
         Line::FactoryRefused,
         Line::SessionEnded,
         Line::AcceptPaused,
+        Line::AnswerPanicked,
     ];
 
     fn label(self) -> &'static str {
@@ -52,13 +54,15 @@ impl Line {
             Line::FactoryRefused => "the factory refused a connection",
             Line::SessionEnded => "session ended",
             Line::AcceptPaused => "accept paused",
+            Line::AnswerPanicked => "the receiver of an enumeration panicked",
         }
     }
 
     /// True for what happens in good days too: it is written at the debug level only.
     fn is_ordinary(self) -> bool {
         match self {
-            Line::SessionPanicked | Line::FactoryPanicked | Line::LayerPanicked | Line::ListenerNotTaken => false,
+            Line::SessionPanicked | Line::FactoryPanicked | Line::LayerPanicked => false,
+            Line::ListenerNotTaken | Line::AnswerPanicked => false,
             Line::ConnectionNotTaken | Line::FactoryRefused | Line::SessionEnded | Line::AcceptPaused => true,
         }
     }

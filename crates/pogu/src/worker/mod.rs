@@ -18,8 +18,10 @@ mod inbox;
 mod log_gate;
 mod mail;
 mod rooms;
+mod roster;
 mod send_queue;
 mod sending;
+mod service_orders;
 mod timing;
 mod vigil;
 
@@ -28,7 +30,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pogu_port::slots::{Name, Slots};
-use pogu_port::{Completion, Gather, ListenerId, Operations, Owner, Port, PortSeed, Time};
+use pogu_port::{Completion, Counters as PortCounters, Gather, ListenerId, Operations, Owner, Port, PortSeed, Time};
 
 use crate::core::{Presence, Shared};
 use crate::counters::{Counters, Ledger};
@@ -39,6 +41,7 @@ use crate::progress::Marker;
 use crate::service::Running;
 
 pub(crate) use carrier::{Carrier, NEVER, Stage, Step, Unfinished};
+pub(crate) use caught::drop_quietly;
 use deadlines::Deadlines;
 pub(crate) use handling::Flow;
 use log_gate::LogGate;
@@ -140,6 +143,11 @@ impl Worker {
         self.state.index
     }
 
+    /// What its port counts: below sessions and frames, where [`Counters`](crate::Counters) do not look.
+    pub fn port_counters(&mut self) -> PortCounters {
+        self.port.counters()
+    }
+
     /// Sessions that live here, connecting and ending ones included.
     pub fn sessions(&self) -> usize {
         self.state.carriers.len()
@@ -174,6 +182,11 @@ pub(crate) struct State {
     /// Says what is going on.
     marker: Marker,
     log: LogGate,
+    rosters: roster::Rosters,
+    /// The changes of limits that deadlines follow already.
+    limits_seen: u64,
+    /// The ends of services that the ledger follows already.
+    services_over_seen: u64,
     mail: Mail,
     listeners: Vec<(ListenerId, Arc<Running>)>,
     dials: Vec<admission::Dial>,
@@ -209,6 +222,9 @@ impl State {
             rooms: Rooms::new(shared.workers()),
             marker: shared.marker(index),
             log: LogGate::new(index),
+            rosters: roster::Rosters::default(),
+            limits_seen: 0,
+            services_over_seen: 0,
             mail: Mail::new(Arc::clone(&shared), index, outbox_max),
             listeners: Vec::new(),
             dials: Vec::new(),
@@ -298,6 +314,7 @@ impl State {
 
     fn finish_turn(&mut self, operations: &mut Operations<'_>) {
         self.own_messages(operations);
+        self.look_at_services();
         self.due(operations);
         self.own_messages(operations);
         self.mail.retry();

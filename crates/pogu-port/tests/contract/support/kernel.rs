@@ -27,8 +27,14 @@ impl Kernel {
 }
 
 impl World for Kernel {
-    fn lacks(&self, _: Capability) -> Option<&'static str> {
-        None
+    fn lacks(&self, capability: Capability) -> Option<&'static str> {
+        let vanishes = cfg!(target_os = "linux");
+        (capability == Capability::Vanishing && !vanishes).then_some("only Linux lets us drop what reaches a socket")
+    }
+
+    /// What a busy machine may take to let a thread run that has slept.
+    fn lateness_max(&self) -> Duration {
+        Duration::from_millis(100)
     }
 
     fn clock(&self) -> Clock {
@@ -91,6 +97,20 @@ fn stream_socket() -> Socket {
     Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket")
 }
 
+/// Attaches a filter that lets nothing through.
+#[cfg(target_os = "linux")]
+fn drop_what_comes(stream: &TcpStream) {
+    use std::os::fd::AsRawFd;
+    // BPF_RET | BPF_K: accept so many bytes of the packet, none.
+    let mut nothing = libc::sock_filter { code: 0x06, jt: 0, jf: 0, k: 0 };
+    let program = libc::sock_fprog { len: 1, filter: &raw mut nothing };
+    let length = libc::socklen_t::try_from(size_of_val(&program)).expect("a few bytes");
+    let (socket, option) = (stream.as_raw_fd(), libc::SO_ATTACH_FILTER);
+    // SAFETY: the kernel copies the program, whose length is that of the one instruction that it points to, during the call.
+    let answer = unsafe { libc::setsockopt(socket, libc::SOL_SOCKET, option, (&raw const program).cast(), length) };
+    assert_eq!(answer, 0, "anybody may attach a filter: {}", io::Error::last_os_error());
+}
+
 impl Line for TcpStream {
     fn read(&mut self, space: &mut [u8]) -> io::Result<usize> {
         Read::read(self, space)
@@ -109,8 +129,11 @@ impl Line for TcpStream {
         SockRef::from(&*self).set_linger(Some(Duration::ZERO)).expect("an option");
     }
 
-    /// Open and without a word: all that the other side can tell of a machine that is gone.
+    /// Whatever reaches the socket is dropped before TCP sees it, so that nothing is acknowledged, answered or reset: all that
+    /// the other side can tell of a machine that is gone.
     fn vanish(self: Box<Self>) -> Option<Box<dyn Line>> {
+        #[cfg(target_os = "linux")]
+        drop_what_comes(&self);
         Some(self)
     }
 

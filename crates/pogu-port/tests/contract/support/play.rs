@@ -72,6 +72,7 @@ pub fn play(driver: Driver, scenario: &Scenario) {
                 let stage = Stage::new(world);
                 (scenario.play)(&stage);
                 assert!(stage.stations() > 0, "it returned without a port: that is a skip in disguise");
+                stage.assert_ended_well();
                 return;
             }
             Some(reason) => reason,

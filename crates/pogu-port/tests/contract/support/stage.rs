@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-use pogu_port::{BoundListener, Clock, OsError, PortConfig};
+use pogu_port::{BoundListener, Clock, Faults, OsError, PortConfig};
 
 use super::peer::{Activity, Actor, Peer};
 use super::station::Station;
@@ -17,11 +17,13 @@ pub struct Stage {
     world: Rc<dyn World>,
     actors: Rc<RefCell<Vec<Rc<RefCell<Actor>>>>>,
     stations: Rc<RefCell<usize>>,
+    /// Those of every port, which say how it ended.
+    plans: Rc<RefCell<Vec<Faults>>>,
 }
 
 impl Stage {
     pub fn new(world: Rc<dyn World>) -> Stage {
-        Stage { world, actors: Rc::default(), stations: Rc::default() }
+        Stage { world, actors: Rc::default(), stations: Rc::default(), plans: Rc::default() }
     }
 
     /// The same peers, and ports of another world.
@@ -53,12 +55,21 @@ impl Stage {
         config.clock = self.clock();
         config.faults = self.world.faults();
         change(&mut config);
+        self.plans.borrow_mut().push(config.faults.clone());
         config
     }
 
     /// How many ports were opened.
     pub fn stations(&self) -> usize {
         *self.stations.borrow()
+    }
+
+    /// When all ports have gone: none had anything in flight, met memory that the kernel could not touch, or lost a buffer.
+    pub fn assert_ended_well(&self) {
+        for plan in &*self.plans.borrow() {
+            let ends = plan.drains();
+            assert_eq!((ends.leaked, ends.memory_faults, ends.lost_buffers), (0, 0, 0), "{ends:?}");
+        }
     }
 
     pub fn bind(&self, address: SocketAddr) -> Result<BoundListener, OsError> {

@@ -1,5 +1,6 @@
 //! Ports with a memory.
 
+use std::cell::Cell;
 use std::net::SocketAddr;
 use std::thread;
 use std::time::Duration;
@@ -249,6 +250,34 @@ impl Station {
         (self.streams.pop().expect("it was waited for"), peer)
     }
 
+    /// Lets two connections receive at once: whichever is served first aborts the other, whose bytes are late then.
+    pub fn duel(&mut self, address: SocketAddr) {
+        let rivals = [(); 2].map(|()| {
+            let (stream, mut peer) = self.accepted_at(address);
+            peer.write(b"en garde");
+            (self.submit(|desk| desk.adopt(stream)), peer)
+        });
+        self.settle();
+        let [(one, _), (other, _)] = &rivals;
+        self.submit(|desk| [*one, *other].map(|rival| desk.receive(rival).expect("it is open")));
+        let loser = Cell::new(None);
+        let strike = |desk: &mut Desk<'_, '_>, completion: &mut Completion<'_, Post>| {
+            if let (Completion::Received { connection, .. }, None) = (completion, loser.get()) {
+                loser.set(Some(if connection == one { *other } else { *one }));
+                desk.abort(loser.get().expect("it was just set")).expect("it is open");
+            }
+        };
+        let lost = |seen: &Seen| matches!(seen, Seen::Closed(connection) if loser.get() == Some(*connection));
+        self.wait_with("the loser's end", strike, |station| station.seen.iter().any(lost));
+        let winner = if loser.get() == Some(*one) { *other } else { *one };
+        self.submit(|desk| desk.abort(winner)).expect("it is open");
+        self.wait_closed(winner);
+        for rival in [*one, *other] {
+            let bytes = self.count_from(rival);
+            assert_eq!(bytes, if rival == winner { 8 } else { 0 }, "bytes after an abort");
+        }
+    }
+
     /// Drops the port as it is, with everything open.
     pub fn drop_without_draining(mut self) {
         self.drains = false;
@@ -315,9 +344,13 @@ fn remembered(
 
 impl Drop for Station {
     fn drop(&mut self) {
-        if self.drains && !thread::panicking() {
+        if thread::panicking() {
+            return;
+        }
+        if self.drains {
             self.drain();
         }
+        assert_eq!(self.port.counters().memory_faults, 0, "operations that ended with EFAULT");
     }
 }
 

@@ -22,6 +22,8 @@ pub enum Capability {
     Descriptors,
     /// What the system answers can be replaced.
     Faults,
+    /// A peer can go without a word, as a machine does that loses its power.
+    Vanishing,
 }
 
 impl fmt::Display for Capability {
@@ -30,6 +32,7 @@ impl fmt::Display for Capability {
             Capability::Threads => "threads",
             Capability::Descriptors => "descriptors",
             Capability::Faults => "faults",
+            Capability::Vanishing => "vanishing",
         })
     }
 }
@@ -41,6 +44,9 @@ pub trait World {
 
     /// The clock of every port of this world.
     fn clock(&self) -> Clock;
+
+    /// How late the end of a wait may be noticed, at the best of a few times.
+    fn lateness_max(&self) -> Duration;
 
     /// Lets time pass outside of a turn, where time does not pass by itself.
     fn advance(&self, by: Duration);
@@ -74,7 +80,7 @@ pub trait Line {
     fn shut(&mut self);
     /// Closes with a reset; dropping closes without.
     fn reset(self: Box<Self>);
-    /// From here on this end answers nothing. What must be kept for that comes back.
+    /// From here on this end neither says nor acknowledges anything. What must be kept for that comes back.
     fn vanish(self: Box<Self>) -> Option<Box<dyn Line>>;
     fn local_address(&self) -> SocketAddr;
     fn peer_address(&self) -> SocketAddr;

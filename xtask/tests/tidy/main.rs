@@ -1,5 +1,9 @@
 //! What the architecture promises is absent, is absent; what the style promises, holds. Each rule names its way out.
 
+mod lexer;
+mod safety;
+mod waiting;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -27,17 +31,12 @@ fn sources(folder: &str) -> Vec<(String, String)> {
     found
 }
 
-/// The code of a line, without its comment.
-fn code(line: &str) -> &str {
-    line.split_once("//").map_or(line, |(code, _)| code)
-}
-
-/// Lines of `folder` whose code contains one of `banned`, as `file:line: text`.
+/// Lines of `folder` whose code contains one of `banned`, as `file:line: text`. Comments and literals are no code.
 fn lines_with(folder: &str, banned: &[&str]) -> Vec<String> {
     let mut found = Vec::new();
     for (name, text) in sources(folder) {
-        for (index, line) in text.lines().enumerate() {
-            if banned.iter().any(|word| code(line).contains(word)) {
+        for (index, (line, code)) in text.lines().zip(lexer::code(&text).lines()).enumerate() {
+            if banned.iter().any(|word| code.contains(word)) {
                 found.push(format!("{name}:{}: {}", index + 1, line.trim()));
             }
         }
@@ -47,6 +46,24 @@ fn lines_with(folder: &str, banned: &[&str]) -> Vec<String> {
 
 fn check(rule: &str, offences: Vec<String>) {
     assert!(offences.is_empty(), "{rule}\n  {}", offences.join("\n  "));
+}
+
+const THE_PORT: &str = "crates/pogu-port";
+
+/// Everything that is ours: all workspaces.
+const FOLDERS: [&str; 8] =
+    ["crates/pogu-wire", THE_PORT, "crates/pogu", "crates/pogu-cli", "xtask", "bench", "fuzz", "loom"];
+
+#[test]
+fn no_folder_with_sources_is_left_out() {
+    let folders = ["", "crates"].into_iter().flat_map(|parent| {
+        let entries = fs::read_dir(root().join(parent)).expect("a folder").flatten();
+        entries.map(|entry| entry.path()).filter(|path| path.join("Cargo.toml").is_file())
+    });
+    for folder in folders {
+        let name = folder.strip_prefix(root()).expect("inside").to_string_lossy().into_owned();
+        assert!(FOLDERS.contains(&name.as_str()), "{name} is not scanned");
+    }
 }
 
 const ABOVE_THE_PORT: [&str; 2] = ["crates/pogu/src", "crates/pogu-cli/src"];
@@ -117,9 +134,11 @@ fn unsafe_code_lives_in_the_port_alone() {
     {
         assert!(text.contains("#![forbid(unsafe_code)]"), "{name} must forbid unsafe code");
     }
-    let words = ["unsafe {", "unsafe fn", "unsafe impl", "unsafe extern", "#[unsafe("];
-    for folder in ["crates/pogu-wire", "crates/pogu", "crates/pogu-cli", "xtask/src"] {
-        check("unsafe code belongs into pogu-port", lines_with(folder, &words));
+    for folder in FOLDERS.into_iter().filter(|folder| *folder != THE_PORT) {
+        for (name, text) in sources(folder) {
+            let sites = safety::account(&text).sites;
+            assert_eq!(sites, 0, "{name}: unsafe code belongs into pogu-port");
+        }
     }
 }
 
@@ -127,32 +146,14 @@ fn unsafe_code_lives_in_the_port_alone() {
 fn every_unsafe_site_has_a_safety_comment_of_its_own() {
     let (mut sites, mut comments) = (0, 0);
     let mut offences = Vec::new();
-    // Its tests and examples too.
-    for (name, text) in sources("crates/pogu-port") {
-        let lines: Vec<&str> = text.lines().collect();
-        let is_comment = |index: &usize| {
-            let line = lines[*index].trim_start();
-            line.starts_with("//") && (line.contains("SAFETY:") || line.contains("# Safety"))
-        };
-        let mut comments_taken = Vec::new();
-        for (index, line) in lines.iter().enumerate() {
-            let found =
-                ["unsafe {", "unsafe impl", "unsafe fn", "unsafe extern"].iter().any(|word| code(line).contains(word));
-            if !found || code(line).contains("unsafe_") {
-                continue;
-            }
-            sites += 1;
-            let above = (index.saturating_sub(12)..=index).rev();
-            match above.clone().find(is_comment) {
-                Some(comment) if !comments_taken.contains(&comment) => comments_taken.push(comment),
-                _ => offences.push(format!("{name}:{}: {}", index + 1, line.trim())),
-            }
-        }
-        let idle = (0..lines.len()).filter(is_comment).filter(|index| !comments_taken.contains(index));
-        offences.extend(idle.map(|index| format!("{name}:{}: a SAFETY comment of nothing", index + 1)));
-        comments += (0..lines.len()).filter(is_comment).count();
+    // Its tests and examples, and the workspaces beside this one, too.
+    for (name, text) in FOLDERS.into_iter().flat_map(sources) {
+        let account = safety::account(&text);
+        offences.extend(account.offences.iter().map(|offence| format!("{name}:{offence}")));
+        sites += account.sites;
+        comments += account.comments;
     }
-    check("every unsafe site is justified by a SAFETY comment of its own", offences);
+    check("every unsafe site is justified by a SAFETY comment of its own, directly above", offences);
     assert!(sites > 0, "pogu-port has unsafe sites: this rule sees none");
     assert_eq!(sites, comments, "unsafe sites and SAFETY comments, one to one");
 }
@@ -160,7 +161,7 @@ fn every_unsafe_site_has_a_safety_comment_of_its_own() {
 #[test]
 fn files_stay_readable() {
     let mut offences = Vec::new();
-    for folder in ["crates", "xtask"] {
+    for folder in FOLDERS {
         for (name, text) in sources(folder) {
             let lines = text.lines().count();
             if lines > 500 {
@@ -186,12 +187,22 @@ fn examples_stay_short() {
 
 #[test]
 fn tests_wait_for_events_and_nothing_is_unfinished() {
-    for folder in ["crates", "xtask/src"] {
-        let sleeps = lines_with(folder, &["thread::sleep"]);
-        let lessons = |line: &String| line.contains("/examples/");
-        check("await an event instead", sleeps.into_iter().filter(|line| !lessons(line)).collect());
+    for folder in FOLDERS {
+        let mut delays = Vec::new();
+        // An example may show what blocking does.
+        for (name, text) in sources(folder).into_iter().filter(|(name, _)| !name.contains("/examples/")) {
+            let found = waiting::delays(&text, is_test(&name));
+            delays.extend(found.into_iter().map(|(line, word)| format!("{name}:{line}: {word}")));
+        }
+        check("await an event instead", delays);
         check("finish it", lines_with(folder, &["todo!(", "unimplemented!(", "#[ignore", "dbg!("]));
     }
+}
+
+/// Whether the file is a test as a whole.
+fn is_test(name: &str) -> bool {
+    let of_tests = ["/tests/", "tests.rs", "loom/src/models"];
+    of_tests.iter().any(|part| name.contains(part)) || name.starts_with("fuzz/") || name.starts_with("bench/")
 }
 
 #[test]

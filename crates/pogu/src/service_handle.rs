@@ -1,0 +1,325 @@
+//! A started service, for its user: what can be asked of it and done to it from any thread.
+//!
+//! Nothing here waits for a worker. What concerns sessions is posted to the bounded inboxes of the workers that they live in,
+//! and the outcome says at once whether it is on its way.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
+
+use bytes::Bytes;
+use pogu_port::{OsError, PostError};
+use pogu_wire::EncodeError;
+
+use crate::context::Context;
+use crate::counters::{Counters, Ledger};
+use crate::error::Result;
+use crate::identity::{SessionId, SessionRef};
+use crate::limits::Limits;
+use crate::listener::Listener;
+use crate::message::{Kick, Message, SharedFrame};
+use crate::post::{Errand, PostOutcome, visit};
+use crate::service::{Role, Running};
+use crate::session::Session;
+use crate::worker::SendOutcome;
+
+/// What became of something that was meant for every session of a service, and so for every worker.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[must_use = "what was not posted reaches nobody"]
+#[non_exhaustive]
+pub enum FanOutOutcome {
+    /// It is on its way to every worker that has not gone.
+    Posted,
+    /// It is on its way to some workers, and the inboxes of `workers_missed` others filled up just then: the sessions there do
+    /// not get it.
+    Partial {
+        /// Workers whose sessions do not get it.
+        workers_missed: usize,
+    },
+    /// The inbox of a worker is full: nobody gets it. Try again later.
+    Overloaded,
+    /// The packet does not fit the service's frame format: the caller's mistake. Nobody gets it.
+    Unencodable(EncodeError),
+    /// The core has stopped.
+    Gone,
+}
+
+/// The sessions of a service, as its workers found them one after the other.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct Enumeration {
+    /// The live sessions of every worker that answered. One that connected or ended meanwhile may or may not be there.
+    pub sessions: Vec<SessionId>,
+    /// Workers that could not be asked because messages to them piled up; their sessions are missing. 0: the list is whole.
+    pub workers_missed: usize,
+}
+
+/// An enumeration on its way from worker to worker.
+pub(crate) struct Census {
+    /// The index of the service.
+    pub(crate) service: usize,
+    pub(crate) so_far: Enumeration,
+    /// The worker that is asked next.
+    pub(crate) next: usize,
+    pub(crate) answer: Errand<Answer>,
+}
+
+pub(crate) type Answer = dyn FnOnce(Enumeration) + Send;
+
+impl fmt::Debug for Census {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Census").field("service", &self.service).field("next", &self.next).finish_non_exhaustive()
+    }
+}
+
+/// A started service, for its user: clones of it work from any thread, from handlers of any core too
+/// ([`Context::service`]), and keep no session alive.
+///
+/// Wherever a session is named, any session of the service's *core* will do; a name of another core is
+/// [`Gone`](PostOutcome::Gone).
+#[derive(Clone, Debug)]
+pub struct ServiceHandle {
+    pub(crate) running: Arc<Running>,
+}
+
+impl ServiceHandle {
+    /// The address that a server service is bound to, or that a client service connects to.
+    pub fn address(&self) -> SocketAddr {
+        self.running.address
+    }
+
+    /// Sessions at this moment, connecting and ending ones included.
+    pub fn sessions(&self) -> usize {
+        self.running.sessions.load(Ordering::Relaxed)
+    }
+
+    /// Totals of this service. They may lag behind by the turn that a worker is in.
+    pub fn counters(&self) -> Counters {
+        let index = self.running.index;
+        self.running.shared.sum(|ledger: &Ledger| ledger.get(index))
+    }
+
+    /// Why the last connection that could not be made could not; `None` if all could, so far.
+    pub fn connect_error(&self) -> Option<OsError> {
+        *self.running.connect_error.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The listener of a server service; `None` for a client service.
+    pub fn listener(&self) -> Option<Listener> {
+        let listens = self.running.service.role == Role::Server;
+        listens.then(|| Listener::new(Arc::clone(&self.running)))
+    }
+
+    /// The limits that hold now. Of a change that is being made in another thread some values may be there already.
+    pub fn limits(&self) -> Limits {
+        self.running.limits.copy()
+    }
+
+    /// Changes the limits while the service runs: `change` gets those that hold and leaves those that are to hold. Of two
+    /// changes at a time one waits for the other, and both count; so `change` must be short and not change the limits of the
+    /// same service itself.
+    ///
+    /// A new value holds from then on, for the sessions that are there, too:
+    /// - A timeout is counted from when its time began, not from the change: a session that has been silent for longer than a
+    ///   new [`Limits::idle_timeout`] ends at once. Sessions that are ending keep their [`Limits::linger_timeout`]; a
+    ///   [`Limits::first_frame_timeout`] where there was none holds for newcomers.
+    /// - A lowered [`Limits::sessions_max`] refuses newcomers and ends nobody.
+    /// - A session whose send queue is above a lowered [`Limits::send_bytes_max`] meets it with the next packet that it is
+    ///   sent.
+    ///
+    /// # Errors
+    /// A value makes no sense. Then nothing has changed.
+    pub fn change_limits(&self, change: impl FnOnce(&mut Limits)) -> Result<()> {
+        let running = &self.running;
+        let one_at_a_time = running.limits_change.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut limits = running.limits.copy();
+        change(&mut limits);
+        limits.check()?;
+        running.limits.replace(&limits);
+        drop(one_at_a_time);
+        running.shared.announce_limits();
+        Ok(())
+    }
+
+    /// Gives the names of all live sessions to `answer`, which is called once, on the thread of a worker and in its turn, when
+    /// the last worker has been asked: each answers in its own turn, one after the other. `answer` must not block; if it
+    /// panics, nothing else notices.
+    ///
+    /// Never blocks. If a worker's inbox is full, the outcome is [`PostOutcome::Overloaded`] and `answer` is dropped; if one
+    /// fills up only after that, `answer` is told ([`Enumeration::workers_missed`]). A worker that has gone has no sessions and
+    /// is passed over; one that goes while it has the list (its core is stopping) drops `answer` uncalled. A worker that
+    /// nobody dispatches keeps the list until somebody does.
+    pub fn enumerate(&self, answer: impl FnOnce(Enumeration) + Send + 'static) -> PostOutcome {
+        let shared = &self.running.shared;
+        if shared.has_stopped() {
+            return PostOutcome::Gone;
+        }
+        if !shared.have_room() {
+            return PostOutcome::Overloaded;
+        }
+        let so_far = Enumeration { sessions: Vec::new(), workers_missed: 0 };
+        let answer = Errand::new(Box::new(answer) as Box<Answer>);
+        let mut census = Box::new(Census { service: self.running.index, so_far, next: 0, answer });
+        for worker in 0..shared.workers() {
+            census.next = worker + 1;
+            match shared.post(worker, Message::Enumerate(census)) {
+                Ok(()) => return PostOutcome::Posted,
+                Err(PostError::Closed(Message::Enumerate(returned))) => census = returned,
+                Err(_) => return PostOutcome::Overloaded,
+            }
+        }
+        PostOutcome::Gone
+    }
+
+    /// Queues a packet for every live session of this service. It is encoded once and shared, with one post per worker;
+    /// connecting and ending sessions do not get it. What becomes of it at each session's send queue is counted there, as with
+    /// `send`.
+    ///
+    /// Never blocks: if the inbox of a worker is full, nobody gets it. Broadcasts of one thread arrive in order. In a handler
+    /// [`Context::broadcast_to_service`] is the better choice.
+    pub fn broadcast(&self, id: u16, body: &[u8]) -> FanOutOutcome {
+        match SharedFrame::encode(self.running.service.format, id, body) {
+            Ok(frame) => self.broadcast_frame(frame),
+            Err(error) => FanOutOutcome::Unencodable(error),
+        }
+    }
+
+    pub(crate) fn broadcast_frame(&self, frame: SharedFrame) -> FanOutOutcome {
+        let (service, frame) = (self.running.index, Arc::new(frame));
+        self.fan_out(|| Message::BroadcastToService { service, frame: Arc::clone(&frame) })
+    }
+
+    /// Ends every live session of this service in good order, with [`Cause::Kicked`](crate::Cause::Kicked). Who connects
+    /// afterwards is welcome: to end the service, close its [`Listener`] first. To repeat it does no harm.
+    ///
+    /// Never blocks, and is never [`FanOutOutcome::Unencodable`].
+    pub fn kick_all(&self, reason: impl Into<Cow<'static, str>>) -> FanOutOutcome {
+        let (service, reason) = (self.running.index, reason.into());
+        self.fan_out(|| Message::KickAll { service, reason: Box::new(reason.clone()) })
+    }
+
+    /// Ends a session in good order, with [`Cause::Kicked`](crate::Cause::Kicked): what was sent still leaves.
+    pub fn kick(&self, session: impl Into<SessionId>, reason: impl Into<Cow<'static, str>>) -> PostOutcome {
+        self.post_to(session.into(), |session| Message::Kick(Box::new(Kick::new(session, reason))))
+    }
+
+    /// As [`ServiceHandle::kick`], with a last packet that leaves before the end. If there is no room for it in the session's
+    /// send queue, and the service disconnects at that bound, the session is reset; the cause is the same.
+    pub fn kick_with(
+        &self,
+        session: impl Into<SessionId>,
+        reason: impl Into<Cow<'static, str>>,
+        id: u16,
+        body: &[u8],
+    ) -> SendOutcome {
+        self.send_with(session.into(), body, |session, body| {
+            Message::Kick(Box::new(Kick::new(session, reason).with_farewell(id, body)))
+        })
+    }
+
+    /// Queues a packet for a session, from anywhere: a plain thread, a handler of another core. It is encoded in the session's
+    /// worker; that it fits is checked here against this service's format.
+    pub fn send_to(&self, session: impl Into<SessionId>, id: u16, body: &[u8]) -> SendOutcome {
+        self.send_with(session.into(), body, |session, body| Message::Send { session, id, body })
+    }
+
+    /// Runs `closure` in the worker of a session, with that session's own value and context, as one more handler of it. As
+    /// [`Context::post`], from anywhere: a plain thread, a handler of another core.
+    pub fn post<S: Session>(
+        &self,
+        session: SessionRef<S>,
+        closure: impl FnOnce(&mut S, &mut Context<'_>) + Send + 'static,
+    ) -> PostOutcome {
+        self.post_to(session.id(), |_| visit(session, closure))
+    }
+
+    fn send_with(
+        &self,
+        session: SessionId,
+        body: &[u8],
+        message: impl FnOnce(SessionId, Bytes) -> Message,
+    ) -> SendOutcome {
+        if let Err(error) = self.running.service.format.frame_bytes(body.len()) {
+            return SendOutcome::Unencodable(error);
+        }
+        match self.post_to(session, |session| message(session, Bytes::copy_from_slice(body))) {
+            PostOutcome::Posted => SendOutcome::Posted,
+            PostOutcome::Overloaded => SendOutcome::Overloaded,
+            PostOutcome::Gone => SendOutcome::Gone,
+        }
+    }
+
+    fn post_to(&self, session: SessionId, message: impl FnOnce(SessionId) -> Message) -> PostOutcome {
+        let shared = &self.running.shared;
+        if !session.is_of(shared) || shared.has_stopped() {
+            return PostOutcome::Gone;
+        }
+        match shared.post(session.worker(), message(session)) {
+            Ok(()) => PostOutcome::Posted,
+            Err(PostError::Full(_)) => PostOutcome::Overloaded,
+            Err(PostError::Closed(_)) => PostOutcome::Gone,
+        }
+    }
+
+    /// One message per worker: to all, or, as far as can be seen beforehand, to none.
+    fn fan_out(&self, mut message: impl FnMut() -> Message) -> FanOutOutcome {
+        let shared = &self.running.shared;
+        if shared.has_stopped() {
+            return FanOutOutcome::Gone;
+        }
+        if !shared.have_room() {
+            return FanOutOutcome::Overloaded;
+        }
+        let (mut posted, mut workers_missed) = (0, 0);
+        for worker in 0..shared.workers() {
+            match shared.post(worker, message()) {
+                Ok(()) => posted += 1,
+                Err(PostError::Full(_)) => workers_missed += 1,
+                // It has no sessions.
+                Err(PostError::Closed(_)) => {}
+            }
+        }
+        match (posted, workers_missed) {
+            (0, 0) => FanOutOutcome::Gone,
+            (0, _) => FanOutOutcome::Overloaded,
+            (_, 0) => FanOutOutcome::Posted,
+            (_, workers_missed) => FanOutOutcome::Partial { workers_missed },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Core, Packet, PortConfig, Service, sim::Simulation};
+
+    struct Nobody;
+
+    impl Session for Nobody {
+        fn on_packet(&mut self, _cx: &mut Context<'_>, _packet: Packet<'_>) {}
+    }
+
+    #[test]
+    fn a_partial_delivery_is_told() {
+        let mut port = PortConfig::default();
+        port.posts_max = 2;
+        let builder = Core::builder().simulated(&Simulation::new()).workers(3).port(port);
+        let (core, seeds) = builder.hand_out().expect("a core");
+        let service = core.serve(Service::server("10.0.0.1:1"), |_incoming| Nobody).expect("a service");
+        let filled_meanwhile = |worker| while core.shared().post(worker, Message::Look).is_ok() {};
+        let mut made = 0;
+        let outcome = service.fan_out(|| {
+            made += 1;
+            if made == 2 {
+                filled_meanwhile(2);
+            }
+            Message::Look
+        });
+        assert_eq!(outcome, FanOutOutcome::Partial { workers_missed: 1 });
+        assert_eq!(service.fan_out(|| Message::Look), FanOutOutcome::Overloaded);
+        drop(seeds);
+        assert_eq!(service.fan_out(|| Message::Look), FanOutOutcome::Gone);
+    }
+}

@@ -1,0 +1,178 @@
+//! Fifteen thousand connections that say nothing, or a frame byte by byte, beside a thousand that play.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use mio::net::TcpStream;
+use mio::{Events, Interest, Poll, Token};
+use serde_json::Value;
+use socket2::{Domain, Protocol, Socket, Type};
+
+use super::Bench;
+use crate::Failure;
+
+const ATTACKERS: usize = 15_000;
+const SESSIONS: usize = 1_000;
+
+/// How fast the attackers come: a storm would be measured instead of what they cost once they are there.
+const PER_SECOND: usize = 3_000;
+
+/// When the silent and the trickling are to be put out, and how much later is still on time: the answer to the end is theirs.
+const FIRST_FRAME: Duration = Duration::from_secs(10);
+const FRAME: Duration = Duration::from_secs(6);
+const LATE_MAX: Duration = Duration::from_secs(1);
+
+/// How much before its time an end may seem to come: two clocks read at two moments.
+const EARLY_MAX: Duration = Duration::from_millis(20);
+
+const SECONDS: u64 = 20;
+
+const SERVICE: &str = "\
+sessions_max = 17000
+first_frame_timeout = \"10s\"
+frame_timeout = \"6s\"
+";
+
+pub fn run(bench: &Bench) -> Result<(), Failure> {
+    println!("{}: {SESSIONS} sessions beside {ATTACKERS} silent or trickling connections", bench.driver);
+    let mut pairs = Vec::new();
+    for _ in 0..bench.pairs {
+        let alone = swarm_beside(bench, false)?;
+        pairs.push((alone, swarm_beside(bench, true)?));
+    }
+    bench.judge("sessions beside them", &pairs)
+}
+
+/// The swarm's 99th percentile in microseconds. It fails if a session or an answer was lost.
+fn swarm_beside(bench: &Bench, attacked: bool) -> Result<f64, Failure> {
+    let server = bench.serve(SERVICE)?;
+    let report = std::env::temp_dir().join(format!("pogu-bounds-{}.json", std::process::id()));
+    let swarm = bench
+        .client()
+        .args(["swarm", "--mode", "echo", "--rate", "20", "--seconds", &SECONDS.to_string()])
+        .args(["--target", &server.address.to_string(), "--sessions", &SESSIONS.to_string()])
+        .arg("--json")
+        .arg(&report)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()?;
+    if attacked {
+        let late = attack(server.address)?;
+        println!("  put out at most {:.0} ms late", late.as_secs_f64() * 1000.0);
+    }
+    let output = swarm.wait_with_output()?;
+    if !output.status.success() {
+        return Err(
+            format!("void: the swarm found something wrong\n{}", String::from_utf8_lossy(&output.stdout)).into()
+        );
+    }
+    server.stop()?;
+    let report: Value = serde_json::from_str(&std::fs::read_to_string(&report)?)?;
+    Ok(report.get("p99_us").and_then(Value::as_f64).ok_or("no p99_us in the report")?)
+}
+
+struct Attacker {
+    stream: TcpStream,
+    kind: Kind,
+    /// Since when it is waited for: the connection, or the first byte of its frame.
+    since: Option<Instant>,
+    ended: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Silent,
+    Trickling,
+}
+
+impl Attacker {
+    fn allowed(&self) -> Duration {
+        match self.kind {
+            Kind::Silent => FIRST_FRAME,
+            Kind::Trickling => FRAME,
+        }
+    }
+
+    /// One more byte of a frame that promises 16,448.
+    fn trickle(&mut self) {
+        if self.kind == Kind::Trickling && !self.ended {
+            self.since.get_or_insert_with(Instant::now);
+            // What cannot be sent any more will be seen as an end.
+            let _ = self.stream.write(&[0x40]);
+        }
+    }
+}
+
+/// Connects, trickles, waits until all were put out. How late the last was; an error if one was early or later than allowed.
+fn attack(server: SocketAddr) -> Result<Duration, Failure> {
+    let mut crowd =
+        Crowd { poll: Poll::new()?, attackers: Vec::with_capacity(ATTACKERS), left: 0, latest: Duration::ZERO };
+    let mut events = Events::with_capacity(1024);
+    let began = Instant::now();
+    let mut ticks = 0;
+    while crowd.attackers.len() < ATTACKERS || crowd.left > 0 {
+        let wanted = (began.elapsed().as_secs_f64() * PER_SECOND as f64) as usize;
+        while crowd.attackers.len() < ATTACKERS.min(wanted) {
+            crowd.connect(server)?;
+        }
+        if began.elapsed() >= Duration::from_secs(ticks + 1) {
+            ticks += 1;
+            crowd.attackers.iter_mut().for_each(Attacker::trickle);
+        }
+        crowd.poll.poll(&mut events, Some(Duration::from_millis(5)))?;
+        events.iter().try_for_each(|event| crowd.heard(event.token().0))?;
+        if began.elapsed() > 3 * FIRST_FRAME {
+            return Err(format!("{} were not put out at all", crowd.left).into());
+        }
+    }
+    Ok(crowd.latest)
+}
+
+struct Crowd {
+    poll: Poll,
+    attackers: Vec<Attacker>,
+    left: usize,
+    latest: Duration,
+}
+
+impl Crowd {
+    /// Every other one is silent. They come from several addresses: one has ports for 28,000.
+    fn connect(&mut self, server: SocketAddr) -> Result<(), Failure> {
+        let number = self.attackers.len();
+        let host = u8::try_from(2 + number % 8).unwrap_or(2);
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP))?;
+        socket.bind(&SocketAddr::from((Ipv4Addr::new(127, 0, 0, host), 0)).into())?;
+        socket.connect(&server.into())?;
+        socket.set_nonblocking(true)?;
+        let mut stream = TcpStream::from_std(socket.into());
+        self.poll.registry().register(&mut stream, Token(number), Interest::READABLE)?;
+        let (kind, since) = match number % 2 {
+            0 => (Kind::Silent, Some(Instant::now())),
+            _ => (Kind::Trickling, None),
+        };
+        self.attackers.push(Attacker { stream, kind, since, ended: false });
+        self.left += 1;
+        Ok(())
+    }
+
+    fn heard(&mut self, number: usize) -> Result<(), Failure> {
+        let Some(attacker) = self.attackers.get_mut(number).filter(|attacker| !attacker.ended) else { return Ok(()) };
+        match attacker.stream.read(&mut [0; 64]) {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+            Ok(count) if count > 0 => return Err("the server spoke to somebody who said nothing".into()),
+            _ => {}
+        }
+        attacker.ended = true;
+        self.left -= 1;
+        let (lived, allowed) = (attacker.since.map_or(Duration::ZERO, |since| since.elapsed()), attacker.allowed());
+        let late =
+            (lived + EARLY_MAX).checked_sub(allowed).ok_or_else(|| format!("put out after {lived:?}: too early"))?;
+        if late > LATE_MAX {
+            return Err(format!("put out after {lived:?}, allowed are {allowed:?}").into());
+        }
+        self.latest = self.latest.max(late);
+        Ok(())
+    }
+}

@@ -1,0 +1,91 @@
+//! A thousand members of a talking room that never read.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+use super::Bench;
+use super::talk::{JOIN, ROOM, Talk, wait_until};
+use crate::Failure;
+
+const READERS: usize = 1_000;
+
+/// The bound of a send queue, and what else a slow reader may cost.
+const SEND_BYTES_MAX: f64 = 256.0 * 1024.0;
+const BESIDE_BYTES_MAX: f64 = 4.0 * 1024.0;
+
+const MEASURED: Duration = Duration::from_secs(5);
+
+/// The kernel's own buffers are small here, so that the queues of the server fill soon. A session that overflows is kept, and
+/// its newest frames are dropped: the worst that a slow reader can cost, for as long as it likes.
+const SERVICE: &str = "\
+send_overflow = \"drop-newest\"
+send_age_max = \"1h\"
+idle_timeout = \"1h\"
+stream.send_buffer_bytes = 16384
+";
+
+pub fn run(bench: &Bench) -> Result<(), Failure> {
+    println!("{}: {READERS} members of a talking room that never read", bench.driver);
+    let mut pairs = Vec::new();
+    let mut most = 0.0_f64;
+    for _ in 0..bench.pairs {
+        let beside_readers = beside_readers(bench)?;
+        let (beside_slow, bytes) = beside_slow_readers(bench)?;
+        most = most.max(bytes);
+        pairs.push((beside_readers, beside_slow));
+    }
+    let allowed = SEND_BYTES_MAX + BESIDE_BYTES_MAX;
+    println!("  memory of the server grew by {most:.0} bytes for each, allowed {allowed:.0}");
+    if most > allowed {
+        return Err(format!("{most:.0} bytes for each slow reader").into());
+    }
+    bench.judge("talkers beside them", &pairs)
+}
+
+fn beside_readers(bench: &Bench) -> Result<f64, Failure> {
+    let server = bench.serve(SERVICE)?;
+    let talk = Talk::begin(server.address, READERS)?;
+    talk.talk();
+    let p99 = talk.measure(MEASURED)?;
+    talk.end()?;
+    server.stop()?;
+    Ok(p99)
+}
+
+/// The 99th percentile, and by how much the server's memory grew for each slow reader.
+fn beside_slow_readers(bench: &Bench) -> Result<(f64, f64), Failure> {
+    let server = bench.serve(SERVICE)?;
+    let slow = (0..READERS).map(|_| join(server.address)).collect::<Result<Vec<_>, _>>()?;
+    let talk = Talk::begin(server.address, 0)?;
+    let before = server.resident_bytes()?;
+    talk.talk();
+    // Far more than a queue and the kernel's buffers hold.
+    let enough = 8 * SEND_BYTES_MAX as u64 / 4;
+    wait_until("the queues are full", Duration::from_secs(120), || talk.said_bytes() >= enough)?;
+    let p99 = talk.measure(MEASURED)?;
+    let grown = (server.resident_bytes()? - before) / READERS as f64;
+    talk.end()?;
+    let summary = server.stop()?;
+    drop(slow);
+    if grown < SEND_BYTES_MAX / 2.0 {
+        return Err(format!("void: the queues did not fill, {grown:.0} bytes each\n{summary}").into());
+    }
+    Ok((p99, grown))
+}
+
+/// A member that has read the answer to its JOIN, and reads no more.
+fn join(server: SocketAddr) -> std::io::Result<TcpStream> {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_recv_buffer_size(4096)?;
+    socket.connect(&server.into())?;
+    let mut stream = TcpStream::from(socket);
+    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+    let frame = [&8u16.to_le_bytes()[..], &JOIN.to_le_bytes(), &ROOM.to_le_bytes()].concat();
+    stream.write_all(&frame)?;
+    let mut answer = [0; 8];
+    stream.read_exact(&mut answer)?;
+    Ok(stream)
+}
