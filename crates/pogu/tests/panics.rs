@@ -2,6 +2,7 @@
 
 mod support;
 
+use std::borrow::Cow;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, Once};
@@ -9,12 +10,16 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use pogu::{
-    Cause, CauseKind, Context, Core, DriverChoice, JoinOutcome, Packet, PortConfig, Room, Service, ServiceHandle,
-    Session,
+    Cause, CauseKind, Context, Core, DriverChoice, JoinOutcome, Layer, Packet, PortConfig, Room, Service,
+    ServiceHandle, Session,
 };
 use support::{ECHO, JOIN, PATIENCE, Peer, SAY, core, eventually};
 
-on_every_driver!(panics_end_the_guilty_alone, panics_in_refused_broadcasts_end_the_guilty_alone);
+on_every_driver!(
+    panics_end_the_guilty_alone,
+    panics_in_refused_broadcasts_end_the_guilty_alone,
+    a_layer_whose_drop_panics_harms_nobody,
+);
 
 /// Where a session panics.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -82,7 +87,7 @@ impl Session for Guilty {
             SAY => (0..ROOMS).for_each(|room| {
                 let _ = cx.broadcast(Room(room.into()), SAY, b"");
             }),
-            BLOCK => drop(self.let_go.lock().expect("one blocks").recv_timeout(PATIENCE)),
+            BLOCK => drop(self.let_go.lock().expect("one blocks").recv()),
             _ => {}
         }
         cx.send(packet.id(), packet.body());
@@ -299,4 +304,36 @@ fn panics_in_refused_broadcasts_end_the_guilty_alone(driver: DriverChoice) {
         peer.send(ECHO, b"alive");
         assert_eq!(peer.receive(), (ECHO, b"alive".to_vec()));
     }
+}
+
+struct Glass;
+
+impl Layer for Glass {
+    fn received(&mut self, _bytes: &mut [u8]) -> Result<(), Cow<'static, str>> {
+        Ok(())
+    }
+
+    fn leaving(&mut self, _bytes: &mut [u8]) {}
+}
+
+impl Drop for Glass {
+    fn drop(&mut self) {
+        panic!("planted: {:?}", "a layer");
+    }
+}
+
+fn a_layer_whose_drop_panics_harms_nobody(driver: DriverChoice) {
+    mute_planted_panics();
+    let core = core(driver, 1).start().expect("a core");
+    let (factory, _reports) = support::probes();
+    let service = core.serve(Service::server("127.0.0.1:0").layer(|_| Glass), factory).expect("a service");
+    let mut neighbour = Peer::connect(service.address());
+    for _ in 0..10 {
+        let mut guilty = Peer::connect(service.address());
+        guilty.send(ECHO, b"x");
+        assert_eq!(guilty.receive(), (ECHO, b"x".to_vec()));
+    }
+    eventually("they have ended", || service.sessions() == 1);
+    neighbour.send(ECHO, b"alive");
+    assert_eq!(neighbour.receive(), (ECHO, b"alive".to_vec()));
 }
