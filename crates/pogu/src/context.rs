@@ -166,8 +166,8 @@ impl<'a> Context<'a> {
         self.state.stop(&mut self.operations, self.name, cause);
     }
 
-    pub(crate) fn begin_frame(&mut self) {
-        self.state.begin_frame(self.name);
+    pub(crate) fn begin_frame(&mut self, id: u16) {
+        self.state.begin_frame(self.name, id);
     }
 
     pub(crate) fn end_frame(&mut self, frame_bytes: usize) -> Flow {

@@ -13,7 +13,8 @@ use crate::identity::{Room, SessionId};
 /// The user's half of a session. It lives in one worker and is called there only, one call at a time, with `&mut self`:
 /// no lock is needed, and the type need not be `Send`.
 ///
-/// A handler must not block: it would hold up every session of its worker. A panic ends this session alone; its
+/// A handler must not block: it would hold up every session of its worker. One that takes longer than
+/// [`CoreBuilder::stall_limit`](crate::CoreBuilder::stall_limit) is reported while it still runs. A panic ends this session alone; its
 /// `on_disconnected` is then not called, because the value may be broken.
 pub trait Session: sealed::AsAny {
     /// The connection is up. Called once, before everything else.

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use pogu_port::slots::{Name, Slots};
 use pogu_port::{BoundListener, ConnectionId, Detached, ListenerId, Operations, OsError, Owner, SubmitError};
@@ -11,10 +12,12 @@ use crate::addresses::{AddressSeat, TooMuch};
 use crate::cause::{Cause, CauseKind};
 use crate::core::Place;
 use crate::message::Message;
+use crate::progress::Handler;
 use crate::service::Running;
 use crate::session::{Incoming, Refusal, Session};
 use crate::worker::carrier::Standing;
-use crate::worker::handling::caught;
+use crate::worker::caught::caught;
+use crate::worker::log_gate::Line;
 use crate::worker::mail::Undelivered;
 use crate::worker::vigil::Vigil;
 use crate::worker::{Carrier, Stage, State, Step};
@@ -37,7 +40,9 @@ impl State {
             Ok(listener) => self.listeners.push((listener, running)),
             Err(refused) => {
                 running.closed.store(true, Ordering::Release);
-                tracing::error!(address = %running.address, error = %refused.error, "the port refused the listener");
+                if self.log.allows(Line::ListenerNotTaken, self.now) {
+                    tracing::error!(address = %running.address, error = %refused.error, "the port refused the listener");
+                }
             }
         }
     }
@@ -49,6 +54,12 @@ impl State {
                 // Already closing is as good.
                 let _ = operations.close_listener(*listener);
             }
+        }
+    }
+
+    pub(super) fn accept_paused(&mut self, error: OsError, retry_after: Duration) {
+        if self.log.allows(Line::AcceptPaused, self.now) {
+            tracing::debug!(worker = self.index, %error, ?retry_after, "accept paused");
         }
     }
 
@@ -126,7 +137,9 @@ impl State {
 
     /// The port did not take a connection: a limit of ours counts as a refusal, the system's word as its fault.
     fn not_enrolled(&mut self, service: usize, error: SubmitError, fault: CauseKind) {
-        tracing::debug!(worker = self.index, %error, "the port refused a connection");
+        if self.log.allows(Line::ConnectionNotTaken, self.now) {
+            tracing::debug!(worker = self.index, %error, "the port refused a connection");
+        }
         let row = self.ledger.row(service);
         match error {
             SubmitError::Os(_) => row.count_disconnect(fault),
@@ -157,14 +170,19 @@ impl State {
         if !self.add_layer(name, &running, &incoming) {
             return self.abort(operations, name, Cause::HandlerPanicked);
         }
-        match caught(|| running.factory.make(incoming)) {
+        self.marker.begin(Handler::Factory, running.index, 0);
+        let made = caught(|| running.factory.make(incoming));
+        self.marker.end();
+        match made {
             Some(Ok(made)) => self.begin(operations, name, made),
             Some(Err(refusal)) => {
                 self.ledger.row(running.index).refused += 1;
                 self.become_refusal(operations, name, &refusal);
             }
             None => {
-                tracing::error!(service = %running.address, "the session factory panicked");
+                if self.log.allows(Line::FactoryPanicked, self.now) {
+                    tracing::error!(service = %running.address, "the session factory panicked");
+                }
                 self.stop(operations, name, Cause::HandlerPanicked);
             }
         }
@@ -175,8 +193,13 @@ impl State {
     /// Makes the layer of a connection, if its service has one. False if that panicked.
     fn add_layer(&mut self, name: Name, running: &Running, incoming: &Incoming) -> bool {
         let Some(factory) = &running.service.layer else { return true };
-        let Some(layer) = caught(|| factory.make(incoming)) else {
-            tracing::error!(service = %running.address, "the layer factory panicked");
+        self.marker.begin(Handler::Layer, running.index, 0);
+        let made = caught(|| factory.make(incoming));
+        self.marker.end();
+        let Some(layer) = made else {
+            if self.log.allows(Line::LayerPanicked, self.now) {
+                tracing::error!(service = %running.address, "the layer factory panicked");
+            }
             return false;
         };
         if let Some(carrier) = self.carriers.get_mut(name) {
@@ -196,7 +219,7 @@ impl State {
         self.ledger.row(carrier.running().index).sessions_opened += 1;
         self.enlist(name);
         self.arm(name);
-        self.call(operations, name, |session, cx| session.on_connected(cx));
+        self.call(operations, name, Handler::Connected, |session, cx| session.on_connected(cx));
     }
 
     /// Tells a connection above the cap why it is refused, if few enough are being told.
@@ -227,7 +250,9 @@ impl State {
         let running = Arc::clone(carrier.running());
         carrier.standing = Standing::Refused(Arc::clone(&running));
         self.lingering_refusals += 1;
-        tracing::debug!(service = %running.address, reason = refusal.reason(), "the factory refused a connection");
+        if self.log.allows(Line::FactoryRefused, self.now) {
+            tracing::debug!(service = %running.address, reason = refusal.reason(), "the factory refused a connection");
+        }
         if self.lingering_refusals > running.limits().lingering_refusals_max.get() {
             self.ledger.row(running.index).refused_at_once += 1;
             return self.abort(operations, name, Cause::HandlerAsked(refusal.reason().to_owned().into()));

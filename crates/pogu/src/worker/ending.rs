@@ -17,8 +17,10 @@ use pogu_port::{Operation, Operations, OsError, Time};
 
 use crate::cause::{Cause, CauseKind};
 use crate::context::Context;
+use crate::progress::Handler;
 use crate::worker::carrier::{Ending, NEVER};
-use crate::worker::handling::{caught, drop_quietly};
+use crate::worker::caught::{caught, drop_quietly};
+use crate::worker::log_gate::Line;
 use crate::worker::{Carrier, Stage, State, Step};
 
 /// How long sessions have, after they were told that the service stops, to speak to each other: broadcasts and posts take a
@@ -148,17 +150,25 @@ impl State {
         self.leave_all(name);
         self.strike(name);
         self.forget_unsent(name);
-        let Some(carrier) = self.carriers.remove(name) else { return };
-        tracing::debug!(service = %carrier.running().address, session = %self.session_id(name), %cause, "session ended");
+        let Some(mut carrier) = self.carriers.remove(name) else { return };
+        if let Some(layer) = carrier.layer.take() {
+            drop_quietly(layer);
+        }
+        if self.log.allows(Line::SessionEnded, self.now) {
+            let session = self.session_id(name);
+            tracing::debug!(service = %carrier.running().address, %session, %cause, "session ended");
+        }
         self.account(carrier, kind);
     }
 
     /// The last call of the user's half, and its drop. False if one of them panicked.
     fn say_disconnected(&mut self, operations: &mut Operations<'_>, name: Name, cause: &Cause) -> bool {
-        let session = self.carriers.get_mut(name).and_then(|carrier| carrier.session.take());
-        let Some(mut session) = session else { return true };
+        let Some(carrier) = self.carriers.get_mut(name) else { return true };
+        let Some(mut session) = carrier.session.take() else { return true };
+        let service = carrier.running().index;
+        self.marker.begin(Handler::Disconnected, service, 0);
         let called = caught(|| session.on_disconnected(&mut Context::new(self, operations.reborrow(), name), cause));
-        drop_quietly(session) && called.is_some()
+        self.drop_session(service, session) && called.is_some()
     }
 
     fn account(&mut self, carrier: Carrier, kind: CauseKind) {
@@ -194,7 +204,7 @@ impl State {
         self.stopping = Some(Stopping { deadline, step: StopStep::Telling { until: self.now + TELL_TIME } });
         let names: Vec<Name> = self.carriers.names().collect();
         for name in names {
-            self.call_live(operations, name, |session, cx| session.on_stopping(cx));
+            self.call_live(operations, name, Handler::Stopping, |session, cx| session.on_stopping(cx));
         }
     }
 
@@ -235,6 +245,7 @@ impl State {
             self.end_at(name, Cause::ServiceStopping, Step::Close);
             self.closed(operations, name);
         }
+        self.log.tell_all();
         self.shared.publish_last(self.index, &mut self.ledger);
     }
 
@@ -243,10 +254,11 @@ impl State {
         &mut self,
         operations: &mut Operations<'_>,
         name: Name,
+        what: Handler,
         handler: impl FnOnce(&mut dyn crate::session::Session, &mut Context<'_>) -> R,
     ) -> Option<R> {
         if self.carriers.get(name).is_some_and(Carrier::is_live) {
-            return self.call(operations, name, handler);
+            return self.call(operations, name, what, handler);
         }
         None
     }

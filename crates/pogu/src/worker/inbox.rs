@@ -4,6 +4,7 @@ use pogu_port::Operations;
 use pogu_port::slots::Name;
 
 use crate::message::Message;
+use crate::progress::Handler;
 use crate::worker::{SendOutcome, State};
 
 impl State {
@@ -26,7 +27,9 @@ impl State {
             Message::Joined { room, session, ticket } => self.joined(operations, room, session, ticket),
             Message::Deliver { room, frame } => self.deliver(operations, room, &frame),
             Message::BroadcastRefused { room, session } => {
-                self.call_live(operations, session.name(), |session, cx| session.on_broadcast_refused(cx, room));
+                self.call_live(operations, session.name(), Handler::BroadcastRefused, |session, cx| {
+                    session.on_broadcast_refused(cx, room);
+                });
             }
         }
     }

@@ -10,10 +10,12 @@
 
 mod admission;
 mod carrier;
+mod caught;
 mod deadlines;
 mod ending;
 mod handling;
 mod inbox;
+mod log_gate;
 mod mail;
 mod rooms;
 mod roster;
@@ -35,12 +37,14 @@ use crate::counters::{Counters, Ledger};
 use crate::error::{Error, Result};
 use crate::identity::SessionId;
 use crate::message::Message;
+use crate::progress::Marker;
 use crate::service::Running;
 
 pub(crate) use carrier::{Carrier, NEVER, Stage, Step, Unfinished};
+pub(crate) use caught::drop_quietly;
 use deadlines::Deadlines;
 pub(crate) use handling::Flow;
-pub(crate) use handling::drop_quietly;
+use log_gate::LogGate;
 use mail::Mail;
 pub(crate) use mail::Undelivered;
 use rooms::Rooms;
@@ -75,6 +79,7 @@ impl WorkerSeed {
     /// The system refused to start the port.
     pub fn start(self) -> Result<Worker> {
         let port = self.port.start().map_err(Error::Port)?;
+        self.presence.started();
         let state = State::new(Arc::clone(self.presence.shared()), self.index);
         Ok(Worker { port, state, presence: Some(self.presence) })
     }
@@ -124,6 +129,7 @@ impl Worker {
         state.now = operations.now();
         state.finish_turn(&mut operations);
         if state.has_stopped() {
+            state.log.tell_all();
             state.shared.publish_last(state.index, &mut state.ledger);
             self.presence = None;
             return Ok(WorkerStatus::Stopped);
@@ -173,6 +179,9 @@ pub(crate) struct State {
     pub(crate) carriers: Slots<Carrier>,
     pub(crate) ledger: Ledger,
     pub(crate) rooms: Rooms,
+    /// Says what is going on.
+    marker: Marker,
+    log: LogGate,
     rosters: roster::Rosters,
     /// The changes of limits that deadlines follow already.
     limits_seen: u64,
@@ -211,6 +220,8 @@ impl State {
             carriers: Slots::with_generations(u32::MAX, u32::MAX),
             ledger: Ledger::default(),
             rooms: Rooms::new(shared.workers()),
+            marker: shared.marker(index),
+            log: LogGate::new(index),
             rosters: roster::Rosters::default(),
             limits_seen: 0,
             services_over_seen: 0,
@@ -276,7 +287,7 @@ impl State {
         };
         let stop = self.stopping.as_ref().map(|stopping| stopping.next_look());
         let publish = self.unpublished.then(|| now + MAIL_RETRY);
-        self.deadlines.next().into_iter().chain(publish).chain(retry).chain(stop).min()
+        self.deadlines.next().into_iter().chain(publish).chain(retry).chain(stop).chain(self.log.next_due()).min()
     }
 
     fn complete(&mut self, operations: &mut Operations<'_>, completion: Completion<'_, Message>) {
@@ -287,9 +298,7 @@ impl State {
             Completion::Sent { owner, gather, error, .. } => self.sent(operations, Self::name_of(owner), gather, error),
             Completion::Posted { value, .. } => self.message(operations, value),
             Completion::Accepted { listener, stream, .. } => self.accepted(operations, listener, stream),
-            Completion::AcceptPaused { error, retry_after, .. } => {
-                tracing::debug!(worker = self.index, %error, ?retry_after, "accept paused");
-            }
+            Completion::AcceptPaused { error, retry_after, .. } => self.accept_paused(error, retry_after),
             Completion::ListenerClosed { listener, .. } => self.listeners.retain(|(open, _)| *open != listener),
             Completion::Connected { owner, .. } => self.connected(operations, Self::name_of(owner)),
             Completion::ConnectFailed { owner, error, .. } => self.connect_failed(Self::name_of(owner), error),
@@ -313,6 +322,7 @@ impl State {
         self.look_at_stopping(operations);
         self.dial(operations);
         self.flush(operations);
+        self.log.tell_due(self.now);
     }
 
     fn publish(&mut self) {
