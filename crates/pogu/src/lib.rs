@@ -50,8 +50,10 @@ mod limits;
 mod listener;
 mod lockstep;
 mod message;
+mod reconnect;
 mod service;
 mod session;
+mod target;
 mod worker;
 
 pub use crate::core::{Core, CoreBuilder};
@@ -64,6 +66,7 @@ pub use interrupt::Interrupt;
 pub use limits::{Limits, Rate, RateExceeded, SendOverflow};
 pub use listener::Listener;
 pub use lockstep::Lockstep;
+pub use reconnect::{GaveUp, Reconnect};
 pub use service::{Service, ServiceHandle};
 pub use session::{Admission, Incoming, Refusal, Session};
 pub use worker::{BroadcastOutcome, JoinOutcome, ROOMS_PER_SESSION_MAX, SendOutcome, Worker, WorkerSeed, WorkerStatus};

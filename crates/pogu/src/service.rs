@@ -14,7 +14,9 @@ use crate::core::Shared;
 use crate::counters::{Counters, Ledger};
 use crate::limits::{Limits, LiveLimits, SendOverflow};
 use crate::listener::Listener;
+use crate::reconnect::{GaveUp, Reconnect};
 use crate::session::{Factory, Refusal};
+use crate::target::Target;
 
 /// A service before it is started.
 #[derive(Clone, Debug)]
@@ -23,6 +25,7 @@ pub struct Service {
     pub(crate) role: Role,
     /// How many sessions a client service opens; `None` until it was said.
     pub(crate) sessions: Option<usize>,
+    pub(crate) reconnect: Option<Reconnect>,
     pub(crate) format: FrameFormat,
     pub(crate) limits: Limits,
     pub(crate) listen: ListenOptions,
@@ -43,7 +46,8 @@ impl Service {
         Service::new(address, Role::Server)
     }
 
-    /// A service that opens connections to `address`: one session unless [`Service::sessions`] says otherwise.
+    /// A service that opens connections to `address` (`"10.0.0.1:7777"`, `"[fd00::1]:7777"`, `"db.example:7777"`): one session
+    /// unless [`Service::sessions`] says otherwise.
     pub fn client(address: impl fmt::Display) -> Service {
         Service::new(address, Role::Client)
     }
@@ -53,6 +57,7 @@ impl Service {
             address: address.to_string(),
             role,
             sessions: None,
+            reconnect: None,
             format: FrameFormat::course(),
             limits: Limits::default(),
             listen: ListenOptions::default(),
@@ -64,6 +69,12 @@ impl Service {
     /// How many sessions a client service opens, at most [`Limits::sessions_max`]. Default 1.
     pub fn sessions(mut self, sessions: usize) -> Service {
         self.sessions = Some(sessions);
+        self
+    }
+
+    /// Makes a client service bring back the sessions that end and the connections that cannot be made. Default: it does not.
+    pub fn reconnect(mut self, reconnect: Reconnect) -> Service {
+        self.reconnect = Some(reconnect);
         self
     }
 
@@ -137,7 +148,7 @@ pub(crate) struct Running {
     /// As it was started; the limits that hold now are in `limits`.
     pub(crate) service: Service,
     pub(crate) limits: LiveLimits,
-    pub(crate) address: SocketAddr,
+    pub(crate) address: Target,
     pub(crate) factory: Box<dyn Factory>,
     /// Sessions reserved: counted before the hand-over to a worker, released after the drain.
     pub(crate) sessions: AtomicUsize,
@@ -145,6 +156,8 @@ pub(crate) struct Running {
     pub(crate) closed: AtomicBool,
     /// Why the last connection that could not be made could not.
     pub(crate) connect_error: Mutex<Option<OsError>>,
+    /// The last place that was given up.
+    pub(crate) gave_up: Mutex<Option<GaveUp>>,
 }
 
 impl Running {
@@ -155,6 +168,14 @@ impl Running {
     /// True once nothing new is to come in.
     pub(crate) fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn note_gave_up(&self, gave_up: GaveUp) {
+        let before = self.gave_up.lock().unwrap_or_else(PoisonError::into_inner).replace(gave_up.clone());
+        // Once per service: a server that is gone for good loses all of its places, one after the other.
+        if before.is_none() {
+            tracing::warn!(service = %self.address, "a session of a client service is {gave_up}; further ones are counted");
+        }
     }
 
     pub(crate) fn note_connect_error(&self, error: OsError) {
@@ -178,12 +199,20 @@ pub struct ServiceHandle {
 }
 
 impl ServiceHandle {
-    /// The address that a server service is bound to, or that a client service connects to.
+    /// The address that a server service is bound to, or that a client service dialled last. Of a client service that was
+    /// given a name it is `0.0.0.0:0` until the name has been looked up for the first time; see [`ServiceHandle::target`].
     pub fn address(&self) -> SocketAddr {
-        self.running.address
+        self.running.address.address()
     }
 
-    /// Sessions at this moment, connecting and ending ones included.
+    /// What a client service was told to connect to, a name or an address, as it was written; of a server service the address
+    /// that it is bound to.
+    pub fn target(&self) -> &str {
+        self.running.address.text()
+    }
+
+    /// Sessions at this moment, connecting and ending ones included; in a client service that reconnects also those that
+    /// wait to be dialled again. They are gone when they have been given up, or when the service or its core stops.
     pub fn sessions(&self) -> usize {
         self.running.sessions.load(Ordering::Relaxed)
     }
@@ -197,6 +226,12 @@ impl ServiceHandle {
     /// Why the last connection that could not be made could not; `None` if all could, so far.
     pub fn connect_error(&self) -> Option<OsError> {
         *self.running.connect_error.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The last of the places that a [reconnecting](Reconnect) client service does not dial any more, and why;
+    /// [`Counters::gave_up`] tells how many there are. `None` if there is none.
+    pub fn gave_up(&self) -> Option<GaveUp> {
+        self.running.gave_up.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The listener of a server service; `None` for a client service.

@@ -122,7 +122,7 @@ impl Watch<'_> {
             None => causes.join(", "),
         };
         let connections = counted(self.shared.slots.len() as u64, "connection");
-        let target = self.handle.address();
+        let target = self.handle.target();
         Failure::Run(format!("nobody answers at {target}: of {connections} none could be made ({why})"))
     }
 
@@ -237,5 +237,7 @@ impl Patience {
 
 /// The causes for which a connection is not made.
 pub(super) fn not_connected(counters: &Counters) -> impl Iterator<Item = (CauseKind, u64)> {
-    counters.causes().filter(|(kind, _)| matches!(kind, CauseKind::ConnectFailed | CauseKind::ConnectTimeout))
+    counters.causes().filter(|(kind, _)| {
+        matches!(kind, CauseKind::ConnectFailed | CauseKind::ConnectTimeout | CauseKind::Unresolved)
+    })
 }

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use pogu_port::{Clock, Owner, PostError, Poster, Time};
 
+use crate::core::Resolver;
 use crate::counters::{Counters, Ledger};
 use crate::message::Message;
 use crate::service::Running;
@@ -20,6 +21,9 @@ pub(crate) struct Shared {
     pub(super) incarnation: u32,
     pub(super) clock: Clock,
     pub(super) outbox_max: usize,
+    /// Where the randomness of its workers begins.
+    pub(super) seed: u64,
+    pub(super) resolver: Resolver,
     pub(super) posters: Vec<Poster<Message>>,
     /// Sessions by worker: where the next one goes.
     pub(super) loads: Vec<AtomicUsize>,
@@ -81,6 +85,15 @@ impl Shared {
     /// Messages that may wait for room in the inbox of another worker.
     pub(crate) fn outbox_max(&self) -> usize {
         self.outbox_max
+    }
+
+    /// Where the randomness of a worker begins.
+    pub(crate) fn seed(&self, worker: usize) -> u64 {
+        self.seed.wrapping_add(worker as u64)
+    }
+
+    pub(crate) fn resolver(&self) -> &Resolver {
+        &self.resolver
     }
 
     /// Asks every worker to stop; a second request may bring the deadline forward.

@@ -46,7 +46,10 @@ impl State {
         carrier.active_at = now;
         let format = carrier.running().service.format;
         let unfinished = carrier.unfinished.take();
+        let frames_before = self.ledger.row(service).frames_received;
         let parsed = self.call(operations, name, |session, cx| packets(session, cx, format, bytes, unfinished));
+        let frames = self.ledger.row(service).frames_received - frames_before;
+        self.note_useful(name, frames);
         match parsed {
             Some((Parsed::UpTo(offset), unfinished)) => {
                 let rest = bytes.get(offset..).unwrap_or_default();
@@ -62,6 +65,13 @@ impl State {
                 self.stop(operations, name, Cause::PeerMisbehaved(Misbehaviour::Frame(violation)));
             }
             Some((Parsed::Ended, _)) | None => {}
+        }
+    }
+
+    /// The session has handled so many frames: a useful one is among them if one did not end it.
+    fn note_useful(&mut self, name: Name, frames: u64) {
+        if let Some(carrier) = self.carriers.get_mut(name) {
+            carrier.useful |= frames > u64::from(!carrier.is_live());
         }
     }
 

@@ -11,6 +11,7 @@
 mod admission;
 mod carrier;
 mod deadlines;
+mod dialling;
 mod ending;
 mod handling;
 mod inbox;
@@ -19,12 +20,13 @@ mod rooms;
 mod sending;
 mod timing;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use pogu_port::slots::{Name, Slots};
-use pogu_port::{Completion, Gather, ListenerId, Operations, Owner, Port, PortSeed, Time};
+use pogu_port::{Completion, Gather, ListenerId, Operations, Owner, Port, PortSeed, Random, Time};
 
 use crate::core::{Presence, Shared};
 use crate::counters::Ledger;
@@ -161,7 +163,9 @@ pub(crate) struct State {
     pub(crate) rooms: Rooms,
     mail: Mail,
     listeners: Vec<(ListenerId, Arc<Running>)>,
-    dials: Vec<admission::Dial>,
+    /// By service.
+    dials: BTreeMap<usize, dialling::Dial>,
+    random: Random,
     deadlines: Deadlines,
     /// The memory of the list that `due` walks.
     due_now: Vec<(Time, Name)>,
@@ -194,7 +198,8 @@ impl State {
             rooms: Rooms::new(shared.workers()),
             mail: Mail::new(Arc::clone(&shared), index, outbox_max),
             listeners: Vec::new(),
-            dials: Vec::new(),
+            dials: BTreeMap::new(),
+            random: Random::new(shared.seed(index)),
             deadlines: Deadlines::default(),
             due_now: Vec::new(),
             dirty: Vec::new(),
@@ -252,7 +257,7 @@ impl State {
         };
         let stop = self.stopping.as_ref().map(|stopping| stopping.next_look());
         let publish = self.unpublished.then(|| now + MAIL_RETRY);
-        self.deadlines.next().into_iter().chain(publish).chain(retry).chain(stop).min()
+        self.deadlines.next().into_iter().chain(publish).chain(retry).chain(stop).chain(self.next_dial()).min()
     }
 
     fn complete(&mut self, operations: &mut Operations<'_>, completion: Completion<'_, Message>) {
