@@ -160,3 +160,67 @@ fn answer(look_up: &LookUp, name: &str) -> Answer {
         Err(error) => Err(error.to_string()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::sync_channel;
+
+    use pogu_port::sim::Simulation;
+
+    use super::*;
+    use crate::core::Core;
+
+    fn resolver(look_up: impl Fn(&str) -> io::Result<Vec<SocketAddr>> + Send + Sync + 'static) -> Resolver {
+        Resolver { look_up: Arc::new(look_up), desk: Mutex::new(Desk::Idle) }
+    }
+
+    fn shared() -> Arc<Shared> {
+        let (core, _) = Core::builder().workers(1).simulated(&Simulation::new()).hand_out().expect("a core");
+        Arc::clone(&core.shared)
+    }
+
+    #[test]
+    fn stopping_waits_for_the_lookup_under_way_and_not_for_those_that_nobody_waits_for() {
+        let (tell, told) = channel();
+        let (release, gate) = sync_channel::<()>(0);
+        let gate = Mutex::new(gate);
+        let resolver = resolver(move |name| {
+            tell.send(name.to_owned()).expect("the test listens");
+            let _ = gate.lock().expect("one thread").recv();
+            Ok(vec![SocketAddr::from(([10, 0, 0, 1], 80))])
+        });
+        let shared = shared();
+        let first = resolver.ask(&shared, 0, "first.example:80");
+        assert_eq!(told.recv().as_deref(), Ok("first.example:80"));
+        drop(resolver.ask(&shared, 0, "second.example:80"));
+        let third = resolver.ask(&shared, 0, "third.example:80");
+        assert!(first.take_answer().is_none() && third.take_answer().is_none());
+        drop(release);
+        resolver.stop();
+        assert_eq!(told.try_iter().collect::<Vec<_>>(), ["third.example:80"]);
+        for question in [first, third] {
+            assert_eq!(question.take_answer(), Some(Ok(vec![SocketAddr::from(([10, 0, 0, 1], 80))])));
+        }
+        assert!(matches!(resolver.ask(&shared, 0, "late.example:80").take_answer(), Some(Err(_))), "it is over");
+    }
+
+    #[test]
+    fn a_lookup_that_hangs_does_not_hang_the_stop() {
+        let (tell, told) = channel();
+        let (release, gate) = sync_channel::<()>(0);
+        let gate = Mutex::new(gate);
+        let resolver = resolver(move |_| {
+            tell.send(()).expect("the test listens");
+            let _ = gate.lock().expect("one thread").recv();
+            Ok(Vec::new())
+        });
+        let question = resolver.ask(&shared(), 0, "stuck.example:80");
+        told.recv().expect("it is being looked up");
+        resolver.stop();
+        assert_eq!(question.take_answer(), None);
+        drop((release, resolver));
+        // Its last owner goes when the thread has ended, and the closure with it.
+        assert!(told.recv().is_err());
+        assert_eq!(question.take_answer(), Some(Err("the name has no address".to_owned())));
+    }
+}
