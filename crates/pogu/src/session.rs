@@ -120,6 +120,16 @@ pub struct Incoming {
     pub peer_address: Option<SocketAddr>,
     /// The worker that the session will live in, from 0.
     pub worker: usize,
+    /// For a [client service that reconnects](crate::Reconnect): how many attempts in a row it took to bring this session's
+    /// place back, this one included. 0 for a first connection, and for everything that was accepted.
+    pub attempt: u32,
+}
+
+impl Incoming {
+    /// True if the session takes the place of one that was lost, or of a connection that could not be made.
+    pub fn is_reconnect(&self) -> bool {
+        self.attempt > 0
+    }
 }
 
 /// A connection that the factory does not want. The peer may be told why.

@@ -146,6 +146,7 @@ pub(super) fn not_connected(handle: &ServiceHandle, counters: &Counters) -> Vec<
     let all = [
         (connect_failure_of(handle), counters.disconnects(CauseKind::ConnectFailed)),
         (CauseKind::ConnectTimeout.label(), counters.disconnects(CauseKind::ConnectTimeout)),
+        (CauseKind::Unresolved.label(), counters.disconnects(CauseKind::Unresolved)),
     ];
     all.into_iter().filter(|(_, count)| *count > 0).collect()
 }

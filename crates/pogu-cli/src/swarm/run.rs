@@ -108,7 +108,7 @@ pub(super) fn nobody_answers(handle: &ServiceHandle, wanted: u64) -> Failure {
         None if causes.is_empty() => "no answer".to_owned(),
         None => causes.join(", "),
     };
-    let (connections, target) = (counted(wanted, "connection"), handle.address());
+    let (connections, target) = (counted(wanted, "connection"), handle.target());
     Failure::Run(format!("nobody answers at {target}: of {connections} none could be made ({why})"))
 }
 

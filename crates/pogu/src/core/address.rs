@@ -18,7 +18,14 @@ pub(super) fn check(service: &Service) -> Result<()> {
     if let Some(heartbeat) = &service.heartbeat {
         check_heartbeat(service, heartbeat)?;
     }
+    if let Some(reconnect) = &service.reconnect {
+        reconnect.check()?;
+    }
     match (service.role, service.sessions) {
+        (Role::Server, _) if service.reconnect.is_some() => {
+            let value = "given".to_owned();
+            return Err(Error::Configuration { field: "reconnect", value, allowed: "for a client service only" });
+        }
         (Role::Server, Some(sessions)) => {
             let value = sessions.to_string();
             return Err(Error::Configuration { field: "sessions", value, allowed: "for a client service only" });
@@ -63,12 +70,12 @@ pub(super) fn bind(selection: &Selection, service: &Service) -> Result<(BoundLis
     Err(refused.unwrap_or_else(|| nothing_there(&service.address)))
 }
 
-pub(super) fn resolve(selection: &Selection, address: &str) -> Result<Vec<SocketAddr>> {
+fn resolve(selection: &Selection, address: &str) -> Result<Vec<SocketAddr>> {
     selection
         .resolve(address)
         .map_err(|error| Error::Address { address: address.to_owned(), reason: error.to_string() })
 }
 
-pub(super) fn nothing_there(address: &str) -> Error {
+fn nothing_there(address: &str) -> Error {
     Error::Address { address: address.to_owned(), reason: "the name has no address".to_owned() }
 }

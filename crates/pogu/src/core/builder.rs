@@ -10,7 +10,7 @@ use pogu_port::{DriverChoice, PortConfig, PortSeed, Selection};
 use crate::core::presence::{Attendance, Presence};
 use crate::core::shared::{NOT_STOPPING, Shared};
 use crate::core::watch::Watch;
-use crate::core::{Core, spawn};
+use crate::core::{Core, Resolver, spawn};
 use crate::error::{Error, Result};
 use crate::message::Message;
 use crate::worker::WorkerSeed;
@@ -140,6 +140,8 @@ impl CoreBuilder {
             incarnation: pogu_port::entropy() as u32,
             clock,
             outbox_max: config.posts_max,
+            seed: selection.seed(),
+            resolver: Resolver::of(&selection),
             posters: ports.iter().map(PortSeed::poster).collect(),
             loads: (0..self.workers).map(|_| AtomicUsize::new(0)).collect(),
             ledgers: (0..self.workers).map(|_| Mutex::default()).collect(),

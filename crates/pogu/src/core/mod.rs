@@ -4,11 +4,11 @@ mod address;
 mod builder;
 mod place;
 mod presence;
+mod resolver;
 mod shared;
 mod watch;
 
 use std::fmt;
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex, Weak};
@@ -26,12 +26,14 @@ use crate::progress::Turns;
 use crate::service::{Role, Running, Service};
 use crate::service_handle::ServiceHandle;
 use crate::session::{Admission, Factory, Incoming};
+use crate::target::Target;
 use crate::worker::{Worker, WorkerSeed, WorkerStatus};
 
-use address::{bind, check, nothing_there, resolve};
+use address::{bind, check};
 pub use builder::CoreBuilder;
 pub(crate) use place::Place;
 pub(crate) use presence::Presence;
+pub(crate) use resolver::{Question, Resolver};
 pub(crate) use shared::Shared;
 use watch::Watch;
 pub use watch::{Stall, Stalls};
@@ -119,7 +121,7 @@ impl Core {
     {
         self.check(&service)?;
         let (listener, address) = bind(&self.selection, &service)?;
-        let running = self.register(service, address, Box::new(factory));
+        let running = self.register(service, Target::bound(address), Box::new(factory));
         // A listener lives on one worker, any; the connections that it accepts are spread over all.
         let worker = self.shared.listener_worker(&running);
         let message = Message::Listen { running: Arc::clone(&running), listener: Box::new(listener) };
@@ -127,11 +129,13 @@ impl Core {
         Ok(ServiceHandle { running })
     }
 
-    /// Starts a client service: opens its sessions. `factory` makes the session of each connection once it is made; a
-    /// connection that cannot be made is counted in [`ServiceHandle::counters`].
+    /// Starts a client service: opens its sessions, and returns at once. A name is looked up by a thread of the core's own,
+    /// started with the first name; its addresses are tried in the system's order until one takes the connection. `factory`
+    /// makes the session of each connection once it is made; one that cannot be made, or whose name means nothing, is counted
+    /// in [`ServiceHandle::counters`], and tried again if the service [reconnects](crate::Reconnect).
     ///
     /// # Errors
-    /// The address cannot be used, or the workers take no messages.
+    /// The address is neither one nor a name with a port, or the workers take no messages.
     pub fn connect<F, A>(&self, service: Service, factory: F) -> Result<ServiceHandle>
     where
         F: Fn(Incoming) -> A + Send + Sync + 'static,
@@ -142,8 +146,7 @@ impl Core {
             let reason = "a server service listens: start it with `serve`".to_owned();
             return Err(Error::Address { address: service.address, reason });
         }
-        let address =
-            *resolve(&self.selection, &service.address)?.first().ok_or_else(|| nothing_there(&service.address))?;
+        let address = Target::parse(&service.address)?;
         let sessions = service.sessions.unwrap_or(1);
         let running = self.register(service, address, Box::new(factory));
         let mut places: Vec<Vec<Place>> = (0..self.shared.workers()).map(|_| Vec::new()).collect();
@@ -171,7 +174,7 @@ impl Core {
         }
     }
 
-    fn register(&self, service: Service, address: SocketAddr, factory: Box<dyn Factory>) -> Arc<Running> {
+    fn register(&self, service: Service, address: Target, factory: Box<dyn Factory>) -> Arc<Running> {
         let mut services = self.shared.services();
         // A name of what is over would keep its memory.
         services.iter_mut().filter(|running| running.strong_count() == 0).for_each(|over| *over = Weak::new());
@@ -187,6 +190,7 @@ impl Core {
             sessions: AtomicUsize::new(0),
             closed: AtomicBool::new(false),
             connect_error: Mutex::default(),
+            gave_up: Mutex::default(),
         });
         services.push(Arc::downgrade(&running));
         running
@@ -255,7 +259,8 @@ impl Core {
 
     /// Ends everything: listeners close, sessions are told, what was sent leaves, connections end in good order; what has
     /// not ended after `drain_timeout` is aborted. Returns the final totals once the core's own threads have ended; a handler
-    /// that never returns keeps it from that.
+    /// that never returns keeps it from that; a name that is just being looked up does so for a second at most, then its thread
+    /// is left to end by itself.
     ///
     /// Workers that were handed out end while their threads dispatch them. They are waited for until `drain_timeout` is over,
     /// and half a second more for what has to be aborted. Those of the calling thread are not waited for: a game loop that owns
@@ -337,6 +342,7 @@ impl Core {
             let ended = thread.join().unwrap_or(Err(Error::Workers("a worker thread panicked")));
             first = first.and(ended);
         }
+        self.shared.resolver.stop();
         first
     }
 }

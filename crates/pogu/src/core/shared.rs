@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use pogu_port::{Clock, Owner, PostError, Poster, Time};
 
+use crate::core::Resolver;
 use crate::core::presence::Attendance;
 use crate::core::watch::{Stall, Stalls};
 use crate::counters::{Counters, Ledger};
@@ -25,6 +26,9 @@ pub(crate) struct Shared {
     pub(super) incarnation: u32,
     pub(super) clock: Clock,
     pub(super) outbox_max: usize,
+    /// Where the randomness of its workers begins.
+    pub(super) seed: u64,
+    pub(super) resolver: Resolver,
     pub(super) posters: Vec<Poster<Message>>,
     /// Sessions by worker: where the next one goes.
     pub(super) loads: Vec<AtomicUsize>,
@@ -77,7 +81,7 @@ impl Shared {
     /// The address of a service that is not over.
     pub(super) fn address_of(&self, service: usize) -> Option<SocketAddr> {
         let running = self.services().get(service)?.upgrade()?;
-        Some(running.address)
+        Some(running.address.address())
     }
 
     /// Keeps a stall as the last one if it is news, or is the last one still.
@@ -106,6 +110,15 @@ impl Shared {
     /// Messages that may wait for room in the inbox of another worker.
     pub(crate) fn outbox_max(&self) -> usize {
         self.outbox_max
+    }
+
+    /// Where the randomness of a worker begins.
+    pub(crate) fn seed(&self, worker: usize) -> u64 {
+        self.seed.wrapping_add(worker as u64)
+    }
+
+    pub(crate) fn resolver(&self) -> &Resolver {
+        &self.resolver
     }
 
     /// Asks every worker to stop; a second request may bring the deadline forward.

@@ -89,16 +89,13 @@ impl State {
         }
         let limit = self.stopping.as_ref().map_or(NEVER, |stopping| stopping.deadline);
         let deadline = (now + carrier.running().limits().linger_timeout.get()).min(limit);
-        let was = std::mem::replace(&mut carrier.stage, Stage::Ending(Box::new(Ending { cause, step, deadline })));
+        let unconnected = matches!(carrier.stage, Stage::Connecting { .. });
+        carrier.stage = Stage::Ending(Box::new(Ending { cause, step, unconnected, deadline }));
         carrier.timer_at = NEVER;
         let unfinished = carrier.unfinished.take();
-        let service = carrier.running().index;
         self.recycle_unfinished(unfinished);
         self.leave_all(name);
         self.strike(name);
-        if matches!(was, Stage::Connecting { .. }) {
-            self.dialled(service);
-        }
     }
 
     /// Puts another cause in the place of the first: for a panic, which must not hide behind an end that came just before.
@@ -158,7 +155,11 @@ impl State {
             let session = self.session_id(name);
             tracing::debug!(service = %carrier.running().address, %session, %cause, "session ended");
         }
-        self.account(carrier, kind);
+        let goes_on = carrier.is_unconnected() && self.tries_next_address(&carrier);
+        if !goes_on {
+            self.account(&carrier, kind);
+        }
+        self.place_left(carrier, &cause, goes_on);
     }
 
     /// The last call of the user's half, and its drop. False if one of them panicked.
@@ -171,7 +172,7 @@ impl State {
         self.drop_session(service, session) && called.is_some()
     }
 
-    fn account(&mut self, carrier: Carrier, kind: CauseKind) {
+    fn account(&mut self, carrier: &Carrier, kind: CauseKind) {
         if carrier.is_refusal() {
             self.lingering_refusals = self.lingering_refusals.saturating_sub(1);
             return;

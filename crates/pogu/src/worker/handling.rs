@@ -87,8 +87,11 @@ impl State {
         let Some(carrier) = self.carriers.get_mut(name) else { return };
         let rules = Rules::of(&carrier.running().service);
         let unfinished = carrier.unfinished.take();
+        let frames_before = self.ledger.row(service).frames_received;
         let parsed =
             self.call(operations, name, Handler::Packet, |session, cx| packets(session, cx, rules, bytes, unfinished));
+        let frames = self.ledger.row(service).frames_received - frames_before;
+        self.note_useful(name, frames);
         self.layer_consumed(name, &parsed, bytes.len());
         match parsed {
             Some((Parsed::UpTo(offset), unfinished)) => {
@@ -105,6 +108,13 @@ impl State {
                 self.stop(operations, name, Cause::PeerMisbehaved(Misbehaviour::Frame(violation)));
             }
             Some((Parsed::Ended, _)) | None => {}
+        }
+    }
+
+    /// The session has handled so many frames: a useful one is among them if one did not end it.
+    fn note_useful(&mut self, name: Name, frames: u64) {
+        if let Some(carrier) = self.carriers.get_mut(name) {
+            carrier.useful |= frames > u64::from(!carrier.is_live());
         }
     }
 

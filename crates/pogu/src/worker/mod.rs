@@ -12,6 +12,7 @@ mod admission;
 mod carrier;
 mod caught;
 mod deadlines;
+mod dialling;
 mod ending;
 mod handling;
 mod inbox;
@@ -25,12 +26,15 @@ mod service_orders;
 mod timing;
 mod vigil;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use pogu_port::slots::{Name, Slots};
-use pogu_port::{Completion, Counters as PortCounters, Gather, ListenerId, Operations, Owner, Port, PortSeed, Time};
+use pogu_port::{
+    Completion, Counters as PortCounters, Gather, ListenerId, Operations, Owner, Port, PortSeed, Random, Time,
+};
 
 use crate::core::{Presence, Shared};
 use crate::counters::{Counters, Ledger};
@@ -189,7 +193,9 @@ pub(crate) struct State {
     services_over_seen: u64,
     mail: Mail,
     listeners: Vec<(ListenerId, Arc<Running>)>,
-    dials: Vec<admission::Dial>,
+    /// By service.
+    dials: BTreeMap<usize, dialling::Dial>,
+    random: Random,
     deadlines: Deadlines,
     /// The memory of the list that `due` walks.
     due_now: Vec<(Time, Name)>,
@@ -227,7 +233,8 @@ impl State {
             services_over_seen: 0,
             mail: Mail::new(Arc::clone(&shared), index, outbox_max),
             listeners: Vec::new(),
-            dials: Vec::new(),
+            dials: BTreeMap::new(),
+            random: Random::new(shared.seed(index)),
             deadlines: Deadlines::default(),
             due_now: Vec::new(),
             dirty: Vec::new(),
@@ -287,7 +294,8 @@ impl State {
         };
         let stop = self.stopping.as_ref().map(|stopping| stopping.next_look());
         let publish = self.unpublished.then(|| now + MAIL_RETRY);
-        self.deadlines.next().into_iter().chain(publish).chain(retry).chain(stop).chain(self.log.next_due()).min()
+        let others = self.log.next_due().into_iter().chain(self.next_dial());
+        self.deadlines.next().into_iter().chain(publish).chain(retry).chain(stop).chain(others).min()
     }
 
     fn complete(&mut self, operations: &mut Operations<'_>, completion: Completion<'_, Message>) {
