@@ -1,10 +1,9 @@
 //! Messages from other workers, from the core, and from this worker to itself.
 
 use pogu_port::Operations;
-use pogu_port::slots::Name;
 
 use crate::message::Message;
-use crate::worker::{SendOutcome, State};
+use crate::worker::State;
 
 impl State {
     pub(super) fn message(&mut self, operations: &mut Operations<'_>, message: Message) {
@@ -14,7 +13,7 @@ impl State {
             Message::Connect { running, places } => self.want(running, places),
             // The end of the turn looks at everything that is shared.
             Message::Adopt { place: None, .. } | Message::Look => {}
-            Message::Send { session, id, body } => self.send_posted(operations, session.name(), id, &body),
+            Message::Send { session, id, body } => drop(self.send(operations, session.name(), id, &body)),
             Message::Join { room, session, ticket } => self.home_join(room, session, ticket),
             Message::Leave { room, worker } => self.home_leave(room, worker),
             Message::Broadcast { room, from, frame } => self.home_broadcast(room, from, &frame),
@@ -23,15 +22,6 @@ impl State {
             Message::BroadcastRefused { room, session } => {
                 self.call_live(operations, session.name(), |session, cx| session.on_broadcast_refused(cx, room));
             }
-        }
-    }
-
-    fn send_posted(&mut self, operations: &mut Operations<'_>, name: Name, id: u16, body: &[u8]) {
-        // What became of the others is counted with their session.
-        match self.send(operations, name, id, body) {
-            SendOutcome::Gone => self.ledger.core().frames_to_gone += 1,
-            SendOutcome::Unencodable(_) => self.ledger.core().frames_unencodable += 1,
-            _ => {}
         }
     }
 

@@ -40,8 +40,18 @@ impl SendOutcome {
 }
 
 impl State {
-    /// Encodes a packet into the send queue of one of this worker's sessions.
+    /// Encodes a packet into the send queue of one of this worker's sessions. What does not get there is counted.
     pub(crate) fn send(&mut self, operations: &mut Operations<'_>, name: Name, id: u16, body: &[u8]) -> SendOutcome {
+        let outcome = self.encode(operations, name, id, body);
+        match outcome {
+            SendOutcome::Gone => self.row_of(name).frames_to_gone += 1,
+            SendOutcome::Unencodable(_) => self.row_of(name).frames_unencodable += 1,
+            _ => {}
+        }
+        outcome
+    }
+
+    fn encode(&mut self, operations: &mut Operations<'_>, name: Name, id: u16, body: &[u8]) -> SendOutcome {
         let Some(carrier) = self.carriers.get(name).filter(|carrier| carrier.is_live()) else {
             return SendOutcome::Gone;
         };
@@ -100,11 +110,10 @@ impl State {
         if wanted <= maximum {
             return None;
         }
-        match limits.send_overflow.get() {
-            SendOverflow::DropNewest => {
-                self.ledger.row(carrier.running().index).frames_dropped += 1;
-                Some(SendOutcome::Dropped)
-            }
+        let overflow = limits.send_overflow.get();
+        self.ledger.row(carrier.running().index).frames_dropped += 1;
+        match overflow {
+            SendOverflow::DropNewest => Some(SendOutcome::Dropped),
             // The peer does not read what it has: to flush would be to wait for it.
             SendOverflow::Disconnect => {
                 self.abort(operations, name, Cause::limit(Limit::SendBytes, wanted as u64, maximum as u64));

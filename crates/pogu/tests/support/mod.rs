@@ -128,6 +128,15 @@ impl Session for Probe {
     }
 }
 
+/// A session that is its handler of packets.
+pub struct Act<F>(pub F);
+
+impl<F: FnMut(&mut Context<'_>, Packet<'_>) + 'static> Session for Act<F> {
+    fn on_packet(&mut self, cx: &mut Context<'_>, packet: Packet<'_>) {
+        (self.0)(cx, packet);
+    }
+}
+
 fn flood(cx: &mut Context<'_>, frames: u32) {
     for index in 0..frames {
         cx.send(FLOOD, &flood_body(index));
