@@ -46,6 +46,7 @@ impl State {
         match outcome {
             SendOutcome::Gone => self.row_of(name).frames_to_gone += 1,
             SendOutcome::Unencodable(_) => self.row_of(name).frames_unencodable += 1,
+            SendOutcome::Dropped | SendOutcome::Disconnected => self.row_of(name).frames_dropped += 1,
             _ => {}
         }
         outcome
@@ -79,6 +80,7 @@ impl State {
             return SendOutcome::Gone;
         }
         if let Some(outcome) = self.overflow(operations, name, frame.len()) {
+            self.row_of(name).frames_dropped += 1;
             return outcome;
         }
         let now = self.now;
@@ -89,15 +91,16 @@ impl State {
     }
 
     /// Puts a heartbeat into the send queue of one of this worker's sessions. One for which there is no room ends the session
-    /// as any frame would.
-    pub(super) fn send_heartbeat(&mut self, operations: &mut Operations<'_>, name: Name, frame: &[u8]) {
+    /// as any frame would, or is not sent. True if it is on its way.
+    pub(super) fn send_heartbeat(&mut self, operations: &mut Operations<'_>, name: Name, frame: &[u8]) -> bool {
         if self.overflow(operations, name, frame.len()).is_some() {
-            return;
+            return false;
         }
         let now = self.now;
-        let Some(queue) = self.queue(name) else { return };
+        let Some(queue) = self.queue(name) else { return false };
         queue.push_heartbeat(now, frame);
         self.mark_dirty(name);
+        true
     }
 
     /// What happens to a frame for which there is no room; `None` if there is.
@@ -110,9 +113,7 @@ impl State {
         if wanted <= maximum {
             return None;
         }
-        let overflow = limits.send_overflow.get();
-        self.ledger.row(carrier.running().index).frames_dropped += 1;
-        match overflow {
+        match limits.send_overflow.get() {
             SendOverflow::DropNewest => Some(SendOutcome::Dropped),
             // The peer does not read what it has: to flush would be to wait for it.
             SendOverflow::Disconnect => {
