@@ -62,6 +62,8 @@ impl State {
             Stage::Connecting { .. } => self.abort(operations, name, cause),
             Stage::Live => {
                 self.end_at(name, cause, Step::Flush);
+                // A delay keeps nobody from hearing that the peer has finished.
+                self.resume(operations, name);
                 self.mark_dirty(name);
                 self.arm(name);
             }
