@@ -145,6 +145,8 @@ impl State {
             Some(_) => Cause::System(OsError::from_code(Operation::Dispatch, 0)),
         };
         let well = self.say_disconnected(operations, name, &cause);
+        let layer = self.carriers.get_mut(name).and_then(|carrier| carrier.layer.take());
+        let well = drop_quietly(layer) && well;
         let kind = if well { cause.kind() } else { CauseKind::HandlerPanicked };
         self.leave_all(name);
         self.forget_unsent(name);
