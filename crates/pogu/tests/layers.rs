@@ -208,7 +208,7 @@ fn a_client_with_a_layer_talks_to_a_server_with_one(driver: DriverChoice) {
 }
 
 /// Misbehaves on demand: at a byte, or when it is made or dropped.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Fault {
     RefuseBytes,
     PanicOnReceive,
@@ -293,6 +293,7 @@ fn nothing_leaves_untransformed_when_a_layer_has_panicked() {
         client.send(FLOOD, &100_u32.to_le_bytes());
         world.settle();
         secret(&mut client, 20);
+        world.settle();
         secret(&mut client, 200);
         for _ in 0..20 {
             world.settle();
@@ -303,7 +304,7 @@ fn nothing_leaves_untransformed_when_a_layer_has_panicked() {
         assert!(!client.raw.windows(20).any(|window| window == [b's'; 20]), "a secret left as it was");
         let counters = service.counters();
         assert_eq!(counters.disconnects(CauseKind::HandlerPanicked), 1);
-        assert_eq!(counters.frames_sent - counters.frames_unsent, counters.bytes_sent / 1004);
+        assert_eq!(counters.frames_sent - counters.frames_unsent, counters.bytes_sent / 1004, "{fault:?}");
     }
 }
 
@@ -336,9 +337,9 @@ fn layers_that_panic_end_their_session_alone(driver: DriverChoice) {
         neighbour.send(ECHO, &[5; 3000]);
         assert_eq!(neighbour.receive(), (ECHO, vec![5; 3000]));
         neighbour.send(PANIC, b"");
-        eventually("its own panic is its own", || service.counters().disconnects(CauseKind::HandlerPanicked) == 2);
         neighbour.peer.ends_well();
         drop(neighbour);
+        eventually("its own panic is its own", || service.counters().disconnects(CauseKind::HandlerPanicked) == 2);
         eventually("all places are given back", || service.sessions() == 0);
         core.stop(PATIENCE).expect("no worker was harmed");
     }
