@@ -319,9 +319,9 @@ fn a_refusal_of_the_factory_is_heard_and_few_linger() {
     let refuse = |_incoming: Incoming| -> Result<Costly, Refusal> { Err(Refusal::new("odd").with_packet(98, *b"odd")) };
     let service = Service::server(SERVER).limits(limits);
     let service = core.serve(service, refuse).expect("a service");
-    let told = |world: &mut World| -> Vec<(Flow, Vec<(u16, Vec<u8>)>)> {
+    let told = |world: &mut World| {
         let mut clients: Vec<Client> = (0..5).map(|_| world.connect(&service)).collect();
-        let told = clients.iter_mut().map(|client| (client.take_what_came(), client.frames())).collect();
+        let told: Vec<_> = clients.iter_mut().map(|client| (client.take_what_came(), client.frames())).collect();
         assert_eq!(service.sessions(), 0, "who is refused holds no place");
         drop(clients);
         world.settle();

@@ -14,7 +14,7 @@ use pogu::{
 use support::layered::{Keyed, KeyedClient, KeyedPeer};
 use support::simulated::{Flow, SERVER, World, at};
 use support::{
-    Act, ECHO, Event, FLOOD, JOIN, PANIC, PATIENCE, Peer, QUIT, SAY, core, eventually, flood_body, frame, probes,
+    ECHO, Event, FLOOD, JOIN, PANIC, PATIENCE, Peer, QUIT, SAY, core, eventually, flood_body, frame, probes,
 };
 
 on_every_driver!(
@@ -165,9 +165,8 @@ fn a_refusal_at_the_cap_goes_through_the_layer() {
 fn a_refusal_of_the_factory_goes_through_the_layer() {
     let mut world = World::new();
     let core = world.core(1);
-    let refuse = |_incoming: Incoming| -> Result<Act<fn(&mut Context<'_>, Packet<'_>)>, Refusal> {
-        Err(Refusal::new("no").with_packet(98, *b"not you"))
-    };
+    let refuse =
+        |_incoming: Incoming| -> Result<Caller, Refusal> { Err(Refusal::new("no").with_packet(98, *b"not you")) };
     let service = core.serve(Service::server(SERVER).layer(|_| Keyed::new(3)), refuse).expect("a service");
     let mut outside = KeyedClient::connect(&mut world, &service, 3);
     assert_eq!(outside.frames(), [(98, b"not you".to_vec())]);

@@ -329,7 +329,7 @@ fn every_frame_is_accounted_for_after_a_reset(driver: DriverChoice) {
 
 /// Bodies of a mix: every fourth is large, the others have every size around what is copied.
 fn mixed_body(index: u32) -> Vec<u8> {
-    let bytes = if index % 4 == 0 { 60_000 } else { index as usize * 37 % 1500 };
+    let bytes = if index.is_multiple_of(4) { 60_000 } else { index as usize * 37 % 1500 };
     (0..bytes).map(|at| (at as u32 ^ index) as u8).collect()
 }
 
