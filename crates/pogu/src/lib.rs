@@ -84,8 +84,8 @@ pub use service::Service;
 pub use service_handle::{Enumeration, FanOutOutcome, ServiceHandle};
 pub use session::{Admission, Incoming, Refusal, Session};
 pub use worker::{
-    BroadcastOutcome, FRAME_OVERHEAD_BYTES, JoinOutcome, ROOMS_PER_SESSION_MAX, SendOutcome, Worker, WorkerSeed,
-    WorkerStatus,
+    BroadcastOutcome, FRAME_OVERHEAD_BYTES, JoinOutcome, LARGE_FRAME_OVERHEAD_BYTES, ROOMS_PER_SESSION_MAX,
+    SendOutcome, Worker, WorkerSeed, WorkerStatus,
 };
 
 pub use pogu_port::Counters as PortCounters;

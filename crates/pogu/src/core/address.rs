@@ -41,8 +41,16 @@ pub(super) fn check(service: &Service) -> Result<()> {
 
 fn check_heartbeat(service: &Service, heartbeat: &Heartbeat) -> Result<()> {
     let refuse = |field, value: String, allowed| Err(Error::Configuration { field, value, allowed });
-    if heartbeat.interval.is_zero() || heartbeat.pong_timeout.is_some_and(|timeout| timeout.is_zero()) {
-        return refuse("the heartbeat's interval or timeout", "0".to_owned(), "more than 0");
+    if heartbeat.interval.is_zero() {
+        return refuse("the heartbeat's interval", "0".to_owned(), "more than 0");
+    }
+    if heartbeat.pong_timeout.is_some_and(|timeout| timeout.is_zero()) {
+        return refuse("the heartbeat's timeout", "0".to_owned(), "more than 0");
+    }
+    let ids = [("the heartbeat's ping id", Some(heartbeat.ping_id)), ("the heartbeat's pong id", heartbeat.pong_id)];
+    let fits = |id: u16| id <= service.format.id_max();
+    if let Some((field, Some(id))) = ids.into_iter().find(|(_, id)| id.is_some_and(|id| !fits(id))) {
+        return refuse(field, id.to_string(), "what fits the id field of the frame format");
     }
     let bytes = heartbeat.body.len();
     let fits = service.format.encode(heartbeat.ping_id, &heartbeat.body, &mut Vec::new()).is_ok();

@@ -64,6 +64,8 @@ impl State {
             Stage::Connecting { .. } => self.abort(operations, name, cause),
             Stage::Live => {
                 self.end_at(name, cause, Step::Flush);
+                // A delay keeps nobody from hearing that the peer has finished.
+                self.resume(operations, name);
                 self.mark_dirty(name);
                 self.arm(name);
             }
@@ -143,6 +145,8 @@ impl State {
             Some(_) => Cause::System(OsError::from_code(Operation::Dispatch, 0)),
         };
         let well = self.say_disconnected(operations, name, &cause);
+        let layer = self.carriers.get_mut(name).and_then(|carrier| carrier.layer.take());
+        let well = drop_quietly(layer) && well;
         let kind = if well { cause.kind() } else { CauseKind::HandlerPanicked };
         self.leave_all(name);
         self.strike(name);

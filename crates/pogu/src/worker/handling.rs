@@ -10,6 +10,7 @@ use pogu_wire::{Decoded, Frame, FrameFormat, Violation};
 use crate::cause::{Cause, Misbehaviour};
 use crate::context::Context;
 use crate::heartbeat::Answer;
+use crate::layer::Layered;
 use crate::progress::Handler;
 use crate::service::Service;
 use crate::session::Session;
@@ -170,10 +171,7 @@ impl State {
                 }
                 self.stop(operations, name, Cause::PeerMisbehaved(Misbehaviour::Layer { what }));
             }
-            None => {
-                drop_quietly(layer);
-                self.panicked(operations, name);
-            }
+            None => self.layer_panicked(operations, name, layer),
         }
         false
     }
@@ -205,16 +203,20 @@ impl State {
         let transformed = caught(|| batch.slices_mut().for_each(|slice| layer.leaving(slice)));
         self.marker.end();
         if transformed.is_none() {
-            drop_quietly(layer);
-            self.panicked(operations, name);
-            self.forget_unsent(name);
-            self.abort(operations, name, Cause::HandlerPanicked);
+            self.layer_panicked(operations, name, layer);
             return None;
         }
         if let Some(carrier) = self.carriers.get_mut(name) {
             carrier.layer = Some(layer);
         }
         Some(batch)
+    }
+
+    /// What waits cannot be transformed any more, and must not leave as it is.
+    fn layer_panicked(&mut self, operations: &mut Operations<'_>, name: Name, layer: Box<Layered>) {
+        drop_quietly(layer);
+        self.panicked(operations, name);
+        self.abort(operations, name, Cause::HandlerPanicked);
     }
 
     /// Keeps the beginning of a frame: `rest`, or what was begun earlier and `rest` has been added to.

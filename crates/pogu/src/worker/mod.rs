@@ -53,8 +53,8 @@ use mail::Mail;
 pub(crate) use mail::Undelivered;
 use rooms::Rooms;
 pub use rooms::{BroadcastOutcome, JoinOutcome, ROOMS_PER_SESSION_MAX};
-pub use send_queue::FRAME_OVERHEAD_BYTES;
 use send_queue::SendQueue;
+pub use send_queue::{FRAME_OVERHEAD_BYTES, LARGE_FRAME_OVERHEAD_BYTES};
 pub use sending::SendOutcome;
 pub(crate) use vigil::Metered;
 
