@@ -10,9 +10,11 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use pogu::DriverChoice;
 
 use crate::failure::Failure;
+use crate::logging::LogArguments;
 use crate::protocol::FRAME_BYTES_MAX;
+pub use crate::serve::ServeArguments;
 use crate::swarm::{FRAME_BYTES_MIN, Mode, Pace};
-use crate::{demo, serve, swarm};
+use crate::{demo, swarm};
 
 /// A small game server on the pogu engine, and a swarm of clients that checks every answer.
 #[derive(Debug, Parser)]
@@ -31,6 +33,9 @@ pub enum Command {
     /// Open many sessions to a server, number every message and check every answer
     #[command(after_help = SWARM_HELP)]
     Swarm(SwarmArguments),
+    /// One process of a swarm that has several
+    #[command(hide = true)]
+    SwarmPart,
     /// Run a server and a swarm in one process and show both sides
     Demo(DemoArguments),
 }
@@ -45,48 +50,31 @@ what was already answered is still sent, then that session ends.";
 
 const SWARM_HELP: &str = "\
 Without --rate and --depth, echo runs with --depth 1 and room with --rate 1; hello is once a second.
-Exit code 1 if anything was lost, duplicated, reordered, altered or cut off.";
-
-/// `pogu serve`
-#[derive(Debug, Args)]
-pub struct ServeArguments {
-    /// Address to listen on; port 0 lets the system choose
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7777")]
-    listen: String,
-    /// Worker threads, 1 to 1024 [default: one per processor]
-    #[arg(long, value_name = "N", value_parser = within(1..=1024))]
-    workers: Option<u64>,
-    /// How to talk to the system
-    #[arg(long, value_enum, default_value_t = Driver::Auto)]
-    driver: Driver,
-    /// Sessions at one time, 1 to 1,000,000; further clients are turned away
-    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = within(1..=1_000_000))]
-    max_sessions: u64,
-    /// Seconds that a session may be silent in both directions, up to 86,400
-    #[arg(long, value_name = "S", default_value_t = 60.0, value_parser = seconds)]
-    idle_timeout: f64,
-    /// Bytes that may wait to be sent to a session, 1,024 to 1,073,741,824; a session that needs more is ended
-    #[arg(long, value_name = "BYTES", default_value_t = 262_144, value_parser = within(1024..=1 << 30))]
-    send_queue: u64,
-    /// Make memory inaccessible as soon as it is released, so that a use after that is an error instead of silence: slower,
-    /// for development
-    #[arg(long)]
-    guarded: bool,
-}
+idle: the echoes at the end leave 50 us apart. A server ends sessions that are silent for too long: pogu serve after
+its --idle-timeout, 60 s unless it is told otherwise.
+churn: --sessions is how many connections there are at one time, --rate how many each of them makes per second; without
+it each connects again at once, at most 500 times a second. An answer that does not come within 5 s is lost. A
+connection that cannot be made is tried again after 0.1 s; one for which this machine has no port left counts as
+\"out of local ports\".
+More sessions than one process may have open files for are shared out among several processes. From one address to
+another Linux has some 28,000 ports, and takes long to find a free one when more than half are in use: for more sessions
+name several addresses of the server, as in --target 127.0.0.1:7777,127.0.0.2:7777.
+Exit code 1 if anything was lost, duplicated, reordered, altered, cut off or, in churn, not connected.";
 
 /// `pogu swarm`
 #[derive(Debug, Args)]
 pub struct SwarmArguments {
-    /// Address of the server
+    /// Address of the server; several, with commas between them, are shared out among as many processes or more
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7777")]
     target: String,
-    /// Sessions to open, 1 to 19,000
+    /// Sessions to open, 1 to 200,000
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = within(1..=swarm::SESSIONS_MAX))]
     sessions: u64,
     /// What the sessions do
     #[arg(long, value_enum, default_value_t = Mode::Echo)]
     mode: Mode,
-    /// Messages that each session sends per second, however fast answers come; up to 1,000,000
+    /// Messages that each session sends (in churn: connections that it makes) per second, however fast answers come; up to
+    /// 1,000,000
     #[arg(long, value_name = "MESSAGES_PER_SECOND", conflicts_with = "depth", value_parser = rate)]
     rate: Option<f64>,
     /// Messages that each session keeps in flight, 1 to 10,000: the next leaves when an answer comes
@@ -98,18 +86,23 @@ pub struct SwarmArguments {
     /// Members of a room, 1 to 1,000
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = within(1..=1000))]
     room_size: u64,
-    /// How long to send, up to 86,400
+    /// How long to send (in idle: to be silent), up to 86,400
     #[arg(long, value_name = "S", default_value_t = 10.0, value_parser = seconds)]
     seconds: f64,
     /// Also write the results to this file, as JSON
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
-    /// Worker threads, 1 to 1024
+    /// Processes to share out the sessions among, 1 to 64 [default: as many as their open files need]
+    #[arg(long, value_name = "N", value_parser = within(1..=swarm::PROCESSES_MAX))]
+    processes: Option<u64>,
+    /// Worker threads of each process, 1 to 1024
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = within(1..=1024))]
     workers: u64,
     /// How to talk to the system
     #[arg(long, value_enum, default_value_t = Driver::Auto)]
     driver: Driver,
+    #[command(flatten)]
+    pub(crate) log: LogArguments,
 }
 
 /// `pogu demo`
@@ -124,10 +117,12 @@ pub struct DemoArguments {
     /// How to talk to the system
     #[arg(long, value_enum, default_value_t = Driver::Auto)]
     driver: Driver,
+    #[command(flatten)]
+    pub(crate) log: LogArguments,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum Driver {
+pub(crate) enum Driver {
     /// The best that this system allows
     Auto,
     /// Linux io_uring
@@ -146,21 +141,6 @@ impl From<Driver> for DriverChoice {
     }
 }
 
-impl ServeArguments {
-    /// What they mean.
-    pub fn options(&self) -> serve::Options {
-        serve::Options {
-            listen: self.listen.clone(),
-            workers: self.workers.map(size),
-            driver: self.driver.into(),
-            max_sessions: size(self.max_sessions),
-            idle_timeout: Duration::from_secs_f64(self.idle_timeout),
-            send_queue: size(self.send_queue),
-            guarded: self.guarded,
-        }
-    }
-}
-
 impl SwarmArguments {
     /// What they mean.
     ///
@@ -168,8 +148,14 @@ impl SwarmArguments {
     /// They contradict each other.
     pub fn options(&self) -> Result<swarm::Options, Failure> {
         let asked = self.rate.map(Pace::Rate).or(self.depth.map(|depth| Pace::Depth(size(depth))));
-        if self.mode == Mode::Hello && asked.is_some() {
-            return Err(Failure::Usage("hello speaks once a second: it takes neither --rate nor --depth".to_owned()));
+        let contradiction = match (self.mode, asked) {
+            (Mode::Hello, Some(_)) => "hello speaks once a second: it takes neither --rate nor --depth",
+            (Mode::Idle, Some(_)) => "idle sends one message per session: it takes neither --rate nor --depth",
+            (Mode::Churn, Some(Pace::Depth(_))) => "churn sends one message per connection: it takes no --depth",
+            _ => "",
+        };
+        if !contradiction.is_empty() {
+            return Err(Failure::Usage(contradiction.to_owned()));
         }
         Ok(swarm::Options {
             target: self.target.clone(),
@@ -183,6 +169,13 @@ impl SwarmArguments {
             driver: self.driver.into(),
             ..swarm::Options::default()
         })
+    }
+}
+
+impl SwarmArguments {
+    /// How many processes were asked for.
+    pub(crate) fn processes(&self) -> Option<usize> {
+        self.processes.map(size)
     }
 }
 
@@ -245,7 +238,7 @@ fn one_sentence(error: &str) -> String {
     sentence
 }
 
-fn within(range: RangeInclusive<u64>) -> clap::builder::RangedU64ValueParser<u64> {
+pub(crate) fn within(range: RangeInclusive<u64>) -> clap::builder::RangedU64ValueParser<u64> {
     clap::value_parser!(u64).range(range)
 }
 
@@ -253,7 +246,7 @@ fn frame_bytes() -> clap::builder::RangedU64ValueParser<u64> {
     within(FRAME_BYTES_MIN as u64..=FRAME_BYTES_MAX as u64)
 }
 
-fn seconds(text: &str) -> Result<f64, String> {
+pub(crate) fn seconds(text: &str) -> Result<f64, String> {
     positive(text, 86_400.0)
 }
 
@@ -270,13 +263,14 @@ fn positive(text: &str, maximum: f64) -> Result<f64, String> {
 }
 
 /// All ranges end below 2^32.
-fn size(value: u64) -> usize {
+pub(crate) fn size(value: u64) -> usize {
     usize::try_from(value).unwrap_or(usize::MAX)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::configuration::Configuration;
 
     fn parsed(line: &str) -> Result<Parsed, Failure> {
         parse(line.split(' ').map(OsString::from))
@@ -319,7 +313,13 @@ mod tests {
         for line in [
             "pogu swarm --rate 1 --depth 1",
             "pogu swarm --mode hello --rate 2",
-            "pogu swarm --sessions 19001",
+            "pogu swarm --mode idle --rate 2",
+            "pogu swarm --mode idle --depth 2",
+            "pogu swarm --mode churn --depth 2",
+            "pogu swarm --mode churn --rate 1 --depth 2",
+            "pogu swarm --processes 0",
+            "pogu swarm --processes 65",
+            "pogu swarm --sessions 200001",
             "pogu swarm --size 27",
             "pogu swarm --size 65536",
             "pogu swarm --rate 0",
@@ -334,8 +334,8 @@ mod tests {
     #[test]
     fn defaults_are_the_documented_ones() {
         let Ok(Parsed::Run(Command::Serve(arguments))) = parsed("pogu serve") else { panic!("serve needs no flag") };
-        let (options, expected) = (arguments.options(), serve::Options::default());
-        assert_eq!(format!("{options:?}"), format!("{expected:?}"));
+        let configuration = Configuration { serve: arguments.options().unwrap(), ..Configuration::default() };
+        assert_eq!(configuration.to_string(), Configuration::default().to_string());
         let Ok(Parsed::Run(Command::Swarm(arguments))) = parsed("pogu swarm") else { panic!("swarm needs no flag") };
         let (options, expected) = (arguments.options().unwrap(), swarm::Options::default());
         assert_eq!(format!("{options:?}"), format!("{expected:?}"));

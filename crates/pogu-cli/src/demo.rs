@@ -34,13 +34,14 @@ pub struct Options {
 pub fn run(options: &Options) -> Result<ExitCode, Failure> {
     descriptors::allow(2 * options.sessions as u64)?;
     let interrupt = Interrupt::install()?;
-    let server = Server::start(&serve::Options {
-        listen: "127.0.0.1:0".to_owned(),
-        driver: options.driver,
+    let mut serve = serve::Options::default();
+    serve.core.driver = options.driver;
+    for service in &mut serve.services {
+        "127.0.0.1:0".clone_into(&mut service.listen);
         // Sessions of the first part may still be leaving when those of the second come.
-        max_sessions: 2 * options.sessions,
-        ..serve::Options::default()
-    })?;
+        service.limits.sessions_max = 2 * options.sessions;
+    }
+    let server = Server::start(&serve)?;
     let (sessions, time) = (counted(options.sessions as u64, "session"), seconds(options.duration));
     say(&format_args!("This process now plays both sides: a game server, and a swarm of {sessions} that talks to it."));
     say(&server);
@@ -58,7 +59,7 @@ pub fn run(options: &Options) -> Result<ExitCode, Failure> {
     }
     say(&"");
     say(&"The server's side of it:");
-    say(&Summary(server.stop(Some(&interrupt))?));
+    say(&Summary::from(server.stop(Some(&interrupt))?));
     Ok(ExitCode::from(u8::from(!clean)))
 }
 

@@ -17,6 +17,11 @@ pub(crate) fn allow(sessions: u64) -> Result<(), Failure> {
     }
 }
 
+/// The most sessions of one process; `None` if the system does not say.
+pub(crate) fn sessions_max() -> Option<usize> {
+    raise().map(|limit| usize::try_from(limit.saturating_sub(OTHERS)).unwrap_or(usize::MAX))
+}
+
 /// Raises the soft limit as far as the hard one. The limit after that; `None` if the system does not say.
 pub(crate) fn raise() -> Option<u64> {
     pogu::raise_descriptor_limit().ok()

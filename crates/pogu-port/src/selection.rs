@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 
-use crate::clock::Clock;
+use crate::clock::{Clock, entropy};
 use crate::error::OsError;
 use crate::options::{DriverChoice, ListenOptions};
 use crate::sim::Simulation;
@@ -129,6 +129,12 @@ impl Selection {
             Some(simulation) => simulation.resolve(address),
             None => resolve(address),
         }
+    }
+
+    /// A seed for a [`Random`](crate::Random): unforeseeable, or the next one of the simulation, which gives the same ones in
+    /// every run.
+    pub fn seed(&self) -> u64 {
+        self.simulation.as_ref().map_or_else(entropy, Simulation::next_seed)
     }
 
     fn readiness(reason: String) -> Selection {

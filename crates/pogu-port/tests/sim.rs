@@ -252,6 +252,24 @@ fn addresses_are_taken_and_given_back() {
     assert!(bind(&chosen.to_string()).is_ok(), "it was given back");
     assert_eq!(simulation.resolve("localhost:7").expect("known"), [address("127.0.0.1:7")]);
     assert!(simulation.resolve("example.org:7").is_err());
+    let of_name = [address("[fd00::1]:7"), address("10.0.0.9:7")];
+    simulation.name("example.org", of_name.map(|address| address.ip()));
+    assert_eq!(simulation.resolve("example.org:7").expect("known now"), of_name);
+    simulation.name("example.org", []);
+    assert!(simulation.resolve("example.org:7").is_err(), "unknown again");
+}
+
+#[test]
+fn seeds_come_from_the_simulations_own() {
+    let seeds = |seed: u64| {
+        let mut options = SimulationOptions::default();
+        options.seed = seed;
+        let selection = Simulation::with_options(&options).selection();
+        [selection.seed(), selection.seed()]
+    };
+    assert_eq!(seeds(5), seeds(5));
+    assert_ne!(seeds(5), seeds(6));
+    assert_ne!(seeds(5)[0], seeds(5)[1]);
 }
 
 #[test]

@@ -48,6 +48,8 @@ pub enum Cause {
     ServiceStopping,
     /// A client service could not reach its server.
     ConnectFailed(OsError),
+    /// The name of the server could not be looked up, for this reason.
+    Unresolved(Cow<'static, str>),
     /// The operating system failed.
     System(OsError),
 }
@@ -143,11 +145,12 @@ pub enum CauseKind {
     ByteRate,
     CostRate,
     Kicked,
+    Unresolved,
 }
 
 impl CauseKind {
     /// All kinds, in the order in which they are counted.
-    pub const ALL: [CauseKind; 20] = [
+    pub const ALL: [CauseKind; 21] = [
         CauseKind::PeerClosed,
         CauseKind::PeerReset,
         CauseKind::PeerMisbehaved,
@@ -168,6 +171,7 @@ impl CauseKind {
         CauseKind::ByteRate,
         CauseKind::CostRate,
         CauseKind::Kicked,
+        CauseKind::Unresolved,
     ];
 
     /// Its place in [`CauseKind::ALL`].
@@ -192,7 +196,7 @@ impl CauseKind {
             | CauseKind::CostRate => Fault::Limit,
             CauseKind::HandlerPanicked | CauseKind::HandlerAsked => Fault::Handler,
             CauseKind::ServiceStopping | CauseKind::Kicked => Fault::Service,
-            CauseKind::ConnectFailed | CauseKind::System => Fault::System,
+            CauseKind::ConnectFailed | CauseKind::Unresolved | CauseKind::System => Fault::System,
         }
     }
 
@@ -219,6 +223,7 @@ impl CauseKind {
             CauseKind::ByteRate => "byte rate",
             CauseKind::CostRate => "cost rate",
             CauseKind::Kicked => "kicked",
+            CauseKind::Unresolved => "name not found",
         }
     }
 }
@@ -248,6 +253,7 @@ impl Cause {
             Cause::Kicked(_) => CauseKind::Kicked,
             Cause::ServiceStopping => CauseKind::ServiceStopping,
             Cause::ConnectFailed(_) => CauseKind::ConnectFailed,
+            Cause::Unresolved(_) => CauseKind::Unresolved,
             Cause::System(_) => CauseKind::System,
         }
     }
@@ -287,6 +293,7 @@ impl fmt::Display for Cause {
             Cause::Kicked(reason) => write!(f, "it was put out: {reason}"),
             Cause::ServiceStopping => f.write_str("the service is stopping"),
             Cause::ConnectFailed(error) => write!(f, "the connection could not be made ({error})"),
+            Cause::Unresolved(reason) => write!(f, "the server's name could not be looked up: {reason}"),
             Cause::System(error) => write!(f, "the operating system failed ({error})"),
         }
     }

@@ -75,12 +75,20 @@ impl<'a> Context<'a> {
     /// In another worker the packet is encoded there; that it fits is checked here against this session's own format.
     pub fn send_to(&mut self, session: impl Into<SessionId>, id: u16, body: &[u8]) -> SendOutcome {
         let session = session.into();
-        if !session.is_of(&self.state.shared) {
-            return SendOutcome::Gone;
-        }
-        if session.worker() == self.state.index {
+        let ours = session.is_of(&self.state.shared);
+        if ours && session.worker() == self.state.index {
             return self.state.send(&mut self.operations, session.name(), id, body);
         }
+        let outcome = if ours { self.post_to(session, id, body) } else { SendOutcome::Gone };
+        match outcome {
+            SendOutcome::Gone => self.state.ledger.core().frames_to_gone += 1,
+            SendOutcome::Unencodable(_) => self.state.row_of(self.name).frames_unencodable += 1,
+            _ => {}
+        }
+        outcome
+    }
+
+    fn post_to(&mut self, session: SessionId, id: u16, body: &[u8]) -> SendOutcome {
         let own = self.state.carriers.get(self.name);
         let fits = own.map(|carrier| carrier.running().service.format.frame_bytes(body.len()));
         if let Some(Err(error)) = fits {
@@ -166,8 +174,8 @@ impl<'a> Context<'a> {
         self.state.stop(&mut self.operations, self.name, cause);
     }
 
-    pub(crate) fn begin_frame(&mut self) {
-        self.state.begin_frame(self.name);
+    pub(crate) fn begin_frame(&mut self, id: u16) {
+        self.state.begin_frame(self.name, id);
     }
 
     pub(crate) fn end_frame(&mut self, frame_bytes: usize) -> Flow {

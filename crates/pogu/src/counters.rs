@@ -24,7 +24,7 @@ pub struct Counters {
     pub bytes_sent: u64,
     /// Gather sends that carried them.
     pub sends: u64,
-    /// Frames dropped at the bound of a send queue.
+    /// Frames for which a send queue had no room, those over which a session was disconnected included.
     pub frames_dropped: u64,
     /// Frames that do not fit the frame format of the session that they were meant for.
     pub frames_unencodable: u64,

@@ -3,6 +3,8 @@
 use pogu_port::{OpenError, OsError, Unavailable};
 use pogu_wire::FormatError;
 
+use crate::counters::Counters;
+
 /// The engine's result.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -51,6 +53,14 @@ pub enum Error {
     /// The worker's inbox is full, or the core has stopped.
     #[error("the workers do not take messages: {0}")]
     Workers(&'static str),
+    /// Workers that were handed out did not stop in time: nobody dispatches them.
+    #[error("workers {workers:?} did not stop: their threads do not dispatch them")]
+    WorkersAbsent {
+        /// Which, from 0.
+        workers: Vec<usize>,
+        /// The totals, without what the absent workers have not published.
+        counters: Box<Counters>,
+    },
     /// A simulation does not come to rest.
     #[error("the simulation cannot go on: {0}")]
     Simulation(&'static str),

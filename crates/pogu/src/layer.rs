@@ -40,11 +40,11 @@ impl Layer for Box<dyn Layer> {
     }
 }
 
+type MakeLayer = dyn Fn(&Incoming) -> Box<dyn Layer> + Send + Sync;
+
 /// Makes the layer of each connection, refused ones included: what they are told goes through it too.
 #[derive(Clone)]
-pub(crate) struct LayerFactory(Arc<Make>);
-
-type Make = dyn Fn(&Incoming) -> Box<dyn Layer> + Send + Sync;
+pub(crate) struct LayerFactory(Arc<MakeLayer>);
 
 impl LayerFactory {
     pub(crate) fn new<F, L>(factory: F) -> LayerFactory

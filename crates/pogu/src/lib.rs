@@ -31,6 +31,8 @@
 //! - **Everything is bounded:** sessions, frames, send queues, inboxes, times. See [`Limits`].
 //! - **A session ends once, in order,** and every end has a [`Cause`] that says whose fault it was.
 //! - **A panic ends one session.** Nothing else notices.
+//! - **A handler that holds up its worker is named,** while it still does: see [`CoreBuilder::stall_limit`].
+//! - **Peers cannot flood the log:** a worker writes five lines of each kind a second, then how many more there were.
 //!
 //! Which tests show it, and what else there is to know, is in the [manual].
 //!
@@ -58,12 +60,15 @@ pub mod manual;
 mod message;
 mod metering;
 mod post;
+mod progress;
+mod reconnect;
 mod service;
 mod service_handle;
 mod session;
+mod target;
 mod worker;
 
-pub use crate::core::{Core, CoreBuilder};
+pub use crate::core::{Core, CoreBuilder, Stall, Stalls};
 pub use cause::{Cause, CauseKind, Fault, Limit, LimitExceeded, Misbehaviour};
 pub use context::Context;
 pub use counters::Counters;
@@ -76,12 +81,14 @@ pub use limits::{Limits, Rate, RateExceeded, SendOverflow};
 pub use listener::Listener;
 pub use lockstep::Lockstep;
 pub use post::PostOutcome;
+pub use progress::{Handler, Turns};
+pub use reconnect::{GaveUp, Reconnect};
 pub use service::Service;
 pub use service_handle::{Enumeration, FanOutOutcome, ServiceHandle};
 pub use session::{Admission, Incoming, Refusal, Session};
 pub use worker::{
-    BroadcastOutcome, FRAME_OVERHEAD_BYTES, JoinOutcome, ROOMS_PER_SESSION_MAX, SendOutcome, Worker, WorkerSeed,
-    WorkerStatus,
+    BroadcastOutcome, FRAME_OVERHEAD_BYTES, JoinOutcome, LARGE_FRAME_OVERHEAD_BYTES, ROOMS_PER_SESSION_MAX,
+    SendOutcome, Worker, WorkerSeed, WorkerStatus,
 };
 
 pub use pogu_port::Counters as PortCounters;

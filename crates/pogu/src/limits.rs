@@ -89,8 +89,9 @@ limits! {
     /// Sessions at one time, connecting and ending ones included. Above it a connection is refused. Default 10,000.
     sessions_max: usize = 10_000,
     /// Bytes queued to be sent per session, charged from `send` until they have left: each frame with its header, and
-    /// [`FRAME_OVERHEAD_BYTES`](crate::FRAME_OVERHEAD_BYTES) for its entry. At the bound [`Limits::send_overflow`]
-    /// decides. Default 256 KiB.
+    /// [`FRAME_OVERHEAD_BYTES`](crate::FRAME_OVERHEAD_BYTES) for its entry, or
+    /// [`LARGE_FRAME_OVERHEAD_BYTES`](crate::LARGE_FRAME_OVERHEAD_BYTES) if it is above 1,024 bytes. At the bound
+    /// [`Limits::send_overflow`] decides. Default 256 KiB.
     send_bytes_max: usize = 256 * 1024,
     /// What happens at [`Limits::send_bytes_max`].
     send_overflow: SendOverflow = SendOverflow::Disconnect,

@@ -25,7 +25,7 @@ impl Listener {
 
     /// The address that it is bound to, with the port that the system chose.
     pub fn address(&self) -> SocketAddr {
-        self.running.address
+        self.running.address.address()
     }
 
     /// True until it has been asked to close, or its core to stop.

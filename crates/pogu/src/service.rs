@@ -2,7 +2,6 @@
 //! [`Core::connect`](crate::Core::connect).
 
 use std::fmt;
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -15,7 +14,9 @@ use crate::core::Shared;
 use crate::heartbeat::{Answer, Heartbeat};
 use crate::layer::{Layer, LayerFactory};
 use crate::limits::{Limits, LiveLimits, SendOverflow};
+use crate::reconnect::{GaveUp, Reconnect};
 use crate::session::{Factory, Incoming, Refusal};
+use crate::target::Target;
 
 /// A service before it is started.
 #[derive(Clone, Debug)]
@@ -24,6 +25,7 @@ pub struct Service {
     pub(crate) role: Role,
     /// How many sessions a client service opens; `None` until it was said.
     pub(crate) sessions: Option<usize>,
+    pub(crate) reconnect: Option<Reconnect>,
     pub(crate) format: FrameFormat,
     pub(crate) limits: Limits,
     pub(crate) listen: ListenOptions,
@@ -47,7 +49,8 @@ impl Service {
         Service::new(address, Role::Server)
     }
 
-    /// A service that opens connections to `address`: one session unless [`Service::sessions`] says otherwise.
+    /// A service that opens connections to `address` (`"10.0.0.1:7777"`, `"[fd00::1]:7777"`, `"db.example:7777"`): one session
+    /// unless [`Service::sessions`] says otherwise.
     pub fn client(address: impl fmt::Display) -> Service {
         Service::new(address, Role::Client)
     }
@@ -57,6 +60,7 @@ impl Service {
             address: address.to_string(),
             role,
             sessions: None,
+            reconnect: None,
             format: FrameFormat::course(),
             limits: Limits::default(),
             listen: ListenOptions::default(),
@@ -71,6 +75,12 @@ impl Service {
     /// How many sessions a client service opens, at most [`Limits::sessions_max`]. Default 1.
     pub fn sessions(mut self, sessions: usize) -> Service {
         self.sessions = Some(sessions);
+        self
+    }
+
+    /// Makes a client service bring back the sessions that end and the connections that cannot be made. Default: it does not.
+    pub fn reconnect(mut self, reconnect: Reconnect) -> Service {
+        self.reconnect = Some(reconnect);
         self
     }
 
@@ -176,7 +186,7 @@ pub(crate) struct Running {
     pub(crate) limits: LiveLimits,
     /// Held while the limits are being changed, so that no change is lost.
     pub(crate) limits_change: Mutex<()>,
-    pub(crate) address: SocketAddr,
+    pub(crate) address: Target,
     pub(crate) factory: Box<dyn Factory>,
     pub(crate) addresses: Arc<Addresses>,
     /// Sessions reserved: counted before the hand-over to a worker, released after the drain.
@@ -185,6 +195,8 @@ pub(crate) struct Running {
     pub(crate) closed: AtomicBool,
     /// Why the last connection that could not be made could not.
     pub(crate) connect_error: Mutex<Option<OsError>>,
+    /// The last place that was given up.
+    pub(crate) gave_up: Mutex<Option<GaveUp>>,
 }
 
 impl Running {
@@ -195,6 +207,14 @@ impl Running {
     /// True once nothing new is to come in.
     pub(crate) fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn note_gave_up(&self, gave_up: GaveUp) {
+        let before = self.gave_up.lock().unwrap_or_else(PoisonError::into_inner).replace(gave_up.clone());
+        // Once per service: a server that is gone for good loses all of its places, one after the other.
+        if before.is_none() {
+            tracing::warn!(service = %self.address, "a session of a client service is {gave_up}; further ones are counted");
+        }
     }
 
     pub(crate) fn note_connect_error(&self, error: OsError) {

@@ -21,6 +21,7 @@ use crate::limits::Limits;
 use crate::listener::Listener;
 use crate::message::{Kick, Message, SharedFrame};
 use crate::post::{Errand, PostOutcome, visit};
+use crate::reconnect::GaveUp;
 use crate::service::{Role, Running};
 use crate::session::Session;
 use crate::worker::SendOutcome;
@@ -85,12 +86,20 @@ pub struct ServiceHandle {
 }
 
 impl ServiceHandle {
-    /// The address that a server service is bound to, or that a client service connects to.
+    /// The address that a server service is bound to, or that a client service dialled last. Of a client service that was
+    /// given a name it is `0.0.0.0:0` until the name has been looked up for the first time; see [`ServiceHandle::target`].
     pub fn address(&self) -> SocketAddr {
-        self.running.address
+        self.running.address.address()
     }
 
-    /// Sessions at this moment, connecting and ending ones included.
+    /// What a client service was told to connect to, a name or an address, as it was written; of a server service the address
+    /// that it is bound to.
+    pub fn target(&self) -> &str {
+        self.running.address.text()
+    }
+
+    /// Sessions at this moment, connecting and ending ones included; in a client service that reconnects also those that
+    /// wait to be dialled again. They are gone when they have been given up, or when the service or its core stops.
     pub fn sessions(&self) -> usize {
         self.running.sessions.load(Ordering::Relaxed)
     }
@@ -104,6 +113,19 @@ impl ServiceHandle {
     /// Why the last connection that could not be made could not; `None` if all could, so far.
     pub fn connect_error(&self) -> Option<OsError> {
         *self.running.connect_error.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The last of the places that a [reconnecting](crate::Reconnect) client service does not dial any more, and why;
+    /// [`Counters::gave_up`] tells how many there are. `None` if there is none.
+    pub fn gave_up(&self) -> Option<GaveUp> {
+        self.running.gave_up.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Nothing new comes in: a server service stops accepting, as [`Listener::close`] does; a client service dials no more, and
+    /// its places that wait to be dialled again are gone with the next turn of their workers. Sessions live on.
+    pub fn close(&self) {
+        self.running.closed.store(true, Ordering::Release);
+        (0..self.running.shared.workers()).for_each(|worker| self.running.shared.nudge(worker));
     }
 
     /// The listener of a server service; `None` for a client service.

@@ -13,7 +13,8 @@ use crate::identity::{Room, SessionId};
 /// The user's half of a session. It lives in one worker and is called there only, one call at a time, with `&mut self`:
 /// no lock is needed, and the type need not be `Send`.
 ///
-/// A handler must not block: it would hold up every session of its worker. A panic ends this session alone; its
+/// A handler must not block: it would hold up every session of its worker. One that takes longer than
+/// [`CoreBuilder::stall_limit`](crate::CoreBuilder::stall_limit) is reported while it still runs. A panic ends this session alone; its
 /// `on_disconnected` is then not called, because the value may be broken.
 pub trait Session: sealed::AsAny {
     /// The connection is up. Called once, before everything else.
@@ -119,6 +120,16 @@ pub struct Incoming {
     pub peer_address: Option<SocketAddr>,
     /// The worker that the session will live in, from 0.
     pub worker: usize,
+    /// For a [client service that reconnects](crate::Reconnect): how many attempts in a row it took to bring this session's
+    /// place back, this one included. 0 for a first connection, and for everything that was accepted.
+    pub attempt: u32,
+}
+
+impl Incoming {
+    /// True if the session takes the place of one that was lost, or of a connection that could not be made.
+    pub fn is_reconnect(&self) -> bool {
+        self.attempt > 0
+    }
 }
 
 /// A connection that the factory does not want. The peer may be told why.

@@ -24,7 +24,7 @@ const SERVICE: &str = "\
 send_overflow = \"drop-newest\"
 send_age_max = \"1h\"
 idle_timeout = \"1h\"
-stream.send_buffer_bytes = 16384
+send_buffer_bytes = 16384
 ";
 
 pub fn run(bench: &Bench) -> Result<(), Failure> {

@@ -1,5 +1,7 @@
 //! `pogu serve`: rooms and echo, until it is interrupted.
 
+mod arguments;
+mod options;
 mod player;
 mod summary;
 
@@ -9,105 +11,92 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use pogu::{
-    Core, CoreBuilder, Counters, DriverChoice, Interrupt, Lockstep, PortConfig, SendOverflow, Service, ServiceHandle,
-};
+use pogu::{Core, CoreBuilder, Counters, Interrupt, Lockstep, ServiceHandle};
 
 use crate::descriptors;
 use crate::failure::Failure;
+pub use arguments::ServeArguments;
+pub use options::{CoreOptions, HeartbeatAnswer, HeartbeatOptions, Options, PacketOptions, ServiceOptions};
 pub use player::Player;
 pub use summary::Summary;
 
-/// How long sessions may take to end in good order before they are aborted: twice the engine's linger time.
+/// How long sessions may take to end in good order before they are aborted, unless the configuration says otherwise: twice
+/// the engine's linger time.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// What to serve.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// Where to listen.
-    pub listen: String,
-    /// How many workers; `None`: one per processor.
-    pub workers: Option<usize>,
-    /// Which driver.
-    pub driver: DriverChoice,
-    /// Sessions at one time.
-    pub max_sessions: usize,
-    /// How long a session may be silent in both directions.
-    pub idle_timeout: Duration,
-    /// Bytes that may wait to be sent per session.
-    pub send_queue: usize,
-    /// Whether memory that the kernel may touch is guarded.
-    pub guarded: bool,
-}
-
-impl Default for Options {
-    fn default() -> Options {
-        let limits = pogu::Limits::default();
-        Options {
-            listen: "127.0.0.1:7777".to_owned(),
-            workers: None,
-            driver: DriverChoice::Auto,
-            max_sessions: limits.sessions_max,
-            idle_timeout: limits.idle_timeout,
-            send_queue: limits.send_bytes_max,
-            guarded: false,
-        }
-    }
-}
 
 /// A running server.
 #[derive(Debug)]
 pub struct Server {
     core: Core,
-    handle: ServiceHandle,
-    max_sessions: usize,
+    /// At least one.
+    services: Vec<Served>,
     guarded: bool,
+    stop_timeout: Duration,
+}
+
+/// A service of a running server.
+#[derive(Clone, Debug)]
+pub struct Served {
+    /// Its name in the configuration.
+    pub name: String,
+    /// Its address and its counters, which stay readable when it has ended.
+    pub handle: ServiceHandle,
+    sessions_max: usize,
 }
 
 impl Server {
     /// Starts to listen.
     ///
     /// # Errors
-    /// The address is taken or means nothing, or the driver cannot run here.
+    /// An address is taken or means nothing, the options contradict themselves, or the driver cannot run here.
     pub fn start(options: &Options) -> Result<Server, Failure> {
         descriptors::raise();
         Server::listen(options, CoreBuilder::start)
     }
 
     /// As [`Server::start`], but in a simulation: what is due after a minute can be seen at once, and at which time.
-    /// `options.driver` has no meaning there.
+    /// The driver of the options has no meaning there.
     ///
     /// # Errors
-    /// The address is taken or means nothing in a simulation.
+    /// As [`Server::start`].
     pub fn start_simulated(options: &Options, lockstep: &mut Lockstep) -> Result<Server, Failure> {
         Server::listen(options, |builder| lockstep.start(builder))
     }
 
     fn listen(options: &Options, start: impl FnOnce(CoreBuilder) -> pogu::Result<Core>) -> Result<Server, Failure> {
-        let mut port = PortConfig::default();
-        port.guarded |= options.guarded;
-        let guarded = port.guarded;
-        let mut builder = Core::builder().driver(options.driver).port(port);
-        if let Some(workers) = options.workers {
-            builder = builder.workers(workers);
-        }
-        let core = start(builder)?;
-        let service = Service::server(&options.listen)
-            .max_sessions(options.max_sessions)
-            .idle_timeout(options.idle_timeout)
-            .send_queue(options.send_queue, SendOverflow::Disconnect);
-        let handle = core.serve(service, |_incoming| Player::default())?;
-        Ok(Server { core, handle, max_sessions: options.max_sessions, guarded })
+        options.check()?;
+        let core = start(options.core.builder())?;
+        let several = options.services.len() > 1;
+        let serve = |(number, service): (u32, &ServiceOptions)| {
+            let handle = core.serve(service.service(), move |_incoming| Player::of(number)).map_err(|error| {
+                let named = several || matches!(error, pogu::Error::Configuration { .. });
+                let failure = Failure::from(error);
+                if named { service.named(failure) } else { failure }
+            })?;
+            Ok(Served { name: service.name.clone(), handle, sessions_max: service.limits.sessions_max })
+        };
+        let services = (0..).zip(&options.services).map(serve).collect::<Result<Vec<Served>, Failure>>()?;
+        let (guarded, stop_timeout) = (options.core.is_guarded(), options.core.stop_timeout);
+        Ok(Server { core, services, guarded, stop_timeout })
     }
 
-    /// The address that it listens on.
+    /// Its services, in the order of the configuration.
+    pub fn services(&self) -> &[Served] {
+        &self.services
+    }
+
+    /// The address that its first service listens on.
     pub fn address(&self) -> SocketAddr {
-        self.handle.address()
+        match self.services.first() {
+            Some(first) => first.handle.address(),
+            // Options without a service are refused.
+            None => SocketAddr::from(([0, 0, 0, 0], 0)),
+        }
     }
 
-    /// What it has counted so far.
+    /// What it has counted so far, all services together.
     pub fn counters(&self) -> Counters {
-        self.handle.counters()
+        self.core.counters()
     }
 
     /// Its core: where a simulated server is told to stop.
@@ -120,19 +109,25 @@ impl Server {
     /// # Errors
     /// A worker failed.
     pub fn stop(self, interrupt: Option<&Interrupt>) -> Result<Counters, Failure> {
-        Ok(self.core.stop_unless_interrupted(DRAIN_TIMEOUT, interrupt)?)
+        Ok(self.core.stop_unless_interrupted(self.stop_timeout, interrupt)?)
     }
 }
 
 /// The line that says that it is ready.
 impl fmt::Display for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Server { core, max_sessions, guarded, .. } = self;
+        let Server { core, services, guarded, .. } = self;
         let workers = crate::numbers::counted(core.workers() as u64, "worker");
-        let (address, driver, reason) = (self.address(), core.driver(), core.driver_reason());
+        let (driver, reason) = (core.driver(), core.driver_reason());
         let guarded = if *guarded { ", guarded memory" } else { "" };
-        write!(f, "pogu serves on {address}, driver {driver} ({reason}), {workers}{guarded}, ")?;
-        write!(f, "at most {max_sessions} sessions")
+        let core = format_args!("driver {driver} ({reason}), {workers}{guarded}");
+        if let [Served { handle, sessions_max, .. }] = services.as_slice() {
+            return write!(f, "pogu serves on {}, {core}, at most {sessions_max} sessions", handle.address());
+        }
+        let each = services.iter().map(|Served { name, handle, sessions_max }| {
+            format!("{name} on {} (at most {sessions_max} sessions)", handle.address())
+        });
+        write!(f, "pogu serves {}, {core}", each.collect::<Vec<_>>().join(", "))
     }
 }
 
@@ -145,8 +140,12 @@ pub fn run(options: &Options) -> Result<ExitCode, Failure> {
     let server = Server::start(options)?;
     say(&server);
     interrupt.wait();
-    let counters = server.stop(Some(&interrupt))?;
-    say(&Summary(counters));
+    let services = server.services.clone();
+    server.stop(Some(&interrupt))?;
+    let several = services.len() > 1;
+    for Served { name, handle, .. } in &services {
+        say(&Summary { service: several.then_some(name), counters: handle.counters() });
+    }
     Ok(ExitCode::SUCCESS)
 }
 

@@ -11,6 +11,8 @@ const JOINS_UNANSWERED_MAX: usize = 64;
 /// The server's half of a connection; see [`crate::protocol`].
 #[derive(Debug, Default)]
 pub struct Player {
+    /// The number of its service, whose rooms are not those of another one on the same core.
+    service: u32,
     place: Place,
     /// The rooms of the JOINs that have no answer yet, oldest first.
     unanswered: Vec<u32>,
@@ -40,7 +42,7 @@ impl Session for Player {
 
     fn on_joined(&mut self, cx: &mut Context<'_>, joined: Room) {
         if let Place::Joining(room) = self.place
-            && joined == room_name(room)
+            && joined == self.room_name(room)
         {
             self.place = Place::In(room);
             for answered in self.unanswered.drain(..) {
@@ -51,6 +53,16 @@ impl Session for Player {
 }
 
 impl Player {
+    /// A session of the service with this number.
+    pub fn of(service: u32) -> Player {
+        Player { service, ..Player::default() }
+    }
+
+    /// Rooms are known to the whole core.
+    fn room_name(&self, room: u32) -> Room {
+        Room(u64::from(self.service) << 32 | u64::from(room))
+    }
+
     fn join(&mut self, cx: &mut Context<'_>, packet: Packet<'_>) {
         let Ok(body) = packet.body().try_into() else {
             let length = packet.body().len();
@@ -73,15 +85,15 @@ impl Player {
     /// Leaves the room, or the one that was asked for, and asks for another. False if the session is ending instead.
     fn move_to(&mut self, cx: &mut Context<'_>, room: u32) -> bool {
         if let Place::In(left) | Place::Joining(left) = self.place {
-            cx.leave(room_name(left));
+            cx.leave(self.room_name(left));
         }
         self.place = Place::Joining(room);
-        match cx.join(room_name(room)) {
+        match cx.join(self.room_name(room)) {
             JoinOutcome::Asked => true,
             JoinOutcome::Gone => false,
             // `Already` and `TooMany` cannot be: it is in no other room.
             _ => {
-                self.on_broadcast_refused(cx, room_name(room));
+                self.on_broadcast_refused(cx, self.room_name(room));
                 false
             }
         }
@@ -92,14 +104,10 @@ impl Player {
         let (Place::In(room) | Place::Joining(room)) = self.place else {
             return cx.violation(SAY, "expected a JOIN before it");
         };
-        match cx.broadcast(room_name(room), SAY, packet.body()) {
+        match cx.broadcast(self.room_name(room), SAY, packet.body()) {
             BroadcastOutcome::Posted | BroadcastOutcome::Gone => {}
             // Nobody got it. A SAY that is silently missing would be worse than an end.
-            _ => self.on_broadcast_refused(cx, room_name(room)),
+            _ => self.on_broadcast_refused(cx, self.room_name(room)),
         }
     }
-}
-
-fn room_name(room: u32) -> Room {
-    Room(u64::from(room))
 }

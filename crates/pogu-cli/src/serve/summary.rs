@@ -8,13 +8,25 @@ use crate::numbers::{bytes, counted, grouped};
 
 /// Sessions, frames, bytes, and why sessions ended: a few aligned lines.
 #[derive(Clone, Copy, Debug)]
-pub struct Summary(pub Counters);
+pub struct Summary<'a> {
+    /// The name of the service, if there are several.
+    pub service: Option<&'a str>,
+    /// What it counted.
+    pub counters: Counters,
+}
 
-impl fmt::Display for Summary {
+impl From<Counters> for Summary<'_> {
+    fn from(counters: Counters) -> Self {
+        Summary { service: None, counters }
+    }
+}
+
+impl fmt::Display for Summary<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Summary(counters) = self;
+        let Summary { service, counters } = self;
         let opened = counted(counters.sessions_opened, "session");
-        writeln!(f, "pogu served {opened}")?;
+        let service = service.map_or(String::new(), |name| format!(" as {name}"));
+        writeln!(f, "pogu served {opened}{service}")?;
         writeln!(f, "  frames       {} in, {} out", grouped(counters.frames_received), grouped(counters.frames_sent))?;
         writeln!(f, "  bytes        {} in, {} out", bytes(counters.bytes_received), bytes(counters.bytes_sent))?;
         if counters.refused > 0 {

@@ -7,23 +7,39 @@ use std::process::ExitCode;
 
 use pogu::Interrupt;
 
-use super::{Progress, Report};
+use super::split::split;
+use super::{Options, Progress, Report};
 use crate::command_line::SwarmArguments;
+use crate::descriptors;
 use crate::failure::Failure;
+use crate::logging;
 
 /// Runs `pogu swarm`.
 pub(crate) fn run(arguments: &SwarmArguments) -> Result<ExitCode, Failure> {
-    let options = arguments.options()?;
+    let mut options = arguments.options()?;
+    options.log = arguments.log.over(&options.log)?;
+    logging::start(&options.log);
     // Before the run: ten seconds of work are not to be lost to a wrong path.
     let json = arguments.json.as_ref().map(JsonFile::create).transpose()?;
     let interrupt = Interrupt::install()?;
-    let report = super::run(&options, &mut Progress::to_stderr(), Some(&interrupt))?;
+    let report = swarm(&options, arguments.processes(), &interrupt)?;
     // A reader that has gone does not change the result.
     let _ = writeln!(std::io::stdout(), "{report}");
     if let Some(json) = json {
         json.write(&report)?;
     }
     Ok(exit_code(&report))
+}
+
+/// In this process if that is enough, otherwise in several.
+fn swarm(options: &Options, processes: Option<usize>, interrupt: &Interrupt) -> Result<Report, Failure> {
+    let sessions_max = descriptors::sessions_max().unwrap_or(usize::MAX);
+    let parts = split(options, processes, sessions_max)?;
+    let mut progress = Progress::to_stderr();
+    match parts.len() {
+        1 => super::run(options, &mut progress, Some(interrupt)),
+        _ => super::parts::run(options, parts, &mut progress, interrupt),
+    }
 }
 
 /// 0 if nothing was wrong, 1 otherwise.

@@ -7,7 +7,7 @@ use pogu::{Cause, Context, Packet, SendOutcome, Session, Time};
 
 use super::check::{Order, Stream, Verdict};
 use super::pace::Schedule;
-use super::state::{Ended, Shared, Slot, Stage};
+use super::state::{Ended, LAST_ECHO_INTERVAL, Shared, Slot, Stage};
 use super::tag::Tag;
 use super::{Mode, Pace};
 use crate::protocol::{ECHO, JOIN, SAY};
@@ -66,7 +66,7 @@ impl Member {
 impl Session for Member {
     fn on_connected(&mut self, cx: &mut Context<'_>) {
         match self.shared.options.mode {
-            Mode::Echo | Mode::Hello => self.slot().set_stage(Stage::Ready),
+            Mode::Echo | Mode::Hello | Mode::Idle | Mode::Churn => self.slot().set_stage(Stage::Ready),
             Mode::Room => {
                 self.slot().set_stage(Stage::Connected);
                 cx.send(JOIN, &self.shared.room(self.number).to_le_bytes());
@@ -78,8 +78,8 @@ impl Session for Member {
     fn on_packet(&mut self, cx: &mut Context<'_>, packet: Packet<'_>) {
         match (self.shared.options.mode, packet.id()) {
             (Mode::Room, JOIN) => self.acknowledged(packet),
-            (Mode::Room, SAY) | (Mode::Echo | Mode::Hello, ECHO) => self.answer(cx, packet),
-            _ => self.count_foreign(),
+            (Mode::Room, SAY) | (Mode::Echo | Mode::Hello | Mode::Idle, ECHO) => self.answer(cx, packet),
+            _ => self.count_foreign(false),
         }
     }
 
@@ -111,18 +111,25 @@ impl Member {
     fn begin(&mut self, cx: &mut Context<'_>) {
         let Some(start) = self.shared.start(cx.now()) else { return cx.set_timer(self.shared.look_again()) };
         let options = &self.shared.options;
-        match options.pace {
-            Pace::Rate(rate) => {
-                let sessions = self.shared.opened();
-                let schedule = Schedule::new(start, options.duration, rate, self.number, sessions);
-                self.sending = Sending::Scheduled(schedule);
-                self.send_due(cx, schedule);
+        match (options.mode, options.pace) {
+            (Mode::Idle, _) => {
+                let later = LAST_ECHO_INTERVAL * u32::try_from(self.number).unwrap_or(u32::MAX);
+                self.schedule(cx, Schedule::once(start + options.duration + later));
             }
-            Pace::Depth(_) => {
+            (_, Pace::Rate(rate)) => {
+                let sessions = self.shared.opened();
+                self.schedule(cx, Schedule::new(start, options.duration, rate, self.number, sessions));
+            }
+            (_, Pace::Depth(_)) => {
                 self.sending = Sending::Answered { start, end: start + options.duration };
                 cx.set_timer_at(start);
             }
         }
+    }
+
+    fn schedule(&mut self, cx: &mut Context<'_>, schedule: Schedule) {
+        self.sending = Sending::Scheduled(schedule);
+        self.send_due(cx, schedule);
     }
 
     /// Sends what the schedule says, and sets the timer for what comes next.
@@ -193,13 +200,14 @@ impl Member {
         let wanted = self.shared.room(self.number).to_le_bytes();
         match packet.body() == wanted && self.slot().stage() == Stage::Connected {
             true => self.slot().set_stage(Stage::Ready),
-            false => self.count_foreign(),
+            false => self.count_foreign(false),
         }
     }
 
     fn answer(&mut self, cx: &mut Context<'_>, packet: Packet<'_>) {
         let now = cx.read_clock();
-        let Some((tag, sender)) = self.recognise(packet, now) else { return self.count_foreign() };
+        let Some(tag) = self.shared.layout.read(packet.body()) else { return self.count_foreign(true) };
+        let Some(sender) = self.sender_of(tag, now) else { return self.count_foreign(false) };
         let senders = self.shared.senders(self.number);
         if self.streams.is_empty() {
             self.streams.resize_with(senders.len(), Stream::default);
@@ -221,13 +229,12 @@ impl Member {
         }
     }
 
-    /// The tag and the sending session of a message that was really sent to this session, whole and unaltered.
-    fn recognise(&self, packet: Packet<'_>, now: Time) -> Option<(Tag, usize)> {
-        let tag = self.shared.layout.read(packet.body())?;
+    /// The sending session of a message that was really sent to this session.
+    fn sender_of(&self, tag: Tag, now: Time) -> Option<usize> {
         let sender = self.shared.number_of(tag.sender)?;
         let expected = self.shared.senders(self.number).contains(&sender);
         let was_sent = expected && tag.number < self.shared.slots[sender].sent() && tag.time <= now.as_nanos();
-        was_sent.then_some((tag, sender))
+        was_sent.then_some(sender)
     }
 
     fn count(&self, verdict: Verdict, now: Time, sent_at: Time) {
@@ -239,12 +246,13 @@ impl Member {
         }
         if verdict != Verdict::Duplicate {
             shard.last_received = shard.last_received.max(now);
-            let nanoseconds = u64::try_from(now.since(sent_at).as_nanos()).unwrap_or(u64::MAX);
-            shard.latency.saturating_record(nanoseconds.max(1));
+            shard.latency.record(now.since(sent_at));
         }
     }
 
-    fn count_foreign(&self) {
-        self.shared.shard(self.worker).foreign += 1;
+    fn count_foreign(&self, altered: bool) {
+        let mut shard = self.shared.shard(self.worker);
+        shard.foreign += 1;
+        shard.altered += u64::from(altered);
     }
 }

@@ -1,25 +1,37 @@
 //! `pogu swarm`: many client sessions that number every message and check every answer.
 //!
 //! A run connects all sessions, in room mode joins all and waits for every acknowledgement, sends for a while, waits for
-//! what is still under way, and closes. Sessions live in the workers of a core of their own. What a sequence of numbers
-//! means is [`check`], what came of a run is a [`Report`].
+//! what is still under way, and closes. Sessions live in the workers of a core of their own. `churn` has another course:
+//! its connections come and go. What a sequence of numbers means is [`check`], what came of a run is a [`Report`].
+//!
+//! A run that needs more descriptors than a process may have is split into parts, each a process, that go from phase to
+//! phase together.
 
 pub mod check;
+mod churn;
 pub(crate) mod command;
+mod helm;
 mod member;
+mod outcome;
 mod pace;
+pub(crate) mod part;
+mod parts;
 mod progress;
 mod report;
 mod run;
+mod split;
 mod state;
 mod table;
 mod tag;
+mod tally;
 
 use std::time::Duration;
 
 use clap::ValueEnum;
 use pogu::DriverChoice;
+use serde::{Deserialize, Serialize};
 
+use crate::logging::LogOptions;
 use crate::protocol::HEADER_BYTES;
 use tag::{Layout, TAG_BYTES};
 
@@ -27,9 +39,11 @@ pub use progress::Progress;
 pub use report::Report;
 pub use run::run;
 
-/// The most sessions of one run: the descriptors of a process (20,000 on many systems) and the ports of one client
-/// address both end not far above.
-pub const SESSIONS_MAX: u64 = 19_000;
+/// The most sessions of one run, over all of its processes.
+pub const SESSIONS_MAX: u64 = 200_000;
+
+/// The most processes of one run.
+pub const PROCESSES_MAX: u64 = 64;
 
 /// The smallest frame that can carry sender, number and time.
 pub const FRAME_BYTES_MIN: usize = HEADER_BYTES + TAG_BYTES;
@@ -38,7 +52,7 @@ pub const FRAME_BYTES_MIN: usize = HEADER_BYTES + TAG_BYTES;
 const GREETING: &[u8] = b"Hello World!";
 
 /// What the sessions do.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum, Serialize, Deserialize)]
 pub enum Mode {
     /// Send ECHO frames and wait for each to come back
     Echo,
@@ -46,13 +60,17 @@ pub enum Mode {
     Room,
     /// The course's dummy client: say "Hello World!" once a second and have it echoed
     Hello,
+    /// Be silent for the whole time, then send one ECHO frame each
+    Idle,
+    /// Connect, send one ECHO frame, close, and connect again
+    Churn,
 }
 
 impl Mode {
     /// How fast, unless asked otherwise.
     pub fn default_pace(self) -> Pace {
         match self {
-            Mode::Echo => Pace::Depth(1),
+            Mode::Echo | Mode::Idle | Mode::Churn => Pace::Depth(1),
             Mode::Room | Mode::Hello => Pace::Rate(1.0),
         }
     }
@@ -63,12 +81,14 @@ impl Mode {
             Mode::Echo => "echo",
             Mode::Room => "room",
             Mode::Hello => "hello",
+            Mode::Idle => "idle",
+            Mode::Churn => "churn",
         }
     }
 }
 
-/// How fast a session sends.
-#[derive(Clone, Copy, PartialEq, Debug)]
+/// How fast a session sends; in `churn`, how fast it connects.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
 pub enum Pace {
     /// This many messages per second on a fixed schedule, however fast answers come. Latency counts from the scheduled
     /// time, so that a message that had to wait for its turn is not reported as a fast one.
@@ -78,9 +98,9 @@ pub enum Pace {
 }
 
 /// What to run.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Options {
-    /// The server's address.
+    /// The server's address. Several, with commas between them, are shared out among the processes of a run.
     pub target: String,
     /// How many sessions.
     pub sessions: usize,
@@ -100,7 +120,21 @@ pub struct Options {
     /// How many workers.
     pub workers: usize,
     /// Which driver.
+    #[serde(with = "driver_name")]
     pub driver: DriverChoice,
+    /// What is logged: by each process of a run in the same way.
+    pub log: LogOptions,
+    /// Which part of a larger run this is; `None`: it is the whole.
+    pub part: Option<Part>,
+}
+
+/// Where a part stands in its run.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Part {
+    /// The number that its first session has in the run; in room mode a room begins with it.
+    pub first: usize,
+    /// What distinguishes the run from others at the same server.
+    pub run: u32,
 }
 
 impl Default for Options {
@@ -116,7 +150,29 @@ impl Default for Options {
             patience: Duration::from_secs(5),
             workers: 1,
             driver: DriverChoice::Auto,
+            log: LogOptions::default(),
+            part: None,
         }
+    }
+}
+
+/// A driver by its name, for the processes of a run.
+mod driver_name {
+    use pogu::DriverChoice;
+    use serde::de::Error;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    const NAMES: [(DriverChoice, &str); 3] =
+        [(DriverChoice::Auto, "auto"), (DriverChoice::Uring, "uring"), (DriverChoice::Readiness, "readiness")];
+
+    pub(super) fn serialize<S: Serializer>(driver: &DriverChoice, serializer: S) -> Result<S::Ok, S::Error> {
+        NAMES.iter().find(|(choice, _)| choice == driver).map_or("auto", |(_, name)| name).serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'a, D: Deserializer<'a>>(deserializer: D) -> Result<DriverChoice, D::Error> {
+        let wanted = String::deserialize(deserializer)?;
+        let found = NAMES.iter().find(|(_, name)| *name == wanted);
+        found.map(|(choice, _)| *choice).ok_or_else(|| D::Error::custom(format!("there is no driver {wanted}")))
     }
 }
 
@@ -124,7 +180,7 @@ impl Options {
     fn layout(&self) -> Layout {
         match self.mode {
             Mode::Hello => Layout { greeting: GREETING, body_bytes: GREETING.len() + TAG_BYTES },
-            Mode::Echo | Mode::Room => {
+            Mode::Echo | Mode::Room | Mode::Idle | Mode::Churn => {
                 Layout { greeting: b"", body_bytes: self.size.max(FRAME_BYTES_MIN) - HEADER_BYTES }
             }
         }

@@ -22,6 +22,11 @@ impl Schedule {
         Schedule { first, interval_nanoseconds, end: start + duration }
     }
 
+    /// A single message.
+    pub(crate) fn once(due: Time) -> Schedule {
+        Schedule { first: due, interval_nanoseconds: 1.0, end: due + Duration::from_nanos(1) }
+    }
+
     /// When message `number` is due; `None` if that is not before the end.
     pub(crate) fn due(&self, number: u64) -> Option<Time> {
         let after = (number as f64 * self.interval_nanoseconds) as u64;
@@ -65,6 +70,13 @@ mod tests {
         let firsts: Vec<_> = (0..4).map(|session| schedule(1.0, session).due(0).unwrap().since(START)).collect();
         assert_eq!(firsts, [0, 250, 500, 750].map(Duration::from_millis));
         assert_eq!(schedule(1.0, 3).remaining(1), 1);
+    }
+
+    #[test]
+    fn once_is_once() {
+        let schedule = Schedule::once(START);
+        assert_eq!([schedule.due(0), schedule.due(1)], [Some(START), None]);
+        assert_eq!([schedule.remaining(0), schedule.remaining(1)], [1, 0]);
     }
 
     #[test]

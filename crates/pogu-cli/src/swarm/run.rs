@@ -3,35 +3,48 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use pogu::{CauseKind, Core, Counters, Interrupt, Limits, Refusal, SendOverflow, Service, ServiceHandle, Time};
+use pogu::{Core, Interrupt, Limits, Refusal, SendOverflow, Service, ServiceHandle};
 
+use super::helm::{Helm, LOOK, Patience, Signals};
 use super::member::{Member, OVERTIME};
-use super::progress::Progress;
-use super::report::{Report, Run};
+use super::outcome::{Outcome, not_connected};
+use super::progress::{Phase, Progress, Sight};
+use super::report::Report;
 use super::state::{Shared, Stage};
-use super::{Mode, Options, Pace};
+use super::{Mode, Options, Pace, churn, tally};
 use crate::descriptors;
 use crate::failure::Failure;
-use crate::numbers::{counted, grouped, seconds};
-
-/// Between two looks at the sessions.
-const LOOK: Duration = Duration::from_millis(20);
+use crate::numbers::{counted, grouped};
 
 /// How long nothing may happen while connecting: a handshake that meets a full backlog is retried after 1, 3 and 7 seconds.
-const CONNECT_PATIENCE: Duration = Duration::from_secs(12);
+pub(super) const CONNECT_PATIENCE: Duration = Duration::from_secs(12);
 
 /// How long sessions may take to close in good order.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(7);
+pub(super) const CLOSE_TIMEOUT: Duration = Duration::from_secs(7);
 
 /// Bytes that a session may queue when it is ahead of its server; with --rate it then waits, and nothing is lost.
 const SEND_QUEUE_MIN: usize = 1024 * 1024;
 
-/// Runs a swarm. An interrupt ends it early, with its results; a second one at once.
+/// Runs a swarm in this process. An interrupt ends it early, with its results; a second one at once.
 ///
 /// # Errors
 /// Nobody answers at the target, or the options cannot be had here.
 pub fn run(options: &Options, progress: &mut Progress, interrupt: Option<&Interrupt>) -> Result<Report, Failure> {
+    let signals = interrupt.map_or(Signals::Nobody, Signals::Interrupt);
+    let outcome = run_part(options, Helm::new(signals, progress))?;
+    Ok(Report::new(options, 1, &outcome))
+}
+
+/// Runs what one process has to do of a swarm.
+pub(super) fn run_part(options: &Options, helm: Helm<'_>) -> Result<Outcome, Failure> {
     descriptors::allow(options.sessions as u64)?;
+    match options.mode {
+        Mode::Churn => churn::run(options, helm),
+        Mode::Echo | Mode::Room | Mode::Hello | Mode::Idle => run_sessions(options, helm),
+    }
+}
+
+fn run_sessions(options: &Options, helm: Helm<'_>) -> Result<Outcome, Failure> {
     let core = Core::builder().workers(options.workers).driver(options.driver).start()?;
     let shared = Arc::new(Shared::new(options, core.now()));
     let handle = core.connect(service(options), {
@@ -41,15 +54,31 @@ pub fn run(options: &Options, progress: &mut Progress, interrupt: Option<&Interr
             None => Err(Refusal::new("there are enough sessions")),
         }
     })?;
-    let mut watch = Watch { core: &core, shared, handle, progress, interrupt, interrupted: false };
+    let mut watch = Watch { core: &core, shared, handle, helm };
     let sent = watch.phases();
-    watch.progress.end();
+    watch.helm.end();
     let sending_time = sent?;
-    let Watch { shared, interrupted, .. } = watch;
+    let Watch { shared, handle, helm, .. } = watch;
     shared.close();
-    let run = Run { interrupted, sending_time, driver: core.driver(), driver_reason: core.driver_reason().to_owned() };
-    let counters = core.stop_unless_interrupted(CLOSE_TIMEOUT, interrupt)?;
-    Ok(Report::new(&shared, &counters, &run))
+    let mut outcome = Outcome {
+        driver: core.driver().to_string(),
+        driver_reason: core.driver_reason().to_owned(),
+        seconds: sending_time.as_secs_f64(),
+        interrupted: helm.is_interrupted(),
+        ..Outcome::default()
+    };
+    let counters = core.stop_unless_interrupted(CLOSE_TIMEOUT, helm.interrupt())?;
+    outcome.take_counters(&counters);
+    tally::count(&shared, &mut outcome);
+    let mut missing = (options.sessions as u64).saturating_sub(outcome.connected);
+    for (label, count) in not_connected(&handle, &counters) {
+        outcome.add_error(label, count);
+        missing = missing.saturating_sub(count);
+    }
+    if !outcome.interrupted {
+        outcome.add_error("still connecting", missing);
+    }
+    Ok(outcome)
 }
 
 fn service(options: &Options) -> Service {
@@ -57,73 +86,75 @@ fn service(options: &Options) -> Service {
         Pace::Depth(depth) => depth * options.frame_bytes(),
         Pace::Rate(_) => 0,
     };
-    let mut limits = Limits::default();
-    limits.sessions_max = options.sessions;
-    // A slow schedule is silent for long; the server decides whether that is too long.
-    limits.idle_timeout = Duration::from_secs(7 * 86_400);
     Service::client(&options.target)
-        .limits(limits)
+        .limits(limits(options))
         .sessions(options.sessions)
         .send_queue(SEND_QUEUE_MIN.max(2 * in_flight), SendOverflow::DropNewest)
 }
 
-/// Watches a run from the thread that started it.
-struct Watch<'a> {
-    core: &'a Core,
-    shared: Arc<Shared>,
-    handle: ServiceHandle,
-    progress: &'a mut Progress,
-    interrupt: Option<&'a Interrupt>,
-    interrupted: bool,
+pub(super) fn limits(options: &Options) -> Limits {
+    let mut limits = Limits::default();
+    limits.sessions_max = options.sessions;
+    // A slow schedule is silent for long; the server decides whether that is too long.
+    limits.idle_timeout = Duration::from_secs(7 * 86_400);
+    limits
 }
 
-impl Watch<'_> {
+/// The failure of a run for which no connection could be made.
+pub(super) fn nobody_answers(handle: &ServiceHandle, wanted: u64) -> Failure {
+    let causes: Vec<&str> = handle.counters().causes().map(|(kind, _)| kind.label()).collect();
+    let why = match handle.connect_error() {
+        Some(error) => error.to_string(),
+        None if causes.is_empty() => "no answer".to_owned(),
+        None => causes.join(", "),
+    };
+    let (connections, target) = (counted(wanted, "connection"), handle.target());
+    Failure::Run(format!("nobody answers at {target}: of {connections} none could be made ({why})"))
+}
+
+/// Watches a run from the thread that started it.
+struct Watch<'core, 'a> {
+    core: &'core Core,
+    shared: Arc<Shared>,
+    handle: ServiceHandle,
+    helm: Helm<'a>,
+}
+
+impl Watch<'_, '_> {
     /// Everything up to the close. For how long the sessions sent.
     fn phases(&mut self) -> Result<Duration, Failure> {
         self.connect()?;
+        self.helm.step()?;
         self.join()?;
+        self.helm.step()?;
         let sending_time = self.send()?;
         self.drain()?;
+        // Those that leave would be noise in what the others still measure.
+        self.helm.step()?;
         Ok(sending_time)
     }
 
     fn connect(&mut self) -> Result<(), Failure> {
         let wanted = self.shared.slots.len() as u64;
-        self.progress.begin("connecting", wanted);
         let mut patience = Patience::new(CONNECT_PATIENCE, self.core.now());
-        while !self.interrupted {
+        while !self.helm.is_interrupted() {
             let ended = self.shared.count_stage(|stage| stage == Stage::Ended);
             let opened = self.shared.opened();
             let connecting = (self.handle.sessions() + ended).saturating_sub(opened);
-            self.progress.update(
-                self.core.now(),
-                opened as u64,
-                format_args!("{} of {}", grouped(opened as u64), grouped(wanted)),
-            );
+            self.show(Phase::Connecting, opened as u64, wanted);
             if connecting == 0 && self.shared.count_stage(|stage| stage == Stage::Away) == 0 {
                 break;
             }
-            if patience.is_over(opened as u64 + connecting as u64, self.core.now()) {
+            // One less with each that is made and each that fails.
+            if patience.is_over(connecting as u64, self.core.now()) {
                 break;
             }
             self.nap()?;
         }
         match self.shared.opened() {
-            0 if !self.interrupted => Err(self.nobody_answers()),
+            0 if !self.helm.is_interrupted() => Err(nobody_answers(&self.handle, wanted)),
             _ => Ok(()),
         }
-    }
-
-    fn nobody_answers(&self) -> Failure {
-        let causes: Vec<&str> = self.handle.counters().causes().map(|(kind, _)| kind.label()).collect();
-        let why = match self.handle.connect_error() {
-            Some(error) => error.to_string(),
-            None if causes.is_empty() => "no answer".to_owned(),
-            None => causes.join(", "),
-        };
-        let connections = counted(self.shared.slots.len() as u64, "connection");
-        let target = self.handle.address();
-        Failure::Run(format!("nobody answers at {target}: of {connections} none could be made ({why})"))
     }
 
     /// Waits until every session may miss nothing that is said in its room.
@@ -132,12 +163,11 @@ impl Watch<'_> {
             return Ok(());
         }
         let members = self.shared.opened() as u64;
-        self.progress.begin("joining", members);
         let mut patience = Patience::new(self.shared.options.patience, self.core.now());
-        while !self.interrupted {
+        while !self.helm.is_interrupted() {
             let waiting = self.shared.count_stage(|stage| stage == Stage::Connected) as u64;
             let joined = members.saturating_sub(waiting);
-            self.progress.update(self.core.now(), joined, format_args!("{} of {}", grouped(joined), grouped(members)));
+            self.show(Phase::Joining, joined, members);
             if waiting == 0 {
                 break;
             }
@@ -152,31 +182,31 @@ impl Watch<'_> {
 
     /// Lets the sessions send. Returns for how long they did.
     fn send(&mut self) -> Result<Duration, Failure> {
-        let duration = self.shared.options.duration;
-        self.progress.begin("sending", u64::try_from(duration.as_millis()).unwrap_or(u64::MAX));
+        let duration = self.shared.sending_time();
+        let total = milliseconds(duration);
         self.shared.go();
         let began = self.core.now();
         // Sessions begin a little later than they are let go, and those that are behind finish a little later.
         let give_up = duration + 4 * self.shared.look_again() + 2 * OVERTIME;
-        while !self.interrupted && self.core.now().since(began) < give_up {
-            self.show(self.core.now().since(began));
+        while !self.helm.is_interrupted() && self.core.now().since(began) < give_up {
+            let elapsed = self.core.now().since(began).min(duration);
+            self.show(Phase::Sending, milliseconds(elapsed), total);
             if self.shared.count_stage(|stage| stage < Stage::Done) == 0 {
                 break;
             }
             self.nap()?;
         }
         self.shared.stop();
-        Ok(if self.interrupted { self.core.now().since(began).min(duration) } else { duration })
+        Ok(if self.helm.is_interrupted() { self.core.now().since(began).min(duration) } else { duration })
     }
 
     /// Waits for what is still under way.
     fn drain(&mut self) -> Result<(), Failure> {
-        self.progress.begin("draining", 1);
         let mut patience = Patience::new(self.shared.options.patience, self.core.now());
         let mut complete_before = false;
         loop {
             let (_, received) = self.totals();
-            self.progress.update(self.core.now(), 0, format_args!("{} received", grouped(received)));
+            self.show(Phase::Draining, 0, 1);
             // Twice: a session may have been about to send when it was told to stop.
             let complete = self.shared.is_complete();
             if complete && complete_before || patience.is_over(received, self.core.now()) {
@@ -187,11 +217,9 @@ impl Watch<'_> {
         }
     }
 
-    fn show(&mut self, elapsed: Duration) {
+    fn show(&mut self, phase: Phase, done: u64, total: u64) {
         let (sent, received) = self.totals();
-        let elapsed = elapsed.min(self.shared.options.duration);
-        let note = format!("{}  {} sent, {} received", seconds(elapsed), grouped(sent), grouped(received));
-        self.progress.update(self.core.now(), elapsed.as_millis() as u64, note);
+        self.helm.show(Sight { sent, received, ..Sight::new(phase, self.core.now(), done, total) });
     }
 
     fn totals(&self) -> (u64, u64) {
@@ -200,42 +228,14 @@ impl Watch<'_> {
     }
 
     fn nap(&mut self) -> Result<(), Failure> {
-        let Some(interrupt) = self.interrupt else {
-            std::thread::park_timeout(LOOK);
-            return Ok(());
-        };
-        if interrupt.wait_timeout(LOOK) {
-            if self.interrupted {
-                return Err(Failure::Run("interrupted twice: left without results".to_owned()));
-            }
-            self.interrupted = true;
+        self.helm.nap(LOOK)?;
+        if self.helm.is_interrupted() {
             self.shared.stop();
         }
         Ok(())
     }
 }
 
-/// Runs out when a number has not changed for a while.
-struct Patience {
-    allowed: Duration,
-    number: u64,
-    since: Time,
-}
-
-impl Patience {
-    fn new(allowed: Duration, now: Time) -> Patience {
-        Patience { allowed, number: u64::MAX, since: now }
-    }
-
-    fn is_over(&mut self, number: u64, now: Time) -> bool {
-        if self.number != number {
-            (self.number, self.since) = (number, now);
-        }
-        now.since(self.since) >= self.allowed
-    }
-}
-
-/// The causes for which a connection is not made.
-pub(super) fn not_connected(counters: &Counters) -> impl Iterator<Item = (CauseKind, u64)> {
-    counters.causes().filter(|(kind, _)| matches!(kind, CauseKind::ConnectFailed | CauseKind::ConnectTimeout))
+pub(super) fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

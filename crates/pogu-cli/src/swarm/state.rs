@@ -11,6 +11,7 @@ use hdrhistogram::Histogram;
 use pogu::{CauseKind, Time};
 
 use super::check::{Order, Stream, mixed};
+use super::outcome::Latencies;
 use super::tag::Layout;
 use super::{Mode, Options};
 
@@ -22,6 +23,9 @@ const LATENCY_DIGITS: u8 = 3;
 
 /// How often a session looks whether the run has begun, at least.
 const LOOK: Duration = Duration::from_millis(20);
+
+/// From the echo of one idle session to that of the next: all at once would measure the burst.
+pub(super) const LAST_ECHO_INTERVAL: Duration = Duration::from_micros(50);
 
 /// How far a session is.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -98,11 +102,13 @@ pub(super) struct Ended {
 /// What one worker counts for all of its sessions.
 #[derive(Debug)]
 pub(super) struct Shard {
-    pub(super) latency: Histogram<u64>,
+    pub(super) latency: Latencies,
     pub(super) last_received: Time,
     pub(super) duplicated: u64,
     pub(super) late: u64,
     pub(super) foreign: u64,
+    /// Of the foreign ones.
+    pub(super) altered: u64,
     pub(super) ended: Vec<Ended>,
     /// Where messages are written.
     pub(super) body: Vec<u8>,
@@ -111,11 +117,12 @@ pub(super) struct Shard {
 impl Shard {
     fn new() -> Shard {
         Shard {
-            latency: empty_histogram(),
+            latency: Latencies::default(),
             last_received: Time::ZERO,
             duplicated: 0,
             late: 0,
             foreign: 0,
+            altered: 0,
             ended: Vec::new(),
             body: Vec::new(),
         }
@@ -128,6 +135,11 @@ pub(super) fn empty_histogram() -> Histogram<u64> {
     Histogram::new_with_bounds(1, LATENCY_MAX, LATENCY_DIGITS).expect("constant bounds are in range")
 }
 
+/// Distinguishes a run from others: by some time, to the nanosecond, and the process's number.
+pub(super) fn run_number(now: Duration) -> u32 {
+    mixed(now.as_nanos() as u64 ^ mixed(u64::from(std::process::id()))) as u32
+}
+
 /// What all sessions of a run share.
 #[derive(Debug)]
 pub(super) struct Shared {
@@ -137,6 +149,8 @@ pub(super) struct Shared {
     shards: Vec<Mutex<Shard>>,
     /// Distinguishes this run's messages and rooms from those of others at the same server.
     run: u32,
+    /// The number in the whole run of the first session here.
+    first: usize,
     /// Sessions that were given a number.
     opened: AtomicUsize,
     go: AtomicBool,
@@ -149,13 +163,14 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    /// `now` is some time of the core, to the nanosecond: with the process's number it tells runs apart.
+    /// `now` is some time of the core, to the nanosecond.
     pub(super) fn new(options: &Options, now: Time) -> Shared {
         Shared {
             layout: options.layout(),
             slots: (0..options.sessions).map(|_| Slot::default()).collect(),
             shards: (0..options.workers).map(|_| Mutex::new(Shard::new())).collect(),
-            run: mixed(now.as_nanos() ^ mixed(u64::from(std::process::id()))) as u32,
+            run: options.part.map_or_else(|| run_number(now.since(Time::ZERO)), |part| part.run),
+            first: options.part.map_or(0, |part| part.first),
             opened: AtomicUsize::new(0),
             go: AtomicBool::new(false),
             stopped: AtomicBool::new(false),
@@ -210,19 +225,20 @@ impl Shared {
 
     /// What a session calls itself in its messages.
     pub(super) fn sender(&self, number: usize) -> u64 {
-        u64::from(self.run) << 32 | number as u64
+        u64::from(self.run) << 32 | (self.first + number) as u64
     }
 
     /// The session that calls itself so, if it is one of this run.
     pub(super) fn number_of(&self, sender: u64) -> Option<usize> {
         let [run, number] = [sender >> 32, sender & u64::from(u32::MAX)];
-        usize::try_from(number).ok().filter(|_| run == u64::from(self.run))
+        let number = usize::try_from(number).ok()?.checked_sub(self.first)?;
+        (run == u64::from(self.run)).then_some(number)
     }
 
     /// The sessions whose messages this one receives: itself, or its room.
     pub(super) fn senders(&self, number: usize) -> std::ops::Range<usize> {
         match self.options.mode {
-            Mode::Echo | Mode::Hello => number..number + 1,
+            Mode::Echo | Mode::Hello | Mode::Idle | Mode::Churn => number..number + 1,
             Mode::Room => {
                 let first = number - number % self.options.room_size;
                 first..(first + self.options.room_size).min(self.opened())
@@ -232,7 +248,7 @@ impl Shared {
 
     /// The server's number of the room that a session joins.
     pub(super) fn room(&self, number: usize) -> u32 {
-        let index = number / self.options.room_size;
+        let index = (self.first + number) / self.options.room_size;
         self.run.wrapping_add(index as u32)
     }
 
@@ -244,6 +260,14 @@ impl Shared {
     /// Lets the sessions begin.
     pub(super) fn go(&self) {
         self.go.store(true, Ordering::Release);
+    }
+
+    /// For how long the sessions send, or in idle mode are silent and then send.
+    pub(super) fn sending_time(&self) -> Duration {
+        match self.options.mode {
+            Mode::Idle => self.options.duration + LAST_ECHO_INTERVAL * u32::try_from(self.opened()).unwrap_or(u32::MAX),
+            Mode::Echo | Mode::Room | Mode::Hello | Mode::Churn => self.options.duration,
+        }
     }
 
     /// When the run begins, once it may; the first session that asks decides. Late enough that all have asked by then.

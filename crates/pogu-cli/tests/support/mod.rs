@@ -90,7 +90,17 @@ impl Process {
 
     /// Waits for a line on stderr that contains these words.
     pub fn wait_for_error_line(&self, words: &str) {
-        while !self.stderr.recv_timeout(PATIENCE).expect("a line on stderr").contains(words) {}
+        self.error_line(words);
+    }
+
+    /// The next line on stderr that contains these words.
+    pub fn error_line(&self, words: &str) -> String {
+        loop {
+            let line = self.stderr.recv_timeout(PATIENCE).expect("a line on stderr");
+            if line.contains(words) {
+                return line;
+            }
+        }
     }
 
     #[cfg(unix)]

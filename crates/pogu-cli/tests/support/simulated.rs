@@ -7,7 +7,7 @@ use std::time::Duration;
 use pogu::sim::{Peer, Simulation};
 use pogu::{Lockstep, Time};
 use pogu_cli::command_line::{Command, Parsed, parse};
-use pogu_cli::serve::{Server, Summary};
+use pogu_cli::serve::{Options, Server, Summary};
 
 use super::{ECHO, JOIN, frame};
 
@@ -28,14 +28,25 @@ impl World {
     pub fn serve(flags: &[&str]) -> World {
         let arguments = ["pogu", "serve", "--workers", "2"].iter().chain(flags).map(OsString::from);
         let Ok(Parsed::Run(Command::Serve(arguments))) = parse(arguments) else { panic!("these are flags of serve") };
+        World::of(&arguments.options().expect("these flags mean something"))
+    }
+
+    /// A server with these options.
+    pub fn of(options: &Options) -> World {
         let simulation = Simulation::new();
         let mut lockstep = Lockstep::new(&simulation);
-        let server = Server::start_simulated(&arguments.options(), &mut lockstep).expect("a server");
+        let server = Server::start_simulated(options, &mut lockstep).expect("a server");
         World { simulation, lockstep, server }
     }
 
     pub fn connect(&mut self) -> Client {
-        let peer = self.simulation.connect(self.server.address()).expect("an address");
+        self.connect_to(0)
+    }
+
+    /// A client of the service with this index.
+    pub fn connect_to(&mut self, service: usize) -> Client {
+        let address = self.server.services()[service].handle.address();
+        let peer = self.simulation.connect(address).expect("an address");
         self.settle();
         Client { peer, received: Vec::new() }
     }
@@ -73,7 +84,7 @@ impl World {
     /// What the command would print at its end.
     pub fn summary(&mut self) -> String {
         self.settle();
-        Summary(self.server.counters()).to_string()
+        Summary::from(self.server.counters()).to_string()
     }
 }
 

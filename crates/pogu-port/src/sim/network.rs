@@ -21,6 +21,7 @@ use super::pipe::Pipe;
 use super::port::{Ports, Watch};
 use super::transcript::Transcript;
 use crate::clock::{Time, VirtualTime};
+use crate::random::Random;
 use crate::slots::{Name, Slots};
 
 #[derive(Debug)]
@@ -37,6 +38,10 @@ pub(super) struct Network {
     pub(super) taken: BTreeSet<SocketAddr>,
     /// Where to look for a free port next, by address.
     pub(super) ephemeral: BTreeMap<IpAddr, u16>,
+    /// What names stand for.
+    pub(super) names: BTreeMap<String, Vec<IpAddr>>,
+    /// Where the seeds come from that its programs ask for.
+    pub(super) seeds: Random,
 }
 
 /// One end of a connection. It is there until its owner has closed it.
@@ -98,6 +103,8 @@ impl Network {
             listeners: Slots::new(u32::MAX),
             taken: BTreeSet::new(),
             ephemeral: BTreeMap::new(),
+            names: BTreeMap::new(),
+            seeds: Random::new(0),
         }
     }
 

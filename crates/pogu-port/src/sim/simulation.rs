@@ -12,6 +12,7 @@ use super::socket::{ListeningSocket, StreamSocket};
 use crate::clock::{Clock, Time, VirtualTime};
 use crate::error::{Operation, OsError};
 use crate::options::ListenOptions;
+use crate::random::Random;
 use crate::selection::Selection;
 use crate::stream::BoundListener;
 
@@ -25,11 +26,13 @@ pub struct SimulationOptions {
     /// Bytes that one direction of a connection takes while its reader does not read: the system's send and receive buffers
     /// together. The buffer sizes of [`StreamOptions`](crate::StreamOptions) replace it for one connection. Default 64 KiB.
     pub stream_bytes: usize,
+    /// Where the numbers come from that programs in the simulation draw: runs with one seed are the same. Default 0.
+    pub seed: u64,
 }
 
 impl Default for SimulationOptions {
     fn default() -> SimulationOptions {
-        SimulationOptions { latency: Duration::ZERO, stream_bytes: 64 * 1024 }
+        SimulationOptions { latency: Duration::ZERO, stream_bytes: 64 * 1024, seed: 0 }
     }
 }
 
@@ -67,7 +70,8 @@ impl Simulation {
     /// An empty network at [`Time::ZERO`], with properties of yours.
     pub fn with_options(options: &SimulationOptions) -> Simulation {
         let time = VirtualTime::default();
-        let network = Network::new(time.clone(), options.latency, options.stream_bytes.max(1));
+        let mut network = Network::new(time.clone(), options.latency, options.stream_bytes.max(1));
+        network.seeds = Random::new(options.seed);
         Simulation { network: Arc::new(Mutex::new(network)), time }
     }
 
@@ -111,17 +115,37 @@ impl Simulation {
         StreamSocket::connect(self, address).map(Peer::new)
     }
 
-    /// The addresses that `address` stands for: a literal, or `localhost` with a port. There are no other names here.
+    /// Makes `host` stand for `addresses` from now on, in this order; for none: unknown again. Names are compared as written.
+    pub fn name(&self, host: &str, addresses: impl IntoIterator<Item = IpAddr>) {
+        let addresses: Vec<IpAddr> = addresses.into_iter().collect();
+        self.with(|network| network.names.insert(host.to_owned(), addresses));
+    }
+
+    /// The addresses that `address` stands for: a literal, or a name with a port. Known are the names that
+    /// [`Simulation::name`] was told, and `localhost`.
     ///
     /// # Errors
-    /// It is neither.
+    /// It is none of them.
     pub fn resolve(&self, address: &str) -> io::Result<Vec<SocketAddr>> {
         if let Ok(address) = address.parse() {
             return Ok(vec![address]);
         }
-        let port = address.strip_prefix("localhost:").and_then(|port| port.parse().ok());
-        let local = port.map(|port| vec![SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)]);
-        local.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "a simulation knows no such address"))
+        let unknown = || io::Error::new(io::ErrorKind::InvalidInput, "a simulation knows no such address");
+        let (host, port) = address.rsplit_once(':').ok_or_else(unknown)?;
+        let port = port.parse().map_err(|_| unknown())?;
+        let addresses = match self.with(|network| network.names.get(host).cloned()) {
+            None if host == "localhost" => vec![IpAddr::V4(Ipv4Addr::LOCALHOST)],
+            named => named.unwrap_or_default(),
+        };
+        match addresses.is_empty() {
+            true => Err(unknown()),
+            false => Ok(addresses.into_iter().map(|ip| SocketAddr::new(ip, port)).collect()),
+        }
+    }
+
+    /// The next of the seeds that this simulation gives out.
+    pub(crate) fn next_seed(&self) -> u64 {
+        self.with(|network| network.seeds.next_number())
     }
 
     /// True if every started port slept after its last dispatch, and nothing has happened since that would wake one.

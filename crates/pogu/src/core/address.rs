@@ -18,7 +18,14 @@ pub(super) fn check(service: &Service) -> Result<()> {
     if let Some(heartbeat) = &service.heartbeat {
         check_heartbeat(service, heartbeat)?;
     }
+    if let Some(reconnect) = &service.reconnect {
+        reconnect.check()?;
+    }
     match (service.role, service.sessions) {
+        (Role::Server, _) if service.reconnect.is_some() => {
+            let value = "given".to_owned();
+            return Err(Error::Configuration { field: "reconnect", value, allowed: "for a client service only" });
+        }
         (Role::Server, Some(sessions)) => {
             let value = sessions.to_string();
             return Err(Error::Configuration { field: "sessions", value, allowed: "for a client service only" });
@@ -34,8 +41,16 @@ pub(super) fn check(service: &Service) -> Result<()> {
 
 fn check_heartbeat(service: &Service, heartbeat: &Heartbeat) -> Result<()> {
     let refuse = |field, value: String, allowed| Err(Error::Configuration { field, value, allowed });
-    if heartbeat.interval.is_zero() || heartbeat.pong_timeout.is_some_and(|timeout| timeout.is_zero()) {
-        return refuse("the heartbeat's interval or timeout", "0".to_owned(), "more than 0");
+    if heartbeat.interval.is_zero() {
+        return refuse("the heartbeat's interval", "0".to_owned(), "more than 0");
+    }
+    if heartbeat.pong_timeout.is_some_and(|timeout| timeout.is_zero()) {
+        return refuse("the heartbeat's timeout", "0".to_owned(), "more than 0");
+    }
+    let ids = [("the heartbeat's ping id", Some(heartbeat.ping_id)), ("the heartbeat's pong id", heartbeat.pong_id)];
+    let fits = |id: u16| id <= service.format.id_max();
+    if let Some((field, Some(id))) = ids.into_iter().find(|(_, id)| id.is_some_and(|id| !fits(id))) {
+        return refuse(field, id.to_string(), "what fits the id field of the frame format");
     }
     let bytes = heartbeat.body.len();
     let fits = service.format.encode(heartbeat.ping_id, &heartbeat.body, &mut Vec::new()).is_ok();
@@ -63,12 +78,12 @@ pub(super) fn bind(selection: &Selection, service: &Service) -> Result<(BoundLis
     Err(refused.unwrap_or_else(|| nothing_there(&service.address)))
 }
 
-pub(super) fn resolve(selection: &Selection, address: &str) -> Result<Vec<SocketAddr>> {
+fn resolve(selection: &Selection, address: &str) -> Result<Vec<SocketAddr>> {
     selection
         .resolve(address)
         .map_err(|error| Error::Address { address: address.to_owned(), reason: error.to_string() })
 }
 
-pub(super) fn nothing_there(address: &str) -> Error {
+fn nothing_there(address: &str) -> Error {
     Error::Address { address: address.to_owned(), reason: "the name has no address".to_owned() }
 }

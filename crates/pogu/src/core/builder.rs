@@ -2,12 +2,15 @@
 
 use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use pogu_port::sim::Simulation;
 use pogu_port::{DriverChoice, PortConfig, PortSeed, Selection};
 
-use crate::core::shared::{NOT_STOPPING, Presence, Shared};
-use crate::core::{Core, spawn};
+use crate::core::presence::{Attendance, Presence};
+use crate::core::shared::{NOT_STOPPING, Shared};
+use crate::core::watch::Watch;
+use crate::core::{Core, Resolver, spawn};
 use crate::error::{Error, Result};
 use crate::message::Message;
 use crate::worker::WorkerSeed;
@@ -23,12 +26,26 @@ pub struct CoreBuilder {
     simulation: Option<Simulation>,
     node: u16,
     port: PortConfig,
+    stall_limit: Option<Duration>,
 }
+
+/// How long a handler may run before it is reported, unless the builder is told otherwise.
+const STALL_LIMIT: Duration = Duration::from_millis(100);
+
+/// A shorter limit cannot be watched.
+const STALL_LIMIT_MIN: Duration = Duration::from_millis(1);
 
 impl CoreBuilder {
     pub(super) fn new() -> CoreBuilder {
         let workers = std::thread::available_parallelism().map_or(1, usize::from);
-        CoreBuilder { workers, driver: DriverChoice::Auto, simulation: None, node: 0, port: PortConfig::default() }
+        CoreBuilder {
+            workers,
+            driver: DriverChoice::Auto,
+            simulation: None,
+            node: 0,
+            port: PortConfig::default(),
+            stall_limit: Some(STALL_LIMIT),
+        }
     }
 
     /// How many workers. Default: one per processor that this process may use.
@@ -62,6 +79,19 @@ impl CoreBuilder {
         self
     }
 
+    /// How long a handler may run. One that runs longer holds up every session of its worker: it is named in the log while it
+    /// still runs, with its service and packet id, in at most one line a second, and counted in [`Core::stalls`]. `None`:
+    /// nobody looks, and there is no thread that does. Default 100 ms: what players begin to notice, and much longer than a
+    /// worker is away from a processor on a machine that is merely busy.
+    ///
+    /// A thread of the core looks four times per limit, but every 1 ms to 250 ms: a handler that runs for one and a half times
+    /// the limit is sure to be seen, one that runs a little longer than the limit may slip through. Also the limit of
+    /// [`Turns::long`](crate::Turns::long). In a simulation handlers take no time, and nobody looks.
+    pub fn stall_limit(mut self, stall_limit: Option<Duration>) -> CoreBuilder {
+        self.stall_limit = stall_limit;
+        self
+    }
+
     /// Starts the workers on threads of the core's own.
     ///
     /// # Errors
@@ -79,7 +109,11 @@ impl CoreBuilder {
         Ok(core)
     }
 
-    /// Opens the workers and hands them out, to be started on threads of yours: a game loop, say.
+    /// Opens the workers and hands them out, to be started on threads of yours: a game loop, say, that dispatches its worker once
+    /// per frame with a timeout of zero. Nothing of a worker happens but while it is dispatched.
+    ///
+    /// To end: [`Core::begin_stop`], and dispatch until [`WorkerStatus::Stopped`](crate::WorkerStatus::Stopped). From another
+    /// thread [`Core::stop`] does, as long as the loops go on. A worker that is dropped ends its sessions at once.
     ///
     /// # Errors
     /// As [`CoreBuilder::start`].
@@ -87,6 +121,10 @@ impl CoreBuilder {
         if self.workers == 0 || self.workers > WORKERS_MAX {
             let value = self.workers.to_string();
             return Err(Error::Configuration { field: "workers", value, allowed: "1 to 1024" });
+        }
+        if let Some(limit) = self.stall_limit.filter(|limit| *limit < STALL_LIMIT_MIN) {
+            let value = format!("{limit:?}");
+            return Err(Error::Configuration { field: "stall_limit", value, allowed: "1 ms or more, or none" });
         }
         let selection = match &self.simulation {
             Some(simulation) => simulation.selection(),
@@ -102,17 +140,26 @@ impl CoreBuilder {
             incarnation: pogu_port::entropy() as u32,
             clock,
             outbox_max: config.posts_max,
+            seed: selection.seed(),
+            resolver: Resolver::of(&selection),
             posters: ports.iter().map(PortSeed::poster).collect(),
             loads: (0..self.workers).map(|_| AtomicUsize::new(0)).collect(),
             ledgers: (0..self.workers).map(|_| Mutex::default()).collect(),
             services: Mutex::default(),
             stop_at: AtomicU64::new(NOT_STOPPING),
+            attendance: Attendance::new(self.workers),
+            progress: (0..self.workers).map(|_| Arc::default()).collect(),
+            stall_limit: self.stall_limit,
+            stalls: Mutex::default(),
             limits_changes: AtomicU64::new(0),
             services_over: AtomicU64::new(0),
-            present: AtomicUsize::new(0),
         });
-        let seed = |(index, port)| WorkerSeed { port, presence: Presence::of(&shared), index };
+        let seed = |(index, port)| WorkerSeed { port, presence: Presence::of(&shared, index), index };
         let seeds = ports.into_iter().enumerate().map(seed).collect();
-        Ok((Core { shared, selection, threads: Vec::new() }, seeds))
+        // In a simulation a handler takes no time.
+        let watched = self.stall_limit.filter(|_| self.simulation.is_none());
+        let watch = watched.map(|limit| Watch::begin(&shared, limit)).transpose()?;
+        let simulated = self.simulation.is_some();
+        Ok((Core { shared, selection, threads: Vec::new(), simulated, _watch: watch }, seeds))
     }
 }

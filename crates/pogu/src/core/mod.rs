@@ -3,10 +3,12 @@
 mod address;
 mod builder;
 mod place;
+mod presence;
+mod resolver;
 mod shared;
+mod watch;
 
 use std::fmt;
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex, Weak};
@@ -20,18 +22,28 @@ use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
 use crate::limits::LiveLimits;
 use crate::message::Message;
+use crate::progress::Turns;
 use crate::service::{Role, Running, Service};
 use crate::service_handle::ServiceHandle;
 use crate::session::{Admission, Factory, Incoming};
+use crate::target::Target;
 use crate::worker::{Worker, WorkerSeed, WorkerStatus};
 
-use address::{bind, check, nothing_there, resolve};
+use address::{bind, check};
 pub use builder::CoreBuilder;
 pub(crate) use place::Place;
-pub(crate) use shared::{Presence, Shared};
+pub(crate) use presence::Presence;
+pub(crate) use resolver::{Question, Resolver};
+pub(crate) use shared::Shared;
+use watch::Watch;
+pub use watch::{Stall, Stalls};
 
 /// How long [`Core::run_until_interrupted`] lets sessions end in good order: twice the default linger time.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a stop waits for handed-out workers after the end of the drain: aborting what has not ended takes them a few turns,
+/// and a game loop that dispatches once per frame has a turn every 50 ms, or rarer.
+const ABORT_TIME: Duration = Duration::from_millis(500);
 
 /// How often a thread that waits for an interrupt looks whether a worker has ended.
 const WATCH_INTERVAL: Duration = Duration::from_millis(20);
@@ -72,11 +84,15 @@ fn run(mut worker: Worker) -> Result<()> {
 /// Workers and the services on them. Several cores in one process do not know of each other.
 ///
 /// Dropping a core stops it at once: sessions are aborted. [`Core::stop`] ends them in good order. Workers that were handed
-/// out hear of either when they are dispatched next.
+/// out hear of either when they are dispatched next; dropping a core does not wait for them.
 pub struct Core {
     shared: Arc<Shared>,
     selection: Selection,
+    /// None of a core whose workers were handed out.
     threads: Vec<JoinHandle<Result<()>>>,
+    simulated: bool,
+    /// Ends with the core.
+    _watch: Option<Watch>,
 }
 
 impl Core {
@@ -105,7 +121,7 @@ impl Core {
     {
         self.check(&service)?;
         let (listener, address) = bind(&self.selection, &service)?;
-        let running = self.register(service, address, Box::new(factory));
+        let running = self.register(service, Target::bound(address), Box::new(factory));
         // A listener lives on one worker, any; the connections that it accepts are spread over all.
         let worker = self.shared.listener_worker(&running);
         let message = Message::Listen { running: Arc::clone(&running), listener: Box::new(listener) };
@@ -113,11 +129,13 @@ impl Core {
         Ok(ServiceHandle { running })
     }
 
-    /// Starts a client service: opens its sessions. `factory` makes the session of each connection once it is made; a
-    /// connection that cannot be made is counted in [`ServiceHandle::counters`].
+    /// Starts a client service: opens its sessions, and returns at once. A name is looked up by a thread of the core's own,
+    /// started with the first name; its addresses are tried in the system's order until one takes the connection. `factory`
+    /// makes the session of each connection once it is made; one that cannot be made, or whose name means nothing, is counted
+    /// in [`ServiceHandle::counters`], and tried again if the service [reconnects](crate::Reconnect).
     ///
     /// # Errors
-    /// The address cannot be used, or the workers take no messages.
+    /// The address is neither one nor a name with a port, or the workers take no messages.
     pub fn connect<F, A>(&self, service: Service, factory: F) -> Result<ServiceHandle>
     where
         F: Fn(Incoming) -> A + Send + Sync + 'static,
@@ -128,8 +146,7 @@ impl Core {
             let reason = "a server service listens: start it with `serve`".to_owned();
             return Err(Error::Address { address: service.address, reason });
         }
-        let address =
-            *resolve(&self.selection, &service.address)?.first().ok_or_else(|| nothing_there(&service.address))?;
+        let address = Target::parse(&service.address)?;
         let sessions = service.sessions.unwrap_or(1);
         let running = self.register(service, address, Box::new(factory));
         let mut places: Vec<Vec<Place>> = (0..self.shared.workers()).map(|_| Vec::new()).collect();
@@ -157,7 +174,7 @@ impl Core {
         }
     }
 
-    fn register(&self, service: Service, address: SocketAddr, factory: Box<dyn Factory>) -> Arc<Running> {
+    fn register(&self, service: Service, address: Target, factory: Box<dyn Factory>) -> Arc<Running> {
         let mut services = self.shared.services();
         // A name of what is over would keep its memory.
         services.iter_mut().filter(|running| running.strong_count() == 0).for_each(|over| *over = Weak::new());
@@ -173,6 +190,7 @@ impl Core {
             sessions: AtomicUsize::new(0),
             closed: AtomicBool::new(false),
             connect_error: Mutex::default(),
+            gave_up: Mutex::default(),
         });
         services.push(Arc::downgrade(&running));
         running
@@ -215,6 +233,16 @@ impl Core {
         self.shared.sum(Ledger::total)
     }
 
+    /// Handlers that ran, or run, longer than [`CoreBuilder::stall_limit`].
+    pub fn stalls(&self) -> Stalls {
+        self.shared.stalls()
+    }
+
+    /// How long its workers were away from their ports.
+    pub fn turns(&self) -> Turns {
+        self.shared.turns()
+    }
+
     /// Waits for Ctrl-C or SIGTERM, then stops; a second one cuts the drain short. Also ends if a worker fails.
     ///
     /// # Errors
@@ -231,10 +259,18 @@ impl Core {
 
     /// Ends everything: listeners close, sessions are told, what was sent leaves, connections end in good order; what has
     /// not ended after `drain_timeout` is aborted. Returns the final totals once the core's own threads have ended; a handler
-    /// that never returns keeps it from that. Workers that were handed out end when their threads dispatch them.
+    /// that never returns keeps it from that; a name that is just being looked up does so for a second at most, then its thread
+    /// is left to end by itself.
+    ///
+    /// Workers that were handed out end while their threads dispatch them. They are waited for until `drain_timeout` is over,
+    /// and half a second more for what has to be aborted. Those of the calling thread are not waited for: a game loop that owns
+    /// the core as well as its worker calls [`Core::begin_stop`] instead, and dispatches until
+    /// [`WorkerStatus::Stopped`](crate::WorkerStatus::Stopped). Nor are simulated ones, whose time does not move by waiting: see
+    /// [`Lockstep::stop`](crate::Lockstep::stop).
     ///
     /// # Errors
-    /// A worker failed.
+    /// A worker failed, or [`Error::WorkersAbsent`]: workers that were handed out did not stop in time, because their threads do
+    /// not dispatch them, or because they were never started.
     pub fn stop(self, drain_timeout: Duration) -> Result<Counters> {
         self.stop_unless_interrupted(drain_timeout, None)
     }
@@ -242,7 +278,7 @@ impl Core {
     /// As [`Core::stop`]; a further interrupt cuts the drain short.
     ///
     /// # Errors
-    /// A worker failed.
+    /// As [`Core::stop`].
     pub fn stop_unless_interrupted(
         mut self,
         drain_timeout: Duration,
@@ -250,15 +286,33 @@ impl Core {
     ) -> Result<Counters> {
         let now = self.shared.clock.now();
         self.announce_stop(now + drain_timeout);
-        if let Some(interrupt) = interrupt {
-            while !self.threads.iter().all(JoinHandle::is_finished) {
-                if interrupt.wait_timeout(WATCH_INTERVAL) {
-                    self.announce_stop(now);
+        let handed_out = self.threads.is_empty() && !self.simulated;
+        let mut until = now + drain_timeout + ABORT_TIME;
+        match interrupt {
+            Some(interrupt) => {
+                while self.is_waiting(handed_out, until) {
+                    if interrupt.wait_timeout(WATCH_INTERVAL) {
+                        self.announce_stop(now);
+                        until = until.min(self.shared.clock.now() + ABORT_TIME);
+                    }
                 }
             }
+            None if handed_out => self.shared.attendance.wait(drain_timeout.saturating_add(ABORT_TIME)),
+            None => {}
         }
-        let result = self.join();
-        result.map(|()| self.counters())
+        self.join()?;
+        match self.shared.attendance.absent() {
+            workers if workers.is_empty() => Ok(self.counters()),
+            workers => Err(Error::WorkersAbsent { workers, counters: Box::new(self.counters()) }),
+        }
+    }
+
+    /// True as long as a stop has somebody to wait for.
+    fn is_waiting(&self, handed_out: bool, until: Time) -> bool {
+        match handed_out {
+            true => self.shared.clock.now() < until && !self.shared.attendance.others_have_gone(),
+            false => !self.threads.iter().all(JoinHandle::is_finished),
+        }
     }
 
     /// Begins to end everything, as [`Core::stop`] does, and returns at once: for a core whose workers were handed out and
@@ -282,10 +336,13 @@ impl Core {
 
     fn join(&mut self) -> Result<()> {
         let mut first = Ok(());
-        for thread in self.threads.drain(..) {
+        let own = std::thread::current().id();
+        // A handler that stops or drops its own core does not wait for itself.
+        for thread in self.threads.drain(..).filter(|thread| thread.thread().id() != own) {
             let ended = thread.join().unwrap_or(Err(Error::Workers("a worker thread panicked")));
             first = first.and(ended);
         }
+        self.shared.resolver.stop();
         first
     }
 }

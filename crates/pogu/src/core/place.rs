@@ -1,7 +1,7 @@
 //! A place in a service: what makes the cap real.
 //!
 //! A place is taken before a connection is handed to its worker and lives with it, through inboxes and stages, until the
-//! session has ended or got lost on the way. It is a value that gives itself back when it is dropped, so that no path can
+//! session has ended or got lost on the way; in a client service that reconnects, until it is not dialled any more. It is a value that gives itself back when it is dropped, so that no path can
 //! forget it.
 
 use std::fmt;
@@ -17,6 +17,10 @@ pub(crate) struct Place {
     worker: u16,
     /// Counts the connection with its address, where that is limited.
     address: Option<Box<AddressSeat>>,
+    /// For a client service: the address of its name that is tried next.
+    pub(crate) next_address: u16,
+    /// For a client service: attempts in a row to bring it back without a useful message.
+    pub(crate) attempts: u32,
 }
 
 impl Place {
@@ -29,7 +33,7 @@ impl Place {
             running.sessions.fetch_sub(1, Ordering::Relaxed);
             return None;
         };
-        Some(Place { running: Arc::clone(running), worker, address: None })
+        Some(Place { running: Arc::clone(running), worker, address: None, next_address: 0, attempts: 0 })
     }
 
     pub(crate) fn running(&self) -> &Arc<Running> {

@@ -1,13 +1,19 @@
 //! What the workers of a core share: inboxes, loads, published counters. Nothing that a session's message touches.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
 
 use pogu_port::{Clock, Owner, PostError, Poster, Time};
 
+use crate::core::Resolver;
+use crate::core::presence::Attendance;
+use crate::core::watch::{Stall, Stalls};
 use crate::counters::{Counters, Ledger};
 use crate::message::Message;
+use crate::progress::{Call, Marker, Progress, Turns};
 use crate::service::Running;
 
 /// The load of a worker that takes no more sessions: more than any other can have.
@@ -20,6 +26,9 @@ pub(crate) struct Shared {
     pub(super) incarnation: u32,
     pub(super) clock: Clock,
     pub(super) outbox_max: usize,
+    /// Where the randomness of its workers begins.
+    pub(super) seed: u64,
+    pub(super) resolver: Resolver,
     pub(super) posters: Vec<Poster<Message>>,
     /// Sessions by worker: where the next one goes.
     pub(super) loads: Vec<AtomicUsize>,
@@ -28,37 +37,19 @@ pub(crate) struct Shared {
     /// When what has not ended is to be aborted, in nanoseconds of the clock; [`NOT_STOPPING`] while the core runs. Not a
     /// message, because it must arrive however full an inbox is.
     pub(super) stop_at: AtomicU64,
+    pub(super) attendance: Attendance,
+    /// What each worker is doing.
+    pub(super) progress: Vec<Arc<Progress>>,
+    /// How long a handler may run; `None`: nobody looks.
+    pub(super) stall_limit: Option<Duration>,
+    pub(super) stalls: Mutex<Stalls>,
     /// Counts changes of limits. Not a message either: deadlines must follow them however full an inbox is.
     pub(super) limits_changes: AtomicU64,
     /// Counts services of which nothing is left: what was counted for them by name concerns nobody any more.
     pub(super) services_over: AtomicU64,
-    /// Workers that have not stopped.
-    pub(super) present: AtomicUsize,
 }
 
 pub(super) const NOT_STOPPING: u64 = u64::MAX;
-
-/// A worker's share in its core; given back when the worker has stopped or is dropped.
-#[derive(Debug)]
-pub(crate) struct Presence(Arc<Shared>);
-
-impl Presence {
-    pub(super) fn of(shared: &Arc<Shared>) -> Presence {
-        shared.present.fetch_add(1, Ordering::Relaxed);
-        Presence(Arc::clone(shared))
-    }
-
-    pub(crate) fn shared(&self) -> &Arc<Shared> {
-        &self.0
-    }
-}
-
-impl Drop for Presence {
-    fn drop(&mut self) {
-        // What the worker did happens before somebody sees that it has stopped.
-        self.0.present.fetch_sub(1, Ordering::Release);
-    }
-}
 
 impl Shared {
     pub(crate) fn node(&self) -> u16 {
@@ -71,6 +62,40 @@ impl Shared {
 
     pub(crate) fn clock(&self) -> &Clock {
         &self.clock
+    }
+
+    /// The end of a worker's [`Progress`] that writes.
+    pub(crate) fn marker(&self, worker: usize) -> Marker {
+        Marker::new(self.progress.get(worker).map(Arc::clone).unwrap_or_default(), self.stall_limit)
+    }
+
+    /// The handler that a worker is in.
+    pub(super) fn call_of(&self, worker: usize) -> Call {
+        self.progress.get(worker).map_or(Call::NONE, |progress| progress.call())
+    }
+
+    pub(super) fn turns(&self) -> Turns {
+        self.progress.iter().fold(Turns::default(), |turns, progress| turns.and(progress.turns()))
+    }
+
+    /// The address of a service that is not over.
+    pub(super) fn address_of(&self, service: usize) -> Option<SocketAddr> {
+        let running = self.services().get(service)?.upgrade()?;
+        Some(running.address.address())
+    }
+
+    /// Keeps a stall as the last one if it is news, or is the last one still.
+    pub(super) fn note_stall(&self, is_new: bool, stall: Option<Stall>) {
+        let Some(stall) = stall else { return };
+        let mut stalls = self.stalls.lock().unwrap_or_else(PoisonError::into_inner);
+        stalls.count += u64::from(is_new);
+        if is_new || stalls.last.as_ref().is_some_and(|last| last.worker == stall.worker) {
+            stalls.last = Some(stall);
+        }
+    }
+
+    pub(super) fn stalls(&self) -> Stalls {
+        self.stalls.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub(crate) fn workers(&self) -> usize {
@@ -87,6 +112,15 @@ impl Shared {
         self.outbox_max
     }
 
+    /// Where the randomness of a worker begins.
+    pub(crate) fn seed(&self, worker: usize) -> u64 {
+        self.seed.wrapping_add(worker as u64)
+    }
+
+    pub(crate) fn resolver(&self) -> &Resolver {
+        &self.resolver
+    }
+
     /// Asks every worker to stop; a second request may bring the deadline forward.
     ///
     /// The request is looked at in every turn, and the message only wakes.
@@ -97,7 +131,7 @@ impl Shared {
     }
 
     pub(crate) fn has_stopped(&self) -> bool {
-        self.present.load(Ordering::Acquire) == 0
+        self.attendance.absent().is_empty()
     }
 
     pub(crate) fn post(&self, worker: usize, message: Message) -> Result<(), PostError<Message>> {

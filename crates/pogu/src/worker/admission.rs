@@ -1,8 +1,8 @@
-//! How a connection becomes a session: accepted or dialled, placed, handed over, made.
+//! How a connection becomes a session: accepted (or dialled, see `dialling`), placed, handed over, made.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use pogu_port::slots::{Name, Slots};
 use pogu_port::{BoundListener, ConnectionId, Detached, ListenerId, Operations, OsError, Owner, SubmitError};
@@ -11,22 +11,15 @@ use crate::addresses::{AddressSeat, TooMuch};
 use crate::cause::{Cause, CauseKind};
 use crate::core::Place;
 use crate::message::Message;
+use crate::progress::Handler;
 use crate::service::Running;
 use crate::session::{Incoming, Refusal, Session};
 use crate::worker::carrier::Standing;
-use crate::worker::handling::caught;
+use crate::worker::caught::caught;
+use crate::worker::log_gate::Line;
 use crate::worker::mail::Undelivered;
 use crate::worker::vigil::Vigil;
-use crate::worker::{Carrier, Stage, State, Step};
-
-/// Connections that a client service still wants from this worker.
-pub(crate) struct Dial {
-    running: Arc<Running>,
-    /// For those that are not yet begun.
-    places: VecDeque<Place>,
-    /// Begun and neither connected nor failed.
-    in_flight: usize,
-}
+use crate::worker::{Carrier, Stage, State};
 
 impl State {
     pub(super) fn listen(&mut self, operations: &mut Operations<'_>, running: Arc<Running>, listener: BoundListener) {
@@ -37,7 +30,9 @@ impl State {
             Ok(listener) => self.listeners.push((listener, running)),
             Err(refused) => {
                 running.closed.store(true, Ordering::Release);
-                tracing::error!(address = %running.address, error = %refused.error, "the port refused the listener");
+                if self.log.allows(Line::ListenerNotTaken, self.now) {
+                    tracing::error!(address = %running.address, error = %refused.error, "the port refused the listener");
+                }
             }
         }
     }
@@ -49,6 +44,12 @@ impl State {
                 // Already closing is as good.
                 let _ = operations.close_listener(*listener);
             }
+        }
+    }
+
+    pub(super) fn accept_paused(&mut self, error: OsError, retry_after: Duration) {
+        if self.log.allows(Line::AcceptPaused, self.now) {
+            tracing::debug!(worker = self.index, %error, ?retry_after, "accept paused");
         }
     }
 
@@ -126,7 +127,9 @@ impl State {
 
     /// The port did not take a connection: a limit of ours counts as a refusal, the system's word as its fault.
     fn not_enrolled(&mut self, service: usize, error: SubmitError, fault: CauseKind) {
-        tracing::debug!(worker = self.index, %error, "the port refused a connection");
+        if self.log.allows(Line::ConnectionNotTaken, self.now) {
+            tracing::debug!(worker = self.index, %error, "the port refused a connection");
+        }
         let row = self.ledger.row(service);
         match error {
             SubmitError::Os(_) => row.count_disconnect(fault),
@@ -148,23 +151,29 @@ impl State {
     }
 
     /// Makes the user's half of an established connection and starts to receive.
-    fn open(&mut self, operations: &mut Operations<'_>, name: Name) {
+    pub(super) fn open(&mut self, operations: &mut Operations<'_>, name: Name) {
         let session = self.session_id(name);
         let Some(carrier) = self.carriers.get_mut(name) else { return };
         let running = Arc::clone(carrier.running());
         let connection = carrier.connection;
-        let incoming = Incoming { session, peer_address: carrier.peer_address, worker: self.index };
+        let attempt = carrier.standing.attempt();
+        let incoming = Incoming { session, peer_address: carrier.peer_address, worker: self.index, attempt };
         if !self.add_layer(name, &running, &incoming) {
             return self.abort(operations, name, Cause::HandlerPanicked);
         }
-        match caught(|| running.factory.make(incoming)) {
+        self.marker.begin(Handler::Factory, running.index, 0);
+        let made = caught(|| running.factory.make(incoming));
+        self.marker.end();
+        match made {
             Some(Ok(made)) => self.begin(operations, name, made),
             Some(Err(refusal)) => {
                 self.ledger.row(running.index).refused += 1;
                 self.become_refusal(operations, name, &refusal);
             }
             None => {
-                tracing::error!(service = %running.address, "the session factory panicked");
+                if self.log.allows(Line::FactoryPanicked, self.now) {
+                    tracing::error!(service = %running.address, "the session factory panicked");
+                }
                 self.stop(operations, name, Cause::HandlerPanicked);
             }
         }
@@ -175,8 +184,13 @@ impl State {
     /// Makes the layer of a connection, if its service has one. False if that panicked.
     fn add_layer(&mut self, name: Name, running: &Running, incoming: &Incoming) -> bool {
         let Some(factory) = &running.service.layer else { return true };
-        let Some(layer) = caught(|| factory.make(incoming)) else {
-            tracing::error!(service = %running.address, "the layer factory panicked");
+        self.marker.begin(Handler::Layer, running.index, 0);
+        let made = caught(|| factory.make(incoming));
+        self.marker.end();
+        let Some(layer) = made else {
+            if self.log.allows(Line::LayerPanicked, self.now) {
+                tracing::error!(service = %running.address, "the layer factory panicked");
+            }
             return false;
         };
         if let Some(carrier) = self.carriers.get_mut(name) {
@@ -196,7 +210,7 @@ impl State {
         self.ledger.row(carrier.running().index).sessions_opened += 1;
         self.enlist(name);
         self.arm(name);
-        self.call(operations, name, |session, cx| session.on_connected(cx));
+        self.call(operations, name, Handler::Connected, |session, cx| session.on_connected(cx));
     }
 
     /// Tells a connection above the cap why it is refused, if few enough are being told.
@@ -213,7 +227,8 @@ impl State {
         let connection = carrier.connection;
         carrier.peer_address = peer_address;
         self.lingering_refusals += 1;
-        let incoming = Incoming { session: self.session_id(name), peer_address, worker: self.index };
+        let session = self.session_id(name);
+        let incoming = Incoming { session, peer_address, worker: self.index, attempt: 0 };
         if !self.add_layer(name, running, &incoming) {
             return self.abort(operations, name, Cause::HandlerPanicked);
         }
@@ -227,7 +242,9 @@ impl State {
         let running = Arc::clone(carrier.running());
         carrier.standing = Standing::Refused(Arc::clone(&running));
         self.lingering_refusals += 1;
-        tracing::debug!(service = %running.address, reason = refusal.reason(), "the factory refused a connection");
+        if self.log.allows(Line::FactoryRefused, self.now) {
+            tracing::debug!(service = %running.address, reason = refusal.reason(), "the factory refused a connection");
+        }
         if self.lingering_refusals > running.limits().lingering_refusals_max.get() {
             self.ledger.row(running.index).refused_at_once += 1;
             return self.abort(operations, name, Cause::HandlerAsked(refusal.reason().to_owned().into()));
@@ -241,84 +258,10 @@ impl State {
         }
         self.stop(operations, name, Cause::HandlerAsked(refusal.reason().to_owned().into()));
     }
-
-    pub(super) fn want(&mut self, running: Arc<Running>, places: Vec<Place>) {
-        self.dials.push(Dial { running, places: places.into(), in_flight: 0 });
-    }
-
-    /// Begins as many connections of client services as may be in flight.
-    pub(super) fn dial(&mut self, operations: &mut Operations<'_>) {
-        if self.dials.is_empty() {
-            return;
-        }
-        let mut dials = std::mem::take(&mut self.dials);
-        for dial in &mut dials {
-            if self.stopping.is_some() || dial.running.is_closed() {
-                dial.places.clear();
-            }
-            while dial.in_flight < dial.running.limits().connects_in_flight_max.get() {
-                let Some(place) = dial.places.pop_front() else { break };
-                dial.in_flight += usize::from(self.connect(operations, place));
-            }
-        }
-        dials.retain(|dial| !dial.places.is_empty() || dial.in_flight > 0);
-        self.dials = dials;
-    }
-
-    fn connect(&mut self, operations: &mut Operations<'_>, place: Place) -> bool {
-        let now = self.now;
-        let running = Arc::clone(place.running());
-        let connect = |owner| operations.connect(owner, running.address, &running.service.stream);
-        let enrolled = enroll_with(&mut self.carriers, connect, |connection| {
-            let stage = Stage::Connecting { since: now };
-            let mut carrier = Carrier::new(connection, Standing::Placed(place), stage, now);
-            carrier.peer_address = Some(running.address);
-            carrier
-        });
-        match enrolled {
-            Ok(name) => {
-                self.arm(name);
-                true
-            }
-            Err(error) => {
-                if let SubmitError::Os(error) = error {
-                    running.note_connect_error(error);
-                }
-                self.not_enrolled(running.index, error, CauseKind::ConnectFailed);
-                false
-            }
-        }
-    }
-
-    pub(super) fn connected(&mut self, operations: &mut Operations<'_>, name: Name) {
-        let Some(carrier) = self.carriers.get_mut(name) else { return };
-        if !matches!(carrier.stage, Stage::Connecting { .. }) {
-            return;
-        }
-        carrier.stage = Stage::Live;
-        carrier.active_at = self.now;
-        let service = carrier.running().index;
-        self.dialled(service);
-        self.open(operations, name);
-    }
-
-    pub(super) fn connect_failed(&mut self, name: Name, error: OsError) {
-        if let Some(carrier) = self.carriers.get(name) {
-            carrier.running().note_connect_error(error);
-        }
-        self.end_at(name, Cause::ConnectFailed(error), Step::Close);
-    }
-
-    /// A connection of a client service is no longer being made.
-    pub(super) fn dialled(&mut self, service: usize) {
-        if let Some(dial) = self.dials.iter_mut().find(|dial| dial.running.index == service) {
-            dial.in_flight = dial.in_flight.saturating_sub(1);
-        }
-    }
 }
 
 /// Makes a carrier whose owner token the connection carries from its first moment.
-fn enroll_with(
+pub(super) fn enroll_with(
     carriers: &mut Slots<Carrier>,
     connect: impl FnOnce(Owner) -> Result<ConnectionId, SubmitError>,
     make: impl FnOnce(ConnectionId) -> Carrier,

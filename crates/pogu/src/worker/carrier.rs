@@ -62,6 +62,8 @@ pub(crate) struct Carrier {
     pub(crate) paused: bool,
     /// True once the factory has made the user's half.
     pub(crate) opened: bool,
+    /// True once a whole frame has come whose handling did not end the session.
+    pub(crate) useful: bool,
 }
 
 /// How a connection stands to its service.
@@ -79,6 +81,14 @@ impl Standing {
             Standing::Refused(running) => running,
         }
     }
+
+    /// See [`Incoming::attempt`](crate::Incoming::attempt).
+    pub(crate) fn attempt(&self) -> u32 {
+        match self {
+            Standing::Placed(place) => place.attempts,
+            Standing::Refused(_) => 0,
+        }
+    }
 }
 
 pub(crate) enum Stage {
@@ -90,6 +100,8 @@ pub(crate) enum Stage {
 pub(crate) struct Ending {
     pub(crate) cause: Cause,
     pub(crate) step: Step,
+    /// True if there never was a connection.
+    pub(crate) unconnected: bool,
     /// When patience ends and the connection is aborted.
     pub(crate) deadline: Time,
 }
@@ -143,6 +155,7 @@ impl Carrier {
             peer_finished: false,
             paused: false,
             opened: false,
+            useful: false,
         }
     }
 
@@ -165,6 +178,15 @@ impl Carrier {
     /// True for a connection that is only told why it is refused.
     pub(crate) fn is_refusal(&self) -> bool {
         matches!(self.standing, Standing::Refused(_))
+    }
+
+    /// True if there is no connection yet, or never was one.
+    pub(crate) fn is_unconnected(&self) -> bool {
+        match &self.stage {
+            Stage::Connecting { .. } => true,
+            Stage::Live => false,
+            Stage::Ending(ending) => ending.unconnected,
+        }
     }
 
     pub(crate) fn is_live(&self) -> bool {

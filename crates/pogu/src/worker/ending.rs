@@ -17,8 +17,10 @@ use pogu_port::{Operation, Operations, OsError, Time};
 
 use crate::cause::{Cause, CauseKind};
 use crate::context::Context;
+use crate::progress::Handler;
 use crate::worker::carrier::{Ending, NEVER};
-use crate::worker::handling::{caught, drop_quietly};
+use crate::worker::caught::{caught, drop_quietly};
+use crate::worker::log_gate::Line;
 use crate::worker::{Carrier, Stage, State, Step};
 
 /// How long sessions have, after they were told that the service stops, to speak to each other: broadcasts and posts take a
@@ -62,6 +64,8 @@ impl State {
             Stage::Connecting { .. } => self.abort(operations, name, cause),
             Stage::Live => {
                 self.end_at(name, cause, Step::Flush);
+                // A delay keeps nobody from hearing that the peer has finished.
+                self.resume(operations, name);
                 self.mark_dirty(name);
                 self.arm(name);
             }
@@ -87,16 +91,13 @@ impl State {
         }
         let limit = self.stopping.as_ref().map_or(NEVER, |stopping| stopping.deadline);
         let deadline = (now + carrier.running().limits().linger_timeout.get()).min(limit);
-        let was = std::mem::replace(&mut carrier.stage, Stage::Ending(Box::new(Ending { cause, step, deadline })));
+        let unconnected = matches!(carrier.stage, Stage::Connecting { .. });
+        carrier.stage = Stage::Ending(Box::new(Ending { cause, step, unconnected, deadline }));
         carrier.timer_at = NEVER;
         let unfinished = carrier.unfinished.take();
-        let service = carrier.running().index;
         self.recycle_unfinished(unfinished);
         self.leave_all(name);
         self.strike(name);
-        if matches!(was, Stage::Connecting { .. }) {
-            self.dialled(service);
-        }
     }
 
     /// Puts another cause in the place of the first: for a panic, which must not hide behind an end that came just before.
@@ -144,24 +145,38 @@ impl State {
             Some(_) => Cause::System(OsError::from_code(Operation::Dispatch, 0)),
         };
         let well = self.say_disconnected(operations, name, &cause);
+        let layer = self.carriers.get_mut(name).and_then(|carrier| carrier.layer.take());
+        let well = drop_quietly(layer) && well;
         let kind = if well { cause.kind() } else { CauseKind::HandlerPanicked };
         self.leave_all(name);
         self.strike(name);
         self.forget_unsent(name);
-        let Some(carrier) = self.carriers.remove(name) else { return };
-        tracing::debug!(service = %carrier.running().address, session = %self.session_id(name), %cause, "session ended");
-        self.account(carrier, kind);
+        let Some(mut carrier) = self.carriers.remove(name) else { return };
+        if let Some(layer) = carrier.layer.take() {
+            drop_quietly(layer);
+        }
+        if self.log.allows(Line::SessionEnded, self.now) {
+            let session = self.session_id(name);
+            tracing::debug!(service = %carrier.running().address, %session, %cause, "session ended");
+        }
+        let goes_on = carrier.is_unconnected() && self.tries_next_address(&carrier);
+        if !goes_on {
+            self.account(&carrier, kind);
+        }
+        self.place_left(carrier, &cause, goes_on);
     }
 
     /// The last call of the user's half, and its drop. False if one of them panicked.
     fn say_disconnected(&mut self, operations: &mut Operations<'_>, name: Name, cause: &Cause) -> bool {
-        let session = self.carriers.get_mut(name).and_then(|carrier| carrier.session.take());
-        let Some(mut session) = session else { return true };
+        let Some(carrier) = self.carriers.get_mut(name) else { return true };
+        let Some(mut session) = carrier.session.take() else { return true };
+        let service = carrier.running().index;
+        self.marker.begin(Handler::Disconnected, service, 0);
         let called = caught(|| session.on_disconnected(&mut Context::new(self, operations.reborrow(), name), cause));
-        drop_quietly(session) && called.is_some()
+        self.drop_session(service, session) && called.is_some()
     }
 
-    fn account(&mut self, carrier: Carrier, kind: CauseKind) {
+    fn account(&mut self, carrier: &Carrier, kind: CauseKind) {
         if carrier.is_refusal() {
             self.lingering_refusals = self.lingering_refusals.saturating_sub(1);
             return;
@@ -194,7 +209,7 @@ impl State {
         self.stopping = Some(Stopping { deadline, step: StopStep::Telling { until: self.now + TELL_TIME } });
         let names: Vec<Name> = self.carriers.names().collect();
         for name in names {
-            self.call_live(operations, name, |session, cx| session.on_stopping(cx));
+            self.call_live(operations, name, Handler::Stopping, |session, cx| session.on_stopping(cx));
         }
     }
 
@@ -235,6 +250,7 @@ impl State {
             self.end_at(name, Cause::ServiceStopping, Step::Close);
             self.closed(operations, name);
         }
+        self.log.tell_all();
         self.shared.publish_last(self.index, &mut self.ledger);
     }
 
@@ -243,10 +259,11 @@ impl State {
         &mut self,
         operations: &mut Operations<'_>,
         name: Name,
+        what: Handler,
         handler: impl FnOnce(&mut dyn crate::session::Session, &mut Context<'_>) -> R,
     ) -> Option<R> {
         if self.carriers.get(name).is_some_and(Carrier::is_live) {
-            return self.call(operations, name, handler);
+            return self.call(operations, name, what, handler);
         }
         None
     }

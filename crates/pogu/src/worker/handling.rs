@@ -3,8 +3,6 @@
 //! Whole frames are parsed in the port's buffer and handed over in place. Only the beginning of a frame whose end has not
 //! come is copied; it grows with what the peer really sends, never with what its header promises.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
 use pogu_port::slots::Name;
 use pogu_port::{Gather, Lent, Operations, OsError, OsErrorClass};
 use pogu_wire::{Decoded, Frame, FrameFormat, Violation};
@@ -12,8 +10,12 @@ use pogu_wire::{Decoded, Frame, FrameFormat, Violation};
 use crate::cause::{Cause, Misbehaviour};
 use crate::context::Context;
 use crate::heartbeat::Answer;
+use crate::layer::Layered;
+use crate::progress::Handler;
 use crate::service::Service;
 use crate::session::Session;
+use crate::worker::caught::{caught, drop_quietly};
+use crate::worker::log_gate::Line;
 use crate::worker::vigil::Metered;
 use crate::worker::{SPARE_BYTES_MAX, SPARE_MAX, State, Unfinished};
 
@@ -86,7 +88,11 @@ impl State {
         let Some(carrier) = self.carriers.get_mut(name) else { return };
         let rules = Rules::of(&carrier.running().service);
         let unfinished = carrier.unfinished.take();
-        let parsed = self.call(operations, name, |session, cx| packets(session, cx, rules, bytes, unfinished));
+        let frames_before = self.ledger.row(service).frames_received;
+        let parsed =
+            self.call(operations, name, Handler::Packet, |session, cx| packets(session, cx, rules, bytes, unfinished));
+        let frames = self.ledger.row(service).frames_received - frames_before;
+        self.note_useful(name, frames);
         self.layer_consumed(name, &parsed, bytes.len());
         match parsed {
             Some((Parsed::UpTo(offset), unfinished)) => {
@@ -106,6 +112,13 @@ impl State {
         }
     }
 
+    /// The session has handled so many frames: a useful one is among them if one did not end it.
+    fn note_useful(&mut self, name: Name, frames: u64) {
+        if let Some(carrier) = self.carriers.get_mut(name) {
+            carrier.useful |= frames > u64::from(!carrier.is_live());
+        }
+    }
+
     pub(crate) fn charge_broadcast(&mut self, name: Name, bytes: usize) {
         let turn = self.turn;
         if let Some(carrier) = self.carriers.get_mut(name) {
@@ -115,9 +128,11 @@ impl State {
     }
 
     /// A whole frame is about to be handed over.
-    pub(crate) fn begin_frame(&mut self, name: Name) {
+    pub(crate) fn begin_frame(&mut self, name: Name, id: u16) {
         let Some(carrier) = self.carriers.get_mut(name) else { return };
-        self.ledger.row(carrier.standing.running().index).frames_received += 1;
+        let service = carrier.standing.running().index;
+        self.marker.begin(Handler::Packet, service, id);
+        self.ledger.row(service).frames_received += 1;
         if let Some(vigil) = &mut carrier.vigil {
             vigil.first_frame_since = None;
         }
@@ -140,7 +155,10 @@ impl State {
     fn through_layer_in(&mut self, operations: &mut Operations<'_>, name: Name, bytes: &mut [u8]) -> bool {
         let layer = self.carriers.get_mut(name).and_then(|carrier| carrier.layer.take());
         let Some(mut layer) = layer else { return true };
-        match caught(|| layer.received(bytes)) {
+        self.marker.begin(Handler::Layer, self.service_of(name), 0);
+        let transformed = caught(|| layer.received(bytes));
+        self.marker.end();
+        match transformed {
             Some(Ok(())) => {
                 if let Some(carrier) = self.carriers.get_mut(name) {
                     carrier.layer = Some(layer);
@@ -153,12 +171,13 @@ impl State {
                 }
                 self.stop(operations, name, Cause::PeerMisbehaved(Misbehaviour::Layer { what }));
             }
-            None => {
-                drop_quietly(layer);
-                self.panicked(operations, name);
-            }
+            None => self.layer_panicked(operations, name, layer),
         }
         false
+    }
+
+    fn service_of(&self, name: Name) -> usize {
+        self.carriers.get(name).map_or(usize::MAX, |carrier| carrier.running().index)
     }
 
     fn layer_consumed(&mut self, name: Name, parsed: &Option<(Parsed, Option<Box<Unfinished>>)>, bytes: usize) {
@@ -180,17 +199,24 @@ impl State {
     ) -> Option<Gather> {
         let layer = self.carriers.get_mut(name).and_then(|carrier| carrier.layer.take());
         let Some(mut layer) = layer else { return Some(batch) };
-        if caught(|| batch.slices_mut().for_each(|slice| layer.leaving(slice))).is_none() {
-            drop_quietly(layer);
-            self.panicked(operations, name);
-            self.forget_unsent(name);
-            self.abort(operations, name, Cause::HandlerPanicked);
+        self.marker.begin(Handler::Layer, self.service_of(name), 0);
+        let transformed = caught(|| batch.slices_mut().for_each(|slice| layer.leaving(slice)));
+        self.marker.end();
+        if transformed.is_none() {
+            self.layer_panicked(operations, name, layer);
             return None;
         }
         if let Some(carrier) = self.carriers.get_mut(name) {
             carrier.layer = Some(layer);
         }
         Some(batch)
+    }
+
+    /// What waits cannot be transformed any more, and must not leave as it is.
+    fn layer_panicked(&mut self, operations: &mut Operations<'_>, name: Name, layer: Box<Layered>) {
+        drop_quietly(layer);
+        self.panicked(operations, name);
+        self.abort(operations, name, Cause::HandlerPanicked);
     }
 
     /// Keeps the beginning of a frame: `rest`, or what was begun earlier and `rest` has been added to.
@@ -227,10 +253,19 @@ impl State {
         &mut self,
         operations: &mut Operations<'_>,
         name: Name,
+        what: Handler,
         handler: impl FnOnce(&mut dyn Session, &mut Context<'_>) -> R,
     ) -> Option<R> {
-        let mut session = self.carriers.get_mut(name)?.session.take()?;
-        match caught(|| handler(&mut *session, &mut Context::new(self, operations.reborrow(), name))) {
+        let carrier = self.carriers.get_mut(name)?;
+        let service = carrier.standing.running().index;
+        let mut session = carrier.session.take()?;
+        // Each packet says for itself when it begins.
+        if what != Handler::Packet {
+            self.marker.begin(what, service, 0);
+        }
+        let result = caught(|| handler(&mut *session, &mut Context::new(self, operations.reborrow(), name)));
+        self.marker.end();
+        match result {
             Some(result) => {
                 if let Some(carrier) = self.carriers.get_mut(name) {
                     carrier.session = Some(session);
@@ -238,15 +273,25 @@ impl State {
                 Some(result)
             }
             None => {
-                drop_quietly(session);
+                self.drop_session(service, session);
                 self.panicked(operations, name);
                 None
             }
         }
     }
 
+    /// Drops the user's half; true if that went well.
+    pub(super) fn drop_session(&mut self, service: usize, session: Box<dyn Session>) -> bool {
+        self.marker.begin(Handler::Drop, service, 0);
+        let well = drop_quietly(session);
+        self.marker.end();
+        well
+    }
+
     fn panicked(&mut self, operations: &mut Operations<'_>, name: Name) {
-        if let Some(carrier) = self.carriers.get(name) {
+        if self.log.allows(Line::SessionPanicked, self.now)
+            && let Some(carrier) = self.carriers.get(name)
+        {
             tracing::error!(service = %carrier.running().address, session = %self.session_id(name), "a session panicked");
         }
         self.stop(operations, name, Cause::HandlerPanicked);
@@ -267,30 +312,6 @@ impl State {
         }
         self.abort(operations, name, Cause::from_os(error));
     }
-}
-
-/// What a panic threw may panic when it is dropped, and what that throws may too. After so many times it is leaked instead.
-const PAYLOADS_MAX: usize = 8;
-
-/// Calls code of the user's. `None` if it panicked; what it threw is gone, even if its drop panics in turn.
-pub(super) fn caught<R>(code: impl FnOnce() -> R) -> Option<R> {
-    let mut thrown = match catch_unwind(AssertUnwindSafe(code)) {
-        Ok(result) => return Some(result),
-        Err(payload) => payload,
-    };
-    for _ in 0..PAYLOADS_MAX {
-        match catch_unwind(AssertUnwindSafe(|| drop(thrown))) {
-            Ok(()) => return None,
-            Err(payload) => thrown = payload,
-        }
-    }
-    std::mem::forget(thrown);
-    None
-}
-
-/// Drops a value of the user's; true if that went well.
-pub(crate) fn drop_quietly<T>(value: T) -> bool {
-    caught(|| drop(value)).is_some()
 }
 
 /// Hands every whole frame to the session. Gives back the buffer of the unfinished frame, with what it now holds.
@@ -334,7 +355,7 @@ fn hand_over(session: &mut dyn Session, cx: &mut Context<'_>, rules: Rules, fram
             cx.send(answer.pong_id, frame.body);
         }
         _ => {
-            cx.begin_frame();
+            cx.begin_frame(frame.id);
             session.on_packet(cx, frame.into());
         }
     }

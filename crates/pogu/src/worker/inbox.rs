@@ -1,10 +1,10 @@
 //! Messages from other workers, from the core, and from this worker to itself.
 
 use pogu_port::Operations;
-use pogu_port::slots::Name;
 
 use crate::message::Message;
-use crate::worker::{SendOutcome, State};
+use crate::progress::Handler;
+use crate::worker::State;
 
 impl State {
     pub(super) fn message(&mut self, operations: &mut Operations<'_>, message: Message) {
@@ -19,24 +19,17 @@ impl State {
             Message::KickAll { service, reason } => self.kick_all(operations, service, *reason),
             Message::BroadcastToService { service, frame } => self.broadcast_to_service(operations, service, &frame),
             Message::Enumerate(census) => self.enumerate(census),
-            Message::Send { session, id, body } => self.send_posted(operations, session.name(), id, &body),
+            Message::Send { session, id, body } => drop(self.send(operations, session.name(), id, &body)),
             Message::Join { room, session, ticket } => self.home_join(room, session, ticket),
             Message::Leave { room, worker } => self.home_leave(room, worker),
             Message::Broadcast { room, from, frame } => self.home_broadcast(room, from, &frame),
             Message::Joined { room, session, ticket } => self.joined(operations, room, session, ticket),
             Message::Deliver { room, frame } => self.deliver(operations, room, &frame),
             Message::BroadcastRefused { room, session } => {
-                self.call_live(operations, session.name(), |session, cx| session.on_broadcast_refused(cx, room));
+                self.call_live(operations, session.name(), Handler::BroadcastRefused, |session, cx| {
+                    session.on_broadcast_refused(cx, room);
+                });
             }
-        }
-    }
-
-    fn send_posted(&mut self, operations: &mut Operations<'_>, name: Name, id: u16, body: &[u8]) {
-        // What became of the others is counted with their session.
-        match self.send(operations, name, id, body) {
-            SendOutcome::Gone => self.ledger.core().frames_to_gone += 1,
-            SendOutcome::Unencodable(_) => self.ledger.core().frames_unencodable += 1,
-            _ => {}
         }
     }
 

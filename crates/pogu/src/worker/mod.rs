@@ -10,10 +10,13 @@
 
 mod admission;
 mod carrier;
+mod caught;
 mod deadlines;
+mod dialling;
 mod ending;
 mod handling;
 mod inbox;
+mod log_gate;
 mod mail;
 mod rooms;
 mod roster;
@@ -23,30 +26,35 @@ mod service_orders;
 mod timing;
 mod vigil;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use pogu_port::slots::{Name, Slots};
-use pogu_port::{Completion, Counters as PortCounters, Gather, ListenerId, Operations, Owner, Port, PortSeed, Time};
+use pogu_port::{
+    Completion, Counters as PortCounters, Gather, ListenerId, Operations, Owner, Port, PortSeed, Random, Time,
+};
 
 use crate::core::{Presence, Shared};
 use crate::counters::{Counters, Ledger};
 use crate::error::{Error, Result};
 use crate::identity::SessionId;
 use crate::message::Message;
+use crate::progress::Marker;
 use crate::service::Running;
 
 pub(crate) use carrier::{Carrier, NEVER, Stage, Step, Unfinished};
+pub(crate) use caught::drop_quietly;
 use deadlines::Deadlines;
 pub(crate) use handling::Flow;
-pub(crate) use handling::drop_quietly;
+use log_gate::LogGate;
 use mail::Mail;
 pub(crate) use mail::Undelivered;
 use rooms::Rooms;
 pub use rooms::{BroadcastOutcome, JoinOutcome, ROOMS_PER_SESSION_MAX};
-pub use send_queue::FRAME_OVERHEAD_BYTES;
 use send_queue::SendQueue;
+pub use send_queue::{FRAME_OVERHEAD_BYTES, LARGE_FRAME_OVERHEAD_BYTES};
 pub use sending::SendOutcome;
 pub(crate) use vigil::Metered;
 
@@ -75,6 +83,7 @@ impl WorkerSeed {
     /// The system refused to start the port.
     pub fn start(self) -> Result<Worker> {
         let port = self.port.start().map_err(Error::Port)?;
+        self.presence.started();
         let state = State::new(Arc::clone(self.presence.shared()), self.index);
         Ok(Worker { port, state, presence: Some(self.presence) })
     }
@@ -124,6 +133,7 @@ impl Worker {
         state.now = operations.now();
         state.finish_turn(&mut operations);
         if state.has_stopped() {
+            state.log.tell_all();
             state.shared.publish_last(state.index, &mut state.ledger);
             self.presence = None;
             return Ok(WorkerStatus::Stopped);
@@ -173,6 +183,9 @@ pub(crate) struct State {
     pub(crate) carriers: Slots<Carrier>,
     pub(crate) ledger: Ledger,
     pub(crate) rooms: Rooms,
+    /// Says what is going on.
+    marker: Marker,
+    log: LogGate,
     rosters: roster::Rosters,
     /// The changes of limits that deadlines follow already.
     limits_seen: u64,
@@ -180,7 +193,9 @@ pub(crate) struct State {
     services_over_seen: u64,
     mail: Mail,
     listeners: Vec<(ListenerId, Arc<Running>)>,
-    dials: Vec<admission::Dial>,
+    /// By service.
+    dials: BTreeMap<usize, dialling::Dial>,
+    random: Random,
     deadlines: Deadlines,
     /// The memory of the list that `due` walks.
     due_now: Vec<(Time, Name)>,
@@ -211,12 +226,15 @@ impl State {
             carriers: Slots::with_generations(u32::MAX, u32::MAX),
             ledger: Ledger::default(),
             rooms: Rooms::new(shared.workers()),
+            marker: shared.marker(index),
+            log: LogGate::new(index),
             rosters: roster::Rosters::default(),
             limits_seen: 0,
             services_over_seen: 0,
             mail: Mail::new(Arc::clone(&shared), index, outbox_max),
             listeners: Vec::new(),
-            dials: Vec::new(),
+            dials: BTreeMap::new(),
+            random: Random::new(shared.seed(index)),
             deadlines: Deadlines::default(),
             due_now: Vec::new(),
             dirty: Vec::new(),
@@ -276,7 +294,8 @@ impl State {
         };
         let stop = self.stopping.as_ref().map(|stopping| stopping.next_look());
         let publish = self.unpublished.then(|| now + MAIL_RETRY);
-        self.deadlines.next().into_iter().chain(publish).chain(retry).chain(stop).min()
+        let others = self.log.next_due().into_iter().chain(self.next_dial());
+        self.deadlines.next().into_iter().chain(publish).chain(retry).chain(stop).chain(others).min()
     }
 
     fn complete(&mut self, operations: &mut Operations<'_>, completion: Completion<'_, Message>) {
@@ -287,9 +306,7 @@ impl State {
             Completion::Sent { owner, gather, error, .. } => self.sent(operations, Self::name_of(owner), gather, error),
             Completion::Posted { value, .. } => self.message(operations, value),
             Completion::Accepted { listener, stream, .. } => self.accepted(operations, listener, stream),
-            Completion::AcceptPaused { error, retry_after, .. } => {
-                tracing::debug!(worker = self.index, %error, ?retry_after, "accept paused");
-            }
+            Completion::AcceptPaused { error, retry_after, .. } => self.accept_paused(error, retry_after),
             Completion::ListenerClosed { listener, .. } => self.listeners.retain(|(open, _)| *open != listener),
             Completion::Connected { owner, .. } => self.connected(operations, Self::name_of(owner)),
             Completion::ConnectFailed { owner, error, .. } => self.connect_failed(Self::name_of(owner), error),
@@ -313,6 +330,7 @@ impl State {
         self.look_at_stopping(operations);
         self.dial(operations);
         self.flush(operations);
+        self.log.tell_due(self.now);
     }
 
     fn publish(&mut self) {

@@ -19,6 +19,7 @@ use std::sync::Arc;
 
 use crate::identity::{Room, SessionId};
 use crate::message::{Message, SharedFrame};
+use crate::progress::Handler;
 use crate::worker::State;
 use crate::worker::carrier::Membership;
 
@@ -200,7 +201,7 @@ impl State {
         let members = self.rooms.members.entry(room).or_default();
         membership.place = Some(members.len());
         members.push(name);
-        self.call_live(operations, name, |session, cx| session.on_joined(cx, room));
+        self.call_live(operations, name, Handler::Joined, |session, cx| session.on_joined(cx, room));
     }
 
     /// At a member's worker: a broadcast for all members that live here.

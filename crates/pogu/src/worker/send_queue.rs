@@ -19,8 +19,8 @@ use pogu_port::{Gather, Time};
 /// that its bytes lie in.
 pub const FRAME_OVERHEAD_BYTES: usize = 24;
 
-/// What the entry of a frame above [`INLINE_MAX`] is charged, which has an allocation of its own.
-const LARGE_OVERHEAD_BYTES: usize = 96;
+/// What the entry of a frame above 1,024 bytes is charged instead, which has an allocation of its own.
+pub const LARGE_FRAME_OVERHEAD_BYTES: usize = 96;
 
 /// Frames up to this size are copied into the send queue, larger ones are shared: below it a copy costs less than an
 /// entry of its own in the gather list.
@@ -51,7 +51,7 @@ struct Entry {
 impl Entry {
     fn overhead(self) -> usize {
         match self.kind {
-            Kind::Large => LARGE_OVERHEAD_BYTES,
+            Kind::Large => LARGE_FRAME_OVERHEAD_BYTES,
             Kind::Small | Kind::Heartbeat => FRAME_OVERHEAD_BYTES,
         }
     }
@@ -84,7 +84,7 @@ impl SendQueue {
 
     /// What a frame of so many bytes will be charged.
     pub(super) fn charge_of(frame_bytes: usize) -> usize {
-        let overhead = if frame_bytes <= INLINE_MAX { FRAME_OVERHEAD_BYTES } else { LARGE_OVERHEAD_BYTES };
+        let overhead = if frame_bytes <= INLINE_MAX { FRAME_OVERHEAD_BYTES } else { LARGE_FRAME_OVERHEAD_BYTES };
         frame_bytes.saturating_add(overhead)
     }
 
@@ -225,13 +225,13 @@ mod tests {
         let mut queue = SendQueue::default();
         queue.push(at(1), &frame(68));
         queue.push(at(2), &frame(5000));
-        assert_eq!(queue.charged_bytes(), 68 + FRAME_OVERHEAD_BYTES + 5000 + LARGE_OVERHEAD_BYTES);
+        assert_eq!(queue.charged_bytes(), 68 + FRAME_OVERHEAD_BYTES + 5000 + LARGE_FRAME_OVERHEAD_BYTES);
         let batch = queue.take_batch(Gather::new).expect("something waits");
         assert_eq!((batch.len(), queue.oldest()), (5068, Some(at(1))));
         queue.push(at(3), &frame(10));
         assert!(queue.take_batch(Gather::new).is_none(), "one send at a time");
         assert_eq!(queue.left(4000), Left { bytes: 1068, is_activity: true });
-        assert_eq!(queue.charged_bytes(), 4000 + LARGE_OVERHEAD_BYTES + 10 + FRAME_OVERHEAD_BYTES);
+        assert_eq!(queue.charged_bytes(), 4000 + LARGE_FRAME_OVERHEAD_BYTES + 10 + FRAME_OVERHEAD_BYTES);
         assert_eq!((queue.oldest(), queue.frames()), (Some(at(2)), 2));
     }
 

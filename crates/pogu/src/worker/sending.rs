@@ -40,8 +40,19 @@ impl SendOutcome {
 }
 
 impl State {
-    /// Encodes a packet into the send queue of one of this worker's sessions.
+    /// Encodes a packet into the send queue of one of this worker's sessions. What does not get there is counted.
     pub(crate) fn send(&mut self, operations: &mut Operations<'_>, name: Name, id: u16, body: &[u8]) -> SendOutcome {
+        let outcome = self.encode(operations, name, id, body);
+        match outcome {
+            SendOutcome::Gone => self.row_of(name).frames_to_gone += 1,
+            SendOutcome::Unencodable(_) => self.row_of(name).frames_unencodable += 1,
+            SendOutcome::Dropped | SendOutcome::Disconnected => self.row_of(name).frames_dropped += 1,
+            _ => {}
+        }
+        outcome
+    }
+
+    fn encode(&mut self, operations: &mut Operations<'_>, name: Name, id: u16, body: &[u8]) -> SendOutcome {
         let Some(carrier) = self.carriers.get(name).filter(|carrier| carrier.is_live()) else {
             return SendOutcome::Gone;
         };
@@ -69,6 +80,7 @@ impl State {
             return SendOutcome::Gone;
         }
         if let Some(outcome) = self.overflow(operations, name, frame.len()) {
+            self.row_of(name).frames_dropped += 1;
             return outcome;
         }
         let now = self.now;
@@ -79,15 +91,16 @@ impl State {
     }
 
     /// Puts a heartbeat into the send queue of one of this worker's sessions. One for which there is no room ends the session
-    /// as any frame would.
-    pub(super) fn send_heartbeat(&mut self, operations: &mut Operations<'_>, name: Name, frame: &[u8]) {
+    /// as any frame would, or is not sent. True if it is on its way.
+    pub(super) fn send_heartbeat(&mut self, operations: &mut Operations<'_>, name: Name, frame: &[u8]) -> bool {
         if self.overflow(operations, name, frame.len()).is_some() {
-            return;
+            return false;
         }
         let now = self.now;
-        let Some(queue) = self.queue(name) else { return };
+        let Some(queue) = self.queue(name) else { return false };
         queue.push_heartbeat(now, frame);
         self.mark_dirty(name);
+        true
     }
 
     /// What happens to a frame for which there is no room; `None` if there is.
@@ -101,10 +114,7 @@ impl State {
             return None;
         }
         match limits.send_overflow.get() {
-            SendOverflow::DropNewest => {
-                self.ledger.row(carrier.running().index).frames_dropped += 1;
-                Some(SendOutcome::Dropped)
-            }
+            SendOverflow::DropNewest => Some(SendOutcome::Dropped),
             // The peer does not read what it has: to flush would be to wait for it.
             SendOverflow::Disconnect => {
                 self.abort(operations, name, Cause::limit(Limit::SendBytes, wanted as u64, maximum as u64));

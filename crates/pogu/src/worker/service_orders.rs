@@ -9,8 +9,10 @@ use pogu_port::slots::Name;
 use crate::cause::Cause;
 use crate::message::{Kick, Message, SharedFrame};
 use crate::post::{Errand, Visit};
+use crate::progress::Handler;
 use crate::service_handle::Census;
-use crate::worker::handling::caught;
+use crate::worker::caught::caught;
+use crate::worker::log_gate::Line;
 use crate::worker::{Carrier, SendOutcome, State};
 
 impl State {
@@ -20,7 +22,7 @@ impl State {
         let session = carrier.and_then(|carrier| carrier.session.as_mut());
         let fits = session.is_some_and(|session| visit.get().is_some_and(|visit| visit.fits(&mut **session)));
         match visit.take_if(fits) {
-            Some(visit) => drop(self.call(operations, name, |session, cx| visit.visit(session, cx))),
+            Some(visit) => drop(self.call(operations, name, Handler::Posted, |session, cx| visit.visit(session, cx))),
             None => self.ledger.core().posts_to_gone += 1,
         }
     }
@@ -77,8 +79,11 @@ impl State {
                 _ => return,
             }
         }
-        let Census { so_far, answer, .. } = *census;
-        if caught(|| answer.take().map(|answer| answer(so_far))).is_none() {
+        let Census { so_far, answer, service, .. } = *census;
+        self.marker.begin(Handler::Posted, service, 0);
+        let answered = caught(|| answer.take().map(|answer| answer(so_far)));
+        self.marker.end();
+        if answered.is_none() && self.log.allows(Line::AnswerPanicked, self.now) {
             tracing::error!(worker = self.index, "the receiver of an enumeration panicked");
         }
     }

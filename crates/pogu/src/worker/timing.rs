@@ -6,6 +6,7 @@ use pogu_port::slots::Name;
 use pogu_port::{Operations, Time};
 
 use crate::cause::{Cause, Limit};
+use crate::progress::Handler;
 use crate::worker::{Carrier, Stage, State};
 
 /// An absence of the worker from its port that is long enough to be taken for a silence of its peers.
@@ -59,7 +60,7 @@ impl State {
                     if let Some(carrier) = self.carriers.get_mut(name) {
                         carrier.timer_at = super::carrier::NEVER;
                     }
-                    self.call_live(operations, name, |session, cx| session.on_timer(cx));
+                    self.call_live(operations, name, Handler::Timer, |session, cx| session.on_timer(cx));
                 }
                 Due::Ping => self.ping(operations, name),
                 Due::Delay => self.end_delay(operations, name),
@@ -79,6 +80,7 @@ impl State {
     /// looked at yet, and their silence proves nothing until it has. Sleeping until something is due is no absence.
     pub(super) fn note_absence(&mut self, back: Time) {
         let away = back.since(self.now.max(self.asleep_until.min(back)));
+        self.marker.turn_took(away);
         if away >= ABSENCE_MIN {
             self.lenient_until = back + away.min(LENIENCY_MAX);
         }

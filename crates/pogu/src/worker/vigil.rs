@@ -172,15 +172,19 @@ impl State {
         let Some(heartbeat) = &running.service.heartbeat else { return };
         if let Some(beat) = carrier.vigil.as_mut().and_then(|vigil| vigil.heartbeat.as_mut()) {
             beat.quiet_since = now;
-            if heartbeat.pong_timeout.is_some() {
-                beat.unanswered_since.get_or_insert(now);
-            }
         }
         let mut frame = Vec::new();
         // That it fits was checked when the service was started.
-        if running.service.format.encode(heartbeat.ping_id, &heartbeat.body, &mut frame).is_ok() {
-            self.ledger.row(running.index).heartbeats_sent += 1;
-            self.send_heartbeat(operations, name, &frame);
+        let fits = running.service.format.encode(heartbeat.ping_id, &heartbeat.body, &mut frame).is_ok();
+        if !fits || !self.send_heartbeat(operations, name, &frame) {
+            return;
+        }
+        self.ledger.row(running.index).heartbeats_sent += 1;
+        let vigil = self.carriers.get_mut(name).and_then(|carrier| carrier.vigil.as_mut());
+        if let Some(beat) = vigil.and_then(|vigil| vigil.heartbeat.as_mut())
+            && heartbeat.pong_timeout.is_some()
+        {
+            beat.unanswered_since.get_or_insert(now);
         }
     }
 

@@ -1,6 +1,7 @@
 //! What the engine's tests share: cores on every driver, a session that reports what happens to it, a plain peer.
 #![allow(dead_code)] // every test binary uses a part of it
 
+pub mod layered;
 pub mod simulated;
 
 use std::io::{ErrorKind, Read, Write};
@@ -125,6 +126,15 @@ impl Session for Probe {
         assert!(!cx.is_live());
         assert_eq!(cx.send(ECHO, b"too late"), pogu::SendOutcome::Gone);
         let _ = self.events.send(Event::Disconnected(cause.clone()));
+    }
+}
+
+/// A session that is its handler of packets.
+pub struct Act<F>(pub F);
+
+impl<F: FnMut(&mut Context<'_>, Packet<'_>) + 'static> Session for Act<F> {
+    fn on_packet(&mut self, cx: &mut Context<'_>, packet: Packet<'_>) {
+        (self.0)(cx, packet);
     }
 }
 

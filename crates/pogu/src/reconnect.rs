@@ -1,0 +1,158 @@
+//! When a client service dials again, and why it stops.
+
+use std::fmt;
+use std::time::Duration;
+
+use pogu_port::Random;
+
+use crate::cause::Cause;
+use crate::error::{Error, Result};
+
+/// How a client service brings its sessions back.
+///
+/// A session that has ended is replaced: its place is dialled again after a random time in a window, from nothing to the
+/// whole of it ("full jitter"), so that those who were lost together do not come back together. The window begins with
+/// [`Reconnect::window_first`] and doubles with every attempt that brings nothing, up to [`Reconnect::window_max`]. The first
+/// useful message begins anew: the first whole frame whose handling does not end the session. A server that accepts and
+/// closes at once is therefore not stormed.
+///
+/// A name is looked up again before each attempt, and an attempt has failed when all its addresses have. Not dialled again is
+/// a place whose session its own handler ended ([`Cause::HandlerAsked`]; also a factory that refuses) or that was put out
+/// ([`Cause::Kicked`]), and nothing is when the service or the core stops.
+///
+/// ```
+/// use std::time::Duration;
+/// use pogu::{Reconnect, Service};
+///
+/// let link = Service::client("login.example:7777").sessions(4).reconnect(Reconnect::default());
+/// let bots = Service::client("game.example:7777").sessions(5_000).reconnect(Reconnect::spread_over(Duration::from_secs(8)));
+/// # let _ = (link, bots);
+/// ```
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct Reconnect {
+    /// The window of the first attempt. Default 1 s.
+    pub window_first: Duration,
+    /// The longest window. Default 30 s.
+    pub window_max: Duration,
+    /// Attempts in a row that bring no useful message, after which the place is given up. Default `None`: never.
+    pub attempts_max: Option<u32>,
+}
+
+impl Default for Reconnect {
+    fn default() -> Reconnect {
+        Reconnect { window_first: Duration::from_secs(1), window_max: Duration::from_secs(30), attempts_max: None }
+    }
+}
+
+impl Reconnect {
+    /// For many sessions of one server, such as bots: every window is `window`, without limit. After an outage of any length all
+    /// are dialled within `window` of the server's return, at an even rate. The rate is theirs to bear: 5,000 sessions over
+    /// 8 s are 625 connections a second.
+    pub fn spread_over(window: Duration) -> Reconnect {
+        Reconnect { window_first: window, window_max: window, attempts_max: None }
+    }
+
+    /// See [`Reconnect::window_first`].
+    pub fn window_first(mut self, window_first: Duration) -> Reconnect {
+        self.window_first = window_first;
+        self
+    }
+
+    /// See [`Reconnect::window_max`].
+    pub fn window_max(mut self, window_max: Duration) -> Reconnect {
+        self.window_max = window_max;
+        self
+    }
+
+    /// See [`Reconnect::attempts_max`].
+    pub fn attempts_max(mut self, attempts_max: u32) -> Reconnect {
+        self.attempts_max = Some(attempts_max);
+        self
+    }
+
+    pub(crate) fn check(&self) -> Result<()> {
+        let refuse = |field, value: String, allowed| Err(Error::Configuration { field, value, allowed });
+        if self.window_first.is_zero() {
+            return refuse("window_first", "0".to_owned(), "more than 0");
+        }
+        if self.window_max < self.window_first {
+            return refuse("window_max", format!("{:?}", self.window_max), "at least window_first");
+        }
+        match self.attempts_max {
+            Some(0) => refuse("attempts_max", "0".to_owned(), "1 or more"),
+            _ => Ok(()),
+        }
+    }
+
+    /// The window before the next attempt, after `attempts` that brought nothing.
+    pub(crate) fn window(&self, attempts: u32) -> Duration {
+        let doubled = 2u32.checked_pow(attempts).and_then(|factor| self.window_first.checked_mul(factor));
+        doubled.map_or(self.window_max, |window| window.min(self.window_max))
+    }
+
+    /// How long to wait before the next attempt, after `attempts` that brought nothing.
+    pub(crate) fn delay(&self, attempts: u32, random: &mut Random) -> Duration {
+        let window = u64::try_from(self.window(attempts).as_nanos()).unwrap_or(u64::MAX);
+        Duration::from_nanos(random.below(window))
+    }
+}
+
+/// Whether a session that ended so is to be replaced.
+pub(crate) fn is_replaced(cause: &Cause) -> bool {
+    !matches!(cause, Cause::HandlerAsked(_) | Cause::Kicked(_) | Cause::ServiceStopping)
+}
+
+/// A place that a client service does not dial any more.
+#[derive(Clone, PartialEq, Debug)]
+#[non_exhaustive]
+pub struct GaveUp {
+    /// Attempts in a row that brought no useful message.
+    pub attempts: u32,
+    /// Why the last of them failed.
+    pub cause: Cause,
+}
+
+impl fmt::Display for GaveUp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "given up after {} attempts to reconnect: {}", self.attempts, self.cause)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn windows_double_up_to_the_longest_and_never_overflow() {
+        let seconds = |reconnect: &Reconnect, attempts| reconnect.window(attempts).as_secs();
+        let default = Reconnect::default();
+        assert_eq!([0, 1, 2, 3, 4, 5, 6].map(|attempts| seconds(&default, attempts)), [1, 2, 4, 8, 16, 30, 30]);
+        let longest = Reconnect::default().window_max(Duration::MAX).window_first(Duration::MAX);
+        assert_eq!([0, 31, 32, u32::MAX].map(|attempts| longest.window(attempts)), [Duration::MAX; 4]);
+        assert_eq!(seconds(&default, u32::MAX), 30);
+    }
+
+    #[test]
+    fn delays_fill_their_window_evenly() {
+        let (reconnect, mut random) = (Reconnect::default(), Random::new(1));
+        for (attempts, window) in [(0, 1.0), (3, 8.0), (9, 30.0)] {
+            let delays: Vec<f64> = (0..10_000).map(|_| reconnect.delay(attempts, &mut random).as_secs_f64()).collect();
+            let mean = delays.iter().sum::<f64>() / 10_000.0;
+            assert!(delays.iter().all(|delay| (0.0..window).contains(delay)));
+            assert!((mean - window / 2.0).abs() < window / 50.0, "{mean} of {window}");
+            assert!(delays.iter().any(|delay| *delay < window / 100.0), "from nothing");
+            assert!(delays.iter().any(|delay| *delay > window * 0.99), "to the whole");
+        }
+    }
+
+    #[test]
+    fn policies_without_sense_are_refused_by_name() {
+        let refused = |reconnect: Reconnect| reconnect.check().expect_err("it makes no sense").to_string();
+        assert_eq!(refused(Reconnect::spread_over(Duration::ZERO)), "window_first is 0, allowed is more than 0");
+        let short = Reconnect::default().window_max(Duration::from_millis(1));
+        assert_eq!(refused(short), "window_max is 1ms, allowed is at least window_first");
+        assert_eq!(refused(Reconnect::default().attempts_max(0)), "attempts_max is 0, allowed is 1 or more");
+        assert!(Reconnect::default().check().is_ok());
+    }
+}

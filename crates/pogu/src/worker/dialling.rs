@@ -1,0 +1,304 @@
+//! The places of client services that have no connection: what is to be done so that they get one.
+//!
+//! ```text
+//!                    +-- literal address --+          next address
+//!                    |                     v       +---------------+
+//!   wanted, due --> resolving --answer--> ready ---+--> connection +--> session
+//!                    |   ^                         |        |              |
+//!                    +---|--- all failed ----------+--------+--- ended ----+
+//!                        +--- due --- waiting <--- if the service reconnects; else the place is given back
+//! ```
+//!
+//! A place is a value and stands in exactly one of these, so none is forgotten and none is dialled twice; whatever drops it
+//! gives it back to its service.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use pogu_port::slots::Name;
+use pogu_port::{Operations, OsError, SubmitError, Time};
+
+use crate::cause::{Cause, Limit};
+use crate::core::{Place, Question};
+use crate::reconnect::{GaveUp, is_replaced};
+use crate::service::Running;
+use crate::worker::admission::enroll_with;
+use crate::worker::carrier::Standing;
+use crate::worker::{Carrier, Stage, State, Step};
+
+/// Addresses of one name that are tried: more than any honest name has.
+const ADDRESSES_MAX: usize = 256;
+
+/// What one client service still wants from this worker.
+pub(crate) struct Dial {
+    running: Arc<Running>,
+    /// What the name stood for when it was last looked up; not empty once a place is ready.
+    addresses: Vec<SocketAddr>,
+    /// The lookup that is under way. There is never more than one, however many places wait for it.
+    asked: Option<Arc<Question>>,
+    /// Waiting for the lookup, and since when.
+    resolving: VecDeque<(Time, Place)>,
+    ready: VecDeque<Place>,
+    /// Begun and neither connected nor come back.
+    in_flight: usize,
+    /// By when they are dialled again, and by order of coming.
+    waiting: BTreeMap<(Time, u64), Place>,
+    /// Places that have waited so far.
+    waited: u64,
+}
+
+impl Dial {
+    fn new(running: &Arc<Running>) -> Dial {
+        Dial {
+            running: Arc::clone(running),
+            addresses: running.address.literal().into_iter().collect(),
+            asked: None,
+            resolving: VecDeque::new(),
+            ready: VecDeque::new(),
+            in_flight: 0,
+            waiting: BTreeMap::new(),
+            waited: 0,
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.in_flight == 0
+            && self.ready.is_empty()
+            && self.waiting.is_empty()
+            && self.resolving.is_empty()
+            && self.asked.is_none()
+    }
+
+    /// Gives back every place that is not being connected.
+    fn clear(&mut self) {
+        self.asked = None;
+        self.resolving.clear();
+        self.ready.clear();
+        self.waiting.clear();
+    }
+
+    /// An attempt begins: with the first address, as soon as that is known.
+    fn seek(&mut self, mut place: Place, now: Time) {
+        place.next_address = 0;
+        match self.running.address.literal() {
+            Some(_) => self.ready.push_back(place),
+            None => self.resolving.push_back((now, place)),
+        }
+    }
+
+    fn wait(&mut self, until: Time, place: Place) {
+        self.waited += 1;
+        self.waiting.insert((until, self.waited), place);
+    }
+
+    fn next_due(&self) -> Option<Time> {
+        let lookup_timeout = self.running.limits().connect_timeout.get();
+        let unanswered = self.resolving.front().map(|(since, _)| *since + lookup_timeout);
+        self.waiting.first_key_value().map(|((until, _), _)| *until).into_iter().chain(unanswered).min()
+    }
+}
+
+impl State {
+    pub(super) fn want(&mut self, running: Arc<Running>, places: Vec<Place>) {
+        let now = self.now;
+        let dial = dial_of(&mut self.dials, &running);
+        places.into_iter().for_each(|place| dial.seek(place, now));
+    }
+
+    /// When a place has waited long enough.
+    pub(super) fn next_dial(&self) -> Option<Time> {
+        self.dials.values().filter_map(Dial::next_due).min()
+    }
+
+    /// Begins as many connections of client services as are due and may be in flight.
+    pub(super) fn dial(&mut self, operations: &mut Operations<'_>) {
+        if self.dials.is_empty() {
+            return;
+        }
+        let mut dials = std::mem::take(&mut self.dials);
+        for dial in dials.values_mut() {
+            if self.stopping.is_some() || dial.running.is_closed() {
+                dial.clear();
+                continue;
+            }
+            self.begin_attempts(dial);
+            self.resolve(dial);
+            while dial.in_flight < dial.running.limits().connects_in_flight_max.get() {
+                let Some(place) = dial.ready.pop_front() else { break };
+                self.connect(operations, dial, place);
+            }
+        }
+        dials.retain(|_, dial| !dial.is_over());
+        self.dials = dials;
+    }
+
+    fn begin_attempts(&mut self, dial: &mut Dial) {
+        while let Some(first) = dial.waiting.first_entry().filter(|first| first.key().0 <= self.now) {
+            let place = first.remove();
+            self.ledger.row(dial.running.index).reconnects += 1;
+            dial.seek(place, self.now);
+        }
+    }
+
+    fn resolve(&mut self, dial: &mut Dial) {
+        if dial.asked.is_none() && !dial.resolving.is_empty() {
+            let question = self.shared.resolver().ask(&self.shared, self.index, dial.running.address.text());
+            dial.asked = Some(question);
+        }
+        match dial.asked.as_ref().and_then(|question| question.take_answer()) {
+            None => {}
+            Some(Ok(addresses)) => {
+                dial.asked = None;
+                dial.addresses = addresses;
+                dial.addresses.truncate(ADDRESSES_MAX);
+                dial.ready.extend(dial.resolving.drain(..).map(|(_, place)| place));
+            }
+            Some(Err(reason)) => {
+                dial.asked = None;
+                tracing::debug!(service = %dial.running.address, reason, "a name could not be looked up");
+                let cause = Cause::Unresolved(reason.into());
+                for (_, place) in std::mem::take(&mut dial.resolving) {
+                    self.attempt_failed(dial, place, &cause);
+                }
+            }
+        }
+        let allowed = dial.running.limits().connect_timeout.get();
+        while let Some((since, place)) = dial.resolving.pop_front_if(|(since, _)| self.now.since(*since) >= allowed) {
+            let cause = Cause::timeout(Limit::ConnectTimeout, self.now.since(since), allowed);
+            self.attempt_failed(dial, place, &cause);
+        }
+    }
+
+    /// Begins a connection to the next address that can be tried at all.
+    fn connect(&mut self, operations: &mut Operations<'_>, dial: &mut Dial, place: Place) {
+        let now = self.now;
+        let mut place = place;
+        let mut refused = SubmitError::Gone;
+        while let Some(address) = dial.addresses.get(usize::from(place.next_address)).copied() {
+            place.next_address = place.next_address.saturating_add(1);
+            dial.running.address.note_dialled(address);
+            let mut standing = Some(place);
+            let connect = |owner| operations.connect(owner, address, &dial.running.service.stream);
+            let enrolled = enroll_with(&mut self.carriers, connect, |connection| {
+                let standing =
+                    standing.take().map_or_else(|| Standing::Refused(Arc::clone(&dial.running)), Standing::Placed);
+                let mut carrier = Carrier::new(connection, standing, Stage::Connecting { since: now }, now);
+                carrier.peer_address = Some(address);
+                carrier
+            });
+            match (enrolled, standing) {
+                (Err(error), Some(returned)) => {
+                    refused = error;
+                    place = returned;
+                }
+                (Ok(name), _) => {
+                    dial.in_flight += 1;
+                    return self.arm(name);
+                }
+                (Err(_), None) => return,
+            }
+        }
+        self.not_begun(dial, place, refused);
+    }
+
+    /// The port did not begin a connection to any address: a limit of ours counts as a refusal, the system's word as its
+    /// fault.
+    fn not_begun(&mut self, dial: &mut Dial, place: Place, error: SubmitError) {
+        tracing::debug!(worker = self.index, %error, "the port refused to connect");
+        match error {
+            SubmitError::Os(error) => {
+                dial.running.note_connect_error(error);
+                self.attempt_failed(dial, place, &Cause::ConnectFailed(error));
+            }
+            _ => {
+                self.ledger.row(dial.running.index).refused += 1;
+                let cause = Cause::ConnectFailed(OsError::from_code(pogu_port::Operation::Connect, 0));
+                if let Some((until, place)) = self.back_off(place, &cause, false) {
+                    dial.wait(until, place);
+                }
+            }
+        }
+    }
+
+    /// An attempt has ended before there was a connection.
+    fn attempt_failed(&mut self, dial: &mut Dial, place: Place, cause: &Cause) {
+        self.ledger.row(dial.running.index).count_disconnect(cause.kind());
+        if let Some((until, place)) = self.back_off(place, cause, false) {
+            dial.wait(until, place);
+        }
+    }
+
+    /// Until when a place waits whose connection is gone. `None`, and the place is given back, if it is not dialled again.
+    fn back_off(&mut self, mut place: Place, cause: &Cause, was_useful: bool) -> Option<(Time, Place)> {
+        let running = Arc::clone(place.running());
+        let reconnect = running.service.reconnect.as_ref()?;
+        if self.stopping.is_some() || running.is_closed() || !is_replaced(cause) {
+            return None;
+        }
+        if was_useful {
+            place.attempts = 0;
+        }
+        if reconnect.attempts_max.is_some_and(|maximum| place.attempts >= maximum) {
+            self.ledger.row(running.index).gave_up += 1;
+            running.note_gave_up(GaveUp { attempts: place.attempts, cause: cause.clone() });
+            return None;
+        }
+        let delay = reconnect.delay(place.attempts, &mut self.random);
+        place.attempts = place.attempts.saturating_add(1);
+        Some((self.now + delay, place))
+    }
+
+    /// A connection that was not made has come back. True if the next address of its name is tried: the attempt goes on.
+    pub(super) fn tries_next_address(&mut self, carrier: &Carrier) -> bool {
+        let running = carrier.running();
+        self.dialled(running.index);
+        let Standing::Placed(place) = &carrier.standing else { return false };
+        let dial = self.dials.get(&running.index);
+        let wanted = self.stopping.is_none() && !running.is_closed();
+        wanted && dial.is_some_and(|dial| usize::from(place.next_address) < dial.addresses.len())
+    }
+
+    /// A connection of a client service is gone: its place goes on to the next address, waits, or is given back.
+    pub(super) fn place_left(&mut self, carrier: Carrier, cause: &Cause, goes_on: bool) {
+        let was_useful = carrier.useful;
+        let Standing::Placed(place) = carrier.standing else { return };
+        let running = Arc::clone(place.running());
+        if goes_on {
+            return dial_of(&mut self.dials, &running).ready.push_front(place);
+        }
+        if let Some((until, place)) = self.back_off(place, cause, was_useful) {
+            dial_of(&mut self.dials, &running).wait(until, place);
+        }
+    }
+
+    pub(super) fn connected(&mut self, operations: &mut Operations<'_>, name: Name) {
+        let Some(carrier) = self.carriers.get_mut(name) else { return };
+        if !matches!(carrier.stage, Stage::Connecting { .. }) {
+            return;
+        }
+        carrier.stage = Stage::Live;
+        carrier.active_at = self.now;
+        let service = carrier.running().index;
+        self.dialled(service);
+        self.open(operations, name);
+    }
+
+    pub(super) fn connect_failed(&mut self, name: Name, error: OsError) {
+        if let Some(carrier) = self.carriers.get(name) {
+            carrier.running().note_connect_error(error);
+        }
+        self.end_at(name, Cause::ConnectFailed(error), Step::Close);
+    }
+
+    /// A connection of a client service is no longer being made.
+    pub(super) fn dialled(&mut self, service: usize) {
+        if let Some(dial) = self.dials.get_mut(&service) {
+            dial.in_flight = dial.in_flight.saturating_sub(1);
+        }
+    }
+}
+
+fn dial_of<'d>(dials: &'d mut BTreeMap<usize, Dial>, running: &Arc<Running>) -> &'d mut Dial {
+    dials.entry(running.index).or_insert_with(|| Dial::new(running))
+}

@@ -1,0 +1,349 @@
+//! Client services that come back: when, where to, how often, and when no more. Under virtual time.
+
+mod support;
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use pogu::sim::SimulationOptions;
+use pogu::{
+    Cause, CauseKind, Context, Core, Counters, Error, Incoming, ListenOptions, Packet, Reconnect, Service,
+    ServiceHandle, Session, Time,
+};
+use support::simulated::{SERVER, World, at};
+use support::{ECHO, PANIC, QUIT, probes};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// What has happened on the client's side: when, and what.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<(Time, What)>>>);
+
+#[derive(Clone, PartialEq, Debug)]
+enum What {
+    Made { attempt: u32, peer: Option<SocketAddr> },
+    Heard(u16),
+    Ended(CauseKind),
+}
+
+impl Log {
+    fn add(&self, time: Time, what: What) {
+        self.0.lock().expect("the log").push((time, what));
+    }
+
+    fn take(&self) -> Vec<(Time, What)> {
+        std::mem::take(&mut *self.0.lock().expect("the log"))
+    }
+
+    fn attempts(&self) -> Vec<u32> {
+        let made = |(_, what)| match what {
+            What::Made { attempt, .. } => Some(attempt),
+            _ => None,
+        };
+        self.take().into_iter().filter_map(made).collect()
+    }
+}
+
+/// Writes down what happens to it; ends itself when it is told to.
+struct Link {
+    log: Log,
+    incoming: Incoming,
+}
+
+impl Session for Link {
+    fn on_connected(&mut self, cx: &mut Context<'_>) {
+        let Incoming { attempt, peer_address: peer, .. } = self.incoming;
+        assert_eq!(self.incoming.is_reconnect(), attempt > 0);
+        self.log.add(cx.now(), What::Made { attempt, peer });
+    }
+
+    fn on_packet(&mut self, cx: &mut Context<'_>, packet: Packet<'_>) {
+        self.log.add(cx.now(), What::Heard(packet.id()));
+        match packet.id() {
+            QUIT => cx.disconnect("it was told to"),
+            PANIC => panic!("a planted panic"),
+            _ => {}
+        }
+    }
+
+    fn on_disconnected(&mut self, cx: &mut Context<'_>, cause: &Cause) {
+        self.log.add(cx.now(), What::Ended(cause.kind()));
+    }
+}
+
+fn links(core: &Core, service: Service) -> (ServiceHandle, Log) {
+    let log = Log::default();
+    let of_links = log.clone();
+    let make = move |incoming| Link { log: of_links.clone(), incoming };
+    (core.connect(service, make).expect("a client service"), log)
+}
+
+/// Says one packet to everybody who comes, and closes at once if it is to.
+#[derive(Clone, Default)]
+struct Greeting {
+    /// 0: says nothing.
+    id: Arc<AtomicU32>,
+    closes: Arc<AtomicBool>,
+}
+
+struct Greeter(Greeting);
+
+impl Session for Greeter {
+    fn on_connected(&mut self, cx: &mut Context<'_>) {
+        let id = self.0.id.load(Ordering::Relaxed);
+        if id != 0 {
+            cx.send(id as u16, b"");
+        }
+        if self.0.closes.load(Ordering::Relaxed) {
+            cx.disconnect("that was all");
+        }
+    }
+
+    fn on_packet(&mut self, _cx: &mut Context<'_>, _packet: Packet<'_>) {}
+}
+
+fn greet(world: &mut World, address: &str) -> (Core, Greeting) {
+    let (core, greeting) = (world.core(1), Greeting::default());
+    let said = greeting.clone();
+    core.serve(Service::server(address), move |_| Greeter(said.clone())).expect("a service");
+    (core, greeting)
+}
+
+/// A policy with windows of this length.
+fn every(window: Duration) -> Reconnect {
+    Reconnect::spread_over(window)
+}
+
+fn ips(addresses: &[&str]) -> Vec<IpAddr> {
+    addresses.iter().map(|address| address.parse().expect("an address")).collect()
+}
+
+#[test]
+fn attempts_come_within_windows_that_double_up_to_the_longest() {
+    const LINKS: u32 = 400;
+    let mut world = World::new();
+    let core = world.core(2);
+    let reconnect = Reconnect::default().window_max(4 * SECOND).attempts_max(4);
+    let (client, _) = links(&core, Service::client(SERVER).sessions(LINKS as usize).reconnect(reconnect));
+    // Nobody listens, so every attempt fails at its time: the n-th ends at the latest after 1, 3, 7 and 11 seconds.
+    let (mut times, mut seen) = (Vec::new(), 0);
+    world.until("all are given up", at(60), || {
+        let reconnects = client.counters().reconnects;
+        times.extend((seen..reconnects).map(|_| core.now()));
+        seen = reconnects;
+        client.sessions() == 0
+    });
+    assert_eq!(times.len(), 4 * LINKS as usize);
+    assert!(core.now() <= at(11) && core.now() > at(9), "{:?}", core.now());
+    let mean = times.iter().map(|time| time.since(Time::ZERO).as_secs_f64()).sum::<f64>() / times.len() as f64;
+    // The n-th comes after 0.5, 1.5, 3.5, 5.5 seconds on average.
+    assert!((mean - 2.75).abs() < 0.15, "{mean}");
+    let counters = client.counters();
+    assert_eq!((counters.reconnects, counters.gave_up), (4 * u64::from(LINKS), u64::from(LINKS)));
+    assert_eq!(counters.disconnects(CauseKind::ConnectFailed), 5 * u64::from(LINKS));
+    let gave_up = client.gave_up().expect("a reason");
+    assert!(matches!(&gave_up, pogu::GaveUp { attempts: 4, cause: Cause::ConnectFailed(_), .. }), "{gave_up:?}");
+    let text = gave_up.to_string();
+    assert!(text.starts_with("given up after 4 attempts") && text.contains("refused"), "{text}");
+}
+
+#[test]
+fn the_first_useful_message_begins_anew() {
+    let mut world = World::new();
+    let (_server, greeting) = greet(&mut world, SERVER);
+    greeting.closes.store(true, Ordering::Relaxed);
+    let core = world.core(1);
+    let (client, log) = links(&core, Service::client(SERVER).reconnect(every(SECOND).attempts_max(50)));
+    // A server that accepts and closes brings nothing: attempts go on counting.
+    world.run_to(at(10));
+    let silent = log.attempts();
+    assert!(silent.len() > 5 && silent.iter().copied().eq(0..silent.len() as u32), "{silent:?}");
+    greeting.id.store(ECHO.into(), Ordering::Relaxed);
+    world.run_to(at(20));
+    let attempts = log.attempts();
+    assert!(attempts.len() > 5 && attempts[2..].iter().all(|attempt| *attempt == 1), "{attempts:?}");
+    assert!(client.gave_up().is_none() && client.sessions() == 1);
+}
+
+#[test]
+fn a_message_that_ends_the_session_is_not_useful() {
+    let mut world = World::new();
+    let (_server, greeting) = greet(&mut world, SERVER);
+    greeting.id.store(PANIC.into(), Ordering::Relaxed);
+    let core = world.core(1);
+    let (client, log) = links(&core, Service::client(SERVER).reconnect(every(SECOND).attempts_max(3)));
+    world.until("it is given up", at(10), || client.sessions() == 0);
+    assert_eq!(log.attempts(), [0, 1, 2, 3]);
+    let gave_up = client.gave_up().expect("a reason");
+    assert_eq!((gave_up.attempts, gave_up.cause), (3, Cause::HandlerPanicked));
+}
+
+#[test]
+fn who_ends_on_purpose_does_not_come_back() {
+    let mut world = World::new();
+    let (_server, greeting) = greet(&mut world, SERVER);
+    greeting.id.store(QUIT.into(), Ordering::Relaxed);
+    let core = world.core(1);
+    let (client, log) = links(&core, Service::client(SERVER).sessions(5).reconnect(every(SECOND)));
+    world.run_to(at(30));
+    assert_eq!((client.sessions(), client.counters().reconnects, log.attempts().len()), (0, 0, 5));
+    assert_eq!(client.gave_up(), None);
+}
+
+#[test]
+fn without_a_policy_nobody_comes_back() {
+    let mut world = World::new();
+    let (_server, greeting) = greet(&mut world, SERVER);
+    greeting.closes.store(true, Ordering::Relaxed);
+    let core = world.core(1);
+    let (client, log) = links(&core, Service::client(SERVER).sessions(3));
+    world.run_to(at(30));
+    assert_eq!((client.sessions(), log.attempts()), (0, vec![0; 3]));
+}
+
+#[test]
+fn a_name_is_looked_up_again_at_each_attempt() {
+    let mut world = World::new();
+    let (_server, _) = greet(&mut world, "10.0.0.2:7777");
+    world.simulation.name("game.example", ips(&["10.0.0.1"]));
+    let core = world.core(1);
+    let (client, log) = links(&core, Service::client("game.example:7777").reconnect(every(SECOND)));
+    assert_eq!((client.address().to_string(), client.target()), ("0.0.0.0:0".to_owned(), "game.example:7777"));
+    world.settle();
+    assert_eq!(client.address().to_string(), SERVER);
+    assert_eq!((client.counters().disconnects(CauseKind::ConnectFailed), client.sessions()), (1, 1));
+    world.simulation.name("game.example", []);
+    world.until("the name is unknown", at(10), || client.counters().disconnects(CauseKind::Unresolved) > 0);
+    world.simulation.name("game.example", ips(&["10.0.0.2"]));
+    world.run_for(2 * SECOND);
+    let there: SocketAddr = "10.0.0.2:7777".parse().expect("an address");
+    let made = log.take();
+    assert!(matches!(made[..], [(_, What::Made { attempt: 2.., peer: Some(peer) })] if peer == there), "{made:?}");
+    assert_eq!(client.address(), there);
+}
+
+#[test]
+fn an_unknown_name_is_a_cause_and_a_senseless_one_an_error() {
+    let mut world = World::new();
+    let core = world.core(1);
+    let (once, _) = links(&core, Service::client("nobody.example:1").sessions(3));
+    let (thrice, _) = links(&core, Service::client("nobody.example:1").reconnect(every(SECOND).attempts_max(2)));
+    world.run_to(at(5));
+    assert_eq!((once.sessions(), once.counters().disconnects(CauseKind::Unresolved)), (0, 3));
+    assert_eq!((thrice.sessions(), thrice.counters().disconnects(CauseKind::Unresolved)), (0, 3));
+    assert!(matches!(thrice.gave_up().expect("a reason").cause, Cause::Unresolved(_)));
+    let (factory, _reports) = probes();
+    for senseless in ["nowhere", "db.example", ":80", "db.example:http"] {
+        let refused = core.connect(Service::client(senseless), factory.clone());
+        assert!(matches!(refused, Err(Error::Address { .. })), "{senseless}: {refused:?}");
+    }
+    let impossible = Service::client(SERVER).reconnect(Reconnect::default().attempts_max(0));
+    assert!(matches!(core.connect(impossible, factory.clone()), Err(Error::Configuration { .. })));
+    let server = core.serve(Service::server(SERVER).reconnect(Reconnect::default()), factory);
+    assert!(matches!(server, Err(Error::Configuration { field: "reconnect", .. })), "{server:?}");
+}
+
+#[test]
+fn every_address_of_a_name_is_tried_before_anything_has_failed() {
+    let mut world = World::new();
+    let (_server, _) = greet(&mut world, "[fd00::2]:7777");
+    // The first refuses, the second does not answer, the third is there.
+    let mut options = ListenOptions::default();
+    options.backlog = 0;
+    let deaf = world.simulation.listen("10.0.0.9:7777".parse().expect("an address"), &options).expect("it is free");
+    let _filler = world.simulation.connect(deaf.local_address()).expect("the one that fits");
+    world.simulation.name("game.example", ips(&["10.0.0.1", "10.0.0.9", "fd00::2"]));
+    let core = world.core(2);
+    let (client, log) = links(&core, Service::client("game.example:7777").sessions(300));
+    world.run_to(at(40));
+    let peer = Some("[fd00::2]:7777".parse().expect("an address"));
+    let made = log.take();
+    assert_eq!(made.len(), 300);
+    assert!(made.iter().all(|(_, what)| *what == What::Made { attempt: 0, peer }));
+    assert!(made.iter().all(|(time, _)| *time == at(10) || *time == at(20)), "64 or 128 at a time per worker");
+    let counters = client.counters();
+    assert_eq!((client.sessions(), counters.causes().count(), counters.reconnects), (300, 0, 0));
+    assert!(client.connect_error().is_some(), "what was tried in vain is told");
+}
+
+#[test]
+fn ipv6_literals_and_names_are_addresses_like_others() {
+    let mut world = World::new();
+    let (_server, _) = greet(&mut world, "[::1]:7777");
+    world.simulation.name("six.example", ips(&["::1"]));
+    let core = world.core(1);
+    for target in ["[::1]:7777", "six.example:7777"] {
+        let (client, log) = links(&core, Service::client(target).reconnect(every(SECOND)));
+        world.settle();
+        assert_eq!((log.attempts(), client.address().to_string()), (vec![0], "[::1]:7777".to_owned()), "{target}");
+    }
+}
+
+#[test]
+fn what_waits_is_gone_when_the_core_stops() {
+    let mut world = World::new();
+    let core = world.core(3);
+    let (client, _) = links(&core, Service::client(SERVER).sessions(100).reconnect(Reconnect::default()));
+    let (unknown, _) = links(&core, Service::client("nobody.example:1").sessions(100).reconnect(Reconnect::default()));
+    world.run_to(at(100));
+    assert_eq!((client.sessions(), unknown.sessions()), (100, 100), "they wait");
+    let counters = world.lockstep.stop(core, SECOND).expect("the workers work");
+    assert!(world.lockstep.now() < at(101), "nothing waits for what waits");
+    assert_eq!((client.sessions(), unknown.sessions(), counters.gave_up), (0, 0, 0));
+}
+
+#[test]
+fn a_dropped_core_gives_back_what_waits() {
+    let mut world = World::new();
+    let core = world.core(1);
+    let (client, _) = links(&core, Service::client(SERVER).sessions(10).reconnect(Reconnect::default()));
+    world.run_to(at(9));
+    drop((core, world));
+    assert_eq!(client.sessions(), 0);
+}
+
+/// Bots, a server that goes down at 10 s and comes up again a second later: when they were made again, and the counters.
+fn restart(bots: usize, seed: u64) -> (Vec<Time>, Counters) {
+    let mut options = SimulationOptions::default();
+    options.latency = Duration::from_millis(20);
+    options.seed = seed;
+    let mut world = World::with_options(&options);
+    let (server, greeting) = greet(&mut world, SERVER);
+    greeting.id.store(ECHO.into(), Ordering::Relaxed);
+    let core = world.core(2);
+    let service = Service::client(SERVER).sessions(bots).reconnect(Reconnect::spread_over(8 * SECOND));
+    let (client, log) = links(&core, service);
+    world.run_to(at(10));
+    assert_eq!(log.attempts().len(), bots);
+    world.lockstep.stop(server, SECOND).expect("the workers work");
+    world.run_to(at(11));
+    let (_server, greeting) = greet(&mut world, SERVER);
+    greeting.id.store(ECHO.into(), Ordering::Relaxed);
+    world.run_to(at(30));
+    assert_eq!(client.sessions(), bots);
+    let is_made = |what: &What| matches!(what, What::Made { .. });
+    (log.take().into_iter().filter(|(_, what)| is_made(what)).map(|(time, _)| time).collect(), client.counters())
+}
+
+#[test]
+fn five_thousand_bots_come_back_soon_and_evenly() {
+    let (made, counters) = restart(5_000, 1);
+    assert_eq!((made.len(), counters.gave_up), (5_000, 0));
+    let (first, last) = (made[0], made[4_999]);
+    assert!(first >= at(11) && last < at(21), "{first:?} to {last:?}: within 10 s of the restart");
+    let hundred = Duration::from_millis(100);
+    let within = |begin: Time| made.iter().filter(|time| **time >= begin && time.since(begin) < hundred).count();
+    let busiest = made.iter().map(|begin| within(*begin)).max().expect("some") as f64;
+    let mean = 5_000.0 / (last.since(at(11)).as_secs_f64() * 10.0);
+    println!("back in {:?}, busiest 100 ms {busiest}, mean {mean:.1}: {:.2}", last.since(at(11)), busiest / mean);
+    assert!(busiest <= 2.0 * mean, "{busiest} in the busiest 100 ms, {mean} on average");
+}
+
+#[test]
+fn runs_of_one_seed_are_the_same() {
+    let one = restart(100, 7);
+    assert_eq!(restart(100, 7), one);
+    assert_ne!(restart(100, 8).0, one.0);
+}
