@@ -168,7 +168,9 @@ impl Gather {
             }
             left -= unsent;
             self.sent_of_first = 0;
-            if let Some(Segment::Inline(mut memory)) = self.segments.pop_front()
+            let gone = self.segments.pop_front();
+            // A long queue hands its memory back as it leaves; the last segment is what the next frames will need.
+            if let Some(Segment::Inline(mut memory)) = gone.filter(|_| self.segments.is_empty())
                 && memory.capacity() > self.spare.capacity()
             {
                 memory.clear();

@@ -14,7 +14,7 @@ use crate::message::Message;
 use crate::progress::Handler;
 use crate::service::Running;
 use crate::session::{Incoming, Refusal, Session};
-use crate::worker::carrier::Standing;
+use crate::worker::carrier::{Reached, Standing};
 use crate::worker::caught::caught;
 use crate::worker::log_gate::Line;
 use crate::worker::mail::Undelivered;
@@ -203,7 +203,7 @@ impl State {
         let now = self.now;
         let Some(carrier) = self.carriers.get_mut(name) else { return };
         carrier.session = Some(session);
-        carrier.opened = true;
+        carrier.reached = Reached::Opened;
         carrier.active_at = now;
         let running = carrier.standing.running();
         carrier.vigil = Vigil::new(now, running.limits(), running.service.heartbeat.as_ref());

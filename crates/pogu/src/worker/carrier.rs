@@ -60,10 +60,17 @@ pub(crate) struct Carrier {
     pub(crate) peer_finished: bool,
     /// True exactly while receiving is paused because the peer does not read its answers.
     pub(crate) paused: bool,
-    /// True once the factory has made the user's half.
-    pub(crate) opened: bool,
-    /// True once a whole frame has come whose handling did not end the session.
-    pub(crate) useful: bool,
+    pub(crate) reached: Reached,
+}
+
+/// How far a connection ever got.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) enum Reached {
+    Nothing,
+    /// The factory has made the user's half.
+    Opened,
+    /// A whole frame has come whose handling did not end the session.
+    Useful,
 }
 
 /// How a connection stands to its service.
@@ -154,8 +161,7 @@ impl Carrier {
             dirty: false,
             peer_finished: false,
             paused: false,
-            opened: false,
-            useful: false,
+            reached: Reached::Nothing,
         }
     }
 

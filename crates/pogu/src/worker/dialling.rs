@@ -24,7 +24,7 @@ use crate::core::{Place, Question};
 use crate::reconnect::{GaveUp, is_replaced};
 use crate::service::Running;
 use crate::worker::admission::enroll_with;
-use crate::worker::carrier::Standing;
+use crate::worker::carrier::{Reached, Standing};
 use crate::worker::{Carrier, Stage, State, Step};
 
 /// Addresses of one name that are tried: more than any honest name has.
@@ -261,7 +261,7 @@ impl State {
 
     /// A connection of a client service is gone: its place goes on to the next address, waits, or is given back.
     pub(super) fn place_left(&mut self, carrier: Carrier, cause: &Cause, goes_on: bool) {
-        let was_useful = carrier.useful;
+        let was_useful = carrier.reached == Reached::Useful;
         let Standing::Placed(place) = carrier.standing else { return };
         let running = Arc::clone(place.running());
         if goes_on {

@@ -18,7 +18,7 @@ use pogu_port::{Operation, Operations, OsError, Time};
 use crate::cause::{Cause, CauseKind};
 use crate::context::Context;
 use crate::progress::Handler;
-use crate::worker::carrier::{Ending, NEVER};
+use crate::worker::carrier::{Ending, NEVER, Reached};
 use crate::worker::caught::{caught, drop_quietly};
 use crate::worker::log_gate::Line;
 use crate::worker::{Carrier, Stage, State, Step};
@@ -183,7 +183,7 @@ impl State {
         }
         let row = self.ledger.row(carrier.running().index);
         row.count_disconnect(kind);
-        row.sessions_closed += u64::from(carrier.opened);
+        row.sessions_closed += u64::from(carrier.reached >= Reached::Opened);
     }
 
     /// Follows what the core was told: stops, tells, ends, aborts.

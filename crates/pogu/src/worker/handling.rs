@@ -14,6 +14,7 @@ use crate::layer::Layered;
 use crate::progress::Handler;
 use crate::service::Service;
 use crate::session::Session;
+use crate::worker::carrier::Reached;
 use crate::worker::caught::{caught, drop_quietly};
 use crate::worker::log_gate::Line;
 use crate::worker::vigil::Metered;
@@ -114,8 +115,9 @@ impl State {
 
     /// The session has handled so many frames: a useful one is among them if one did not end it.
     fn note_useful(&mut self, name: Name, frames: u64) {
-        if let Some(carrier) = self.carriers.get_mut(name) {
-            carrier.useful |= frames > u64::from(!carrier.is_live());
+        let Some(carrier) = self.carriers.get_mut(name) else { return };
+        if frames > u64::from(!carrier.is_live()) {
+            carrier.reached = Reached::Useful;
         }
     }
 

@@ -16,8 +16,8 @@ use bytes::Bytes;
 use pogu_port::{Gather, Time};
 
 /// What an entry of the queue is charged beside the bytes of its frame: its place in the list, and its share of the memory
-/// that its bytes lie in.
-pub const FRAME_OVERHEAD_BYTES: usize = 24;
+/// that its bytes lie in, with what the allocator and a send in flight add to that.
+pub const FRAME_OVERHEAD_BYTES: usize = 32;
 
 /// What the entry of a frame above 1,024 bytes is charged instead, which has an allocation of its own.
 pub const LARGE_FRAME_OVERHEAD_BYTES: usize = 96;
