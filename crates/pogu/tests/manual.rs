@@ -111,7 +111,8 @@ fn what_cannot_be_changed_is_documented_as_it_is() {
     let rooms = page.lines().find(|line| line.contains("ROOMS_PER_SESSION_MAX")).expect("a row");
     assert!(rooms.contains(&format!("| {ROOMS_PER_SESSION_MAX} |")), "{rooms}");
     let queue = page.lines().find(|line| line.starts_with("| `send_bytes_max`")).expect("a row");
-    assert!(queue.contains(&format!("for each {} bytes", pogu::FRAME_OVERHEAD_BYTES)), "{queue}");
+    let [small, large] = [pogu::FRAME_OVERHEAD_BYTES, pogu::LARGE_FRAME_OVERHEAD_BYTES];
+    assert!(queue.contains(&format!("for each {small} bytes, or {large} above 1,024 bytes")), "{queue}");
     let largest = pogu::FrameFormat::course().frame_bytes_limit();
     assert_eq!(largest, 65_535);
     assert!(page.contains("at most 65,535 bytes"));
