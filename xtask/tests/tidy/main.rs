@@ -94,7 +94,17 @@ fn above_the_port_there_is_no_operating_system() {
 
 #[test]
 fn above_the_port_time_and_randomness_come_from_the_port() {
-    let banned = ["Instant", "SystemTime", "thread::sleep", "RandomState", "HashMap::new", "HashSet::new", "rand::"];
+    let banned = [
+        "Instant",
+        "SystemTime",
+        "thread::sleep",
+        "RandomState",
+        "HashMap::new",
+        "HashSet::new",
+        "use rand",
+        " rand::",
+        "(rand::",
+    ];
     for folder in ABOVE_THE_PORT {
         check("take the time from the context or the clock; use FxHashMap or BTreeMap", lines_with(folder, &banned));
     }

@@ -40,6 +40,8 @@ const WORKERS: &[Key<CoreOptions>] = keys! { CoreOptions, |core| core;
     workers: Option<usize> = Or("auto", Count(1..=1024)), "Worker threads; auto: one per processor.";
     driver: DriverChoice = DRIVERS, "How to talk to the system; auto: the best that it allows.";
     node: u16 = U16, "The number of this process in its cluster, part of every session's name.";
+    stall_limit: Option<Duration> = Or("off", Time(Duration::from_millis(1)..=Duration::from_secs(86_400))),
+        "How long a handler may run before the log names it, with its service and packet.";
     stop_timeout: Duration = ANY_TIME,
         "How long a stop waits for sessions to end in good order; then they are reset. More than linger_timeout.";
 };
@@ -239,11 +241,11 @@ mod tests {
     #[test]
     fn every_option_of_a_service_and_of_a_core_is_known_here() {
         let with_keys = ["address", "format", "limits", "listen", "stream", "full", "heartbeat", "answer"];
-        let of_code_or_clients = ["role", "sessions", "layer"];
+        let of_code_or_clients = ["role", "sessions", "layer", "reconnect"];
         let known: BTreeSet<String> =
             with_keys.iter().chain(&of_code_or_clients).map(|name| name.to_string()).collect();
         assert_eq!(fields(&Service::server("127.0.0.1:7777"), &[]), known);
-        let known: BTreeSet<String> = ["workers", "driver", "node", "port"].map(str::to_owned).into();
+        let known: BTreeSet<String> = ["workers", "driver", "node", "port", "stall_limit"].map(str::to_owned).into();
         assert_eq!(fields(&Core::builder(), &["simulation"]), known);
     }
 

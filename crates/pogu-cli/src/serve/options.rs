@@ -29,6 +29,8 @@ pub struct CoreOptions {
     pub driver: DriverChoice,
     /// The number of this process in its cluster.
     pub node: u16,
+    /// How long a handler may run before it is reported; `None`: for ever.
+    pub stall_limit: Option<Duration>,
     /// How long a stop waits for sessions to end in good order.
     pub stop_timeout: Duration,
     /// Each worker's port.
@@ -102,7 +104,15 @@ impl Default for CoreOptions {
         let mut port = PortConfig::default();
         // Test runs may guard all ports through the environment; `builder` sees to that, a printed default does not change.
         port.guarded = false;
-        CoreOptions { workers: None, driver: DriverChoice::Auto, node: 0, stop_timeout: DRAIN_TIMEOUT, port }
+        let stall_limit = Some(Duration::from_millis(100));
+        CoreOptions {
+            workers: None,
+            driver: DriverChoice::Auto,
+            node: 0,
+            stall_limit,
+            stop_timeout: DRAIN_TIMEOUT,
+            port,
+        }
     }
 }
 
@@ -153,7 +163,7 @@ impl CoreOptions {
     pub(super) fn builder(&self) -> CoreBuilder {
         let mut port = self.port.clone();
         port.guarded = self.is_guarded();
-        let builder = Core::builder().driver(self.driver).node(self.node).port(port);
+        let builder = Core::builder().driver(self.driver).node(self.node).stall_limit(self.stall_limit).port(port);
         match self.workers {
             Some(workers) => builder.workers(workers),
             None => builder,
