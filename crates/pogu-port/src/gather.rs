@@ -188,9 +188,10 @@ impl Gather {
     fn inline_tail(&mut self, bytes: usize) -> &mut Vec<u8> {
         let has_room = |tail: &Vec<u8>| tail.is_empty() || tail.len().saturating_add(bytes) <= SEGMENT_BYTES_MAX;
         if !matches!(self.segments.back(), Some(Segment::Inline(tail)) if has_room(tail)) {
-            let memory = std::mem::take(&mut self.spare);
-            if self.segments.len() == self.segments.capacity() {
-                self.segments.reserve_exact(SEGMENTS_STEP);
+            let mut memory = std::mem::take(&mut self.spare);
+            if !self.segments.is_empty() && memory.capacity() == 0 {
+                // A queue that is long already gets whole segments: growing each would leave holes in the allocator.
+                memory.reserve_exact(SEGMENT_BYTES_MAX);
             }
             self.segments.push_back(Segment::Inline(memory));
         }
@@ -201,15 +202,15 @@ impl Gather {
     }
 }
 
-/// How many segments the list grows by: as they are large, doubling would only waste.
-const SEGMENTS_STEP: usize = 4;
+/// The sizes that a segment grows through. Few, because each growth leaves a hole in the allocator.
+const STEPS: [usize; 2] = [256, 1024];
 
-/// Makes room for `bytes` more: twice what there is, but no more than a segment.
+/// Makes room for `bytes` more.
 fn reserve(segment: &mut Vec<u8>, bytes: usize) {
     let wanted = segment.len() + bytes;
     if wanted > segment.capacity() {
-        let grown = wanted.max((2 * segment.capacity()).min(SEGMENT_BYTES_MAX));
-        segment.reserve_exact(grown - segment.len());
+        let step = STEPS.into_iter().find(|step| *step >= wanted).unwrap_or(SEGMENT_BYTES_MAX);
+        segment.reserve_exact(wanted.max(step) - segment.len());
     }
 }
 

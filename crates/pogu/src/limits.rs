@@ -23,7 +23,8 @@ pub enum SendOverflow {
 /// What happens to a session that goes over one of its rates.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum RateExceeded {
-    /// Nothing more is received from it until it is within its rate again: TCP slows its sender down. Default.
+    /// Nothing more is received from it until it is within its rate again: TCP slows its sender down. Default. One that owes
+    /// more than flows in within [`Limits::idle_timeout`] ends.
     #[default]
     Delay,
     /// It ends, and the cause names the rate.
@@ -95,7 +96,8 @@ limits! {
     send_bytes_max: usize = 256 * 1024,
     /// What happens at [`Limits::send_bytes_max`].
     send_overflow: SendOverflow = SendOverflow::Disconnect,
-    /// How long the oldest unsent byte may wait before the session ends. Default 10 s.
+    /// How long the oldest unsent byte may wait before the session ends. What has left is known batch by batch, of 64 KiB or
+    /// one larger frame. Default 10 s.
     send_age_max: Duration = Duration::from_secs(10),
     /// How long a connection may take until its first whole frame has come, however its bytes trickle. For services whose
     /// clients speak first; many clients only listen. Default `None`.

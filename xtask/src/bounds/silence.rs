@@ -111,16 +111,18 @@ fn attack(server: SocketAddr) -> Result<Duration, Failure> {
         Crowd { poll: Poll::new()?, attackers: Vec::with_capacity(ATTACKERS), left: 0, latest: Duration::ZERO };
     let mut events = Events::with_capacity(1024);
     let began = Instant::now();
-    let mut ticks = 0;
+    let mut trickled = 0;
     while crowd.attackers.len() < ATTACKERS || crowd.left > 0 {
         let wanted = (began.elapsed().as_secs_f64() * PER_SECOND as f64) as usize;
         while crowd.attackers.len() < ATTACKERS.min(wanted) {
             crowd.connect(server)?;
         }
-        if began.elapsed() >= Duration::from_secs(ticks + 1) {
-            ticks += 1;
-            crowd.attackers.iter_mut().for_each(Attacker::trickle);
+        // Each has its turn once a second, spread over the second as strangers are.
+        let due = (began.elapsed().as_secs_f64() * ATTACKERS as f64) as usize;
+        for turn in trickled..due {
+            crowd.attackers.get_mut(turn % ATTACKERS).into_iter().for_each(Attacker::trickle);
         }
+        trickled = due;
         crowd.poll.poll(&mut events, Some(Duration::from_millis(5)))?;
         events.iter().try_for_each(|event| crowd.heard(event.token().0))?;
         if began.elapsed() > 3 * FIRST_FRAME {

@@ -58,6 +58,7 @@ fn beside_readers(bench: &Bench) -> Result<f64, Failure> {
 /// The 99th percentile, and by how much the server's memory grew for each slow reader.
 fn beside_slow_readers(bench: &Bench) -> Result<(f64, f64), Failure> {
     let server = bench.serve(SERVICE)?;
+    warm_up(bench, server.address)?;
     let slow = (0..READERS).map(|_| join(server.address)).collect::<Result<Vec<_>, _>>()?;
     let talk = Talk::begin(server.address, 0)?;
     let before = server.resident_bytes()?;
@@ -74,6 +75,17 @@ fn beside_slow_readers(bench: &Bench) -> Result<(f64, f64), Failure> {
         return Err(format!("void: the queues did not fill, {grown:.0} bytes each\n{summary}").into());
     }
     Ok((p99, grown))
+}
+
+/// Lets the server touch what it keeps whoever is there: its code, and every receive buffer.
+fn warm_up(bench: &Bench, server: SocketAddr) -> Result<(), Failure> {
+    let mut swarm = bench.client();
+    swarm.args(["swarm", "--sessions", "500", "--depth", "16", "--seconds", "2", "--target", &server.to_string()]);
+    let output = swarm.output()?;
+    match output.status.success() {
+        true => Ok(()),
+        false => Err(format!("void: {}", String::from_utf8_lossy(&output.stdout)).into()),
+    }
 }
 
 /// A member that has read the answer to its JOIN, and reads no more.

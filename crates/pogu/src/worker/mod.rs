@@ -9,6 +9,7 @@
 //! together.
 
 mod admission;
+mod blocks;
 mod carrier;
 mod caught;
 mod deadlines;

@@ -20,8 +20,8 @@ use std::sync::Arc;
 use crate::identity::{Room, SessionId};
 use crate::message::{Message, SharedFrame};
 use crate::progress::Handler;
-use crate::worker::State;
 use crate::worker::carrier::Membership;
+use crate::worker::{State, Undelivered};
 
 /// Rooms that one session may be in or joining: bounds what it costs others to forget it. One more join is refused.
 pub const ROOMS_PER_SESSION_MAX: usize = 64;
@@ -39,7 +39,7 @@ pub enum JoinOutcome {
     TooMany,
     /// Messages to the room's home pile up; try again later.
     Overloaded,
-    /// The session has ended or is ending.
+    /// The session has ended or is ending, or the worker that the room lives in has gone: the core is stopping.
     Gone,
 }
 
@@ -102,7 +102,8 @@ impl State {
                 carrier.rooms.push(Membership { room, ticket, place: None });
                 JoinOutcome::Asked
             }
-            Err(_) => JoinOutcome::Overloaded,
+            Err(Undelivered::Full) => JoinOutcome::Overloaded,
+            Err(Undelivered::Gone(_)) => JoinOutcome::Gone,
         }
     }
 

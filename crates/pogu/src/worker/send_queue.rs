@@ -10,14 +10,14 @@
 //! and what is charged is what is held. A batch is bounded: a peer that reads slowly but steadily is not taken for one that
 //! has stopped, and what waits can still be dropped or replaced.
 
-use std::collections::VecDeque;
-
 use bytes::Bytes;
 use pogu_port::{Gather, Time};
 
+use crate::worker::blocks::Blocks;
+
 /// What an entry of the queue is charged beside the bytes of its frame: its place in the list, and its share of the memory
 /// that its bytes lie in, with what the allocator and a send in flight add to that.
-pub const FRAME_OVERHEAD_BYTES: usize = 32;
+pub const FRAME_OVERHEAD_BYTES: usize = 48;
 
 /// What the entry of a frame above 1,024 bytes is charged instead, which has an allocation of its own.
 pub const LARGE_FRAME_OVERHEAD_BYTES: usize = 96;
@@ -29,9 +29,6 @@ pub(super) const INLINE_MAX: usize = 1024;
 /// Bytes after which a batch is closed. Large enough that a system call is nothing beside them, small enough to leave within
 /// the age limit over a slow line: 64 KiB in 10 s is 52 kbit/s.
 const BATCH_BYTES: usize = 64 * 1024;
-
-/// How many entries the list grows by once it is long: doubling would hold memory that nobody is charged for.
-const ENTRIES_STEP: usize = 64;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Kind {
@@ -70,7 +67,7 @@ pub(super) struct Left {
 #[derive(Default)]
 pub(crate) struct SendQueue {
     waiting: Gather,
-    entries: VecDeque<Entry>,
+    entries: Blocks<Entry>,
     /// Bytes of the send in flight; 0 exactly when none is.
     leaving_bytes: usize,
     charged_bytes: usize,
@@ -90,7 +87,7 @@ impl SendQueue {
 
     /// When the oldest frame that has not wholly left was queued.
     pub(crate) fn oldest(&self) -> Option<Time> {
-        self.entries.front().map(|entry| entry.queued_at)
+        self.entries.first().map(|entry| entry.queued_at)
     }
 
     /// Frames that have not wholly left, heartbeats not counted.
@@ -150,11 +147,8 @@ impl SendQueue {
 
     fn enter(&mut self, now: Time, bytes: usize, kind: Kind) {
         let entry = Entry { queued_at: now, unsent_bytes: u32::try_from(bytes).unwrap_or(u32::MAX), kind };
-        if self.entries.len() == self.entries.capacity() && self.entries.len() >= ENTRIES_STEP {
-            self.entries.reserve_exact(ENTRIES_STEP);
-        }
         self.charged_bytes += bytes + entry.overhead();
-        self.entries.push_back(entry);
+        self.entries.push(entry);
     }
 
     /// The next batch, if something waits and nothing is leaving. What the batch holds stays charged until it has left.
@@ -176,7 +170,7 @@ impl SendQueue {
         self.leaving_bytes = 0;
         let mut left = Left { bytes, is_activity: false };
         let mut rest = bytes;
-        while let Some(entry) = self.entries.front_mut().filter(|_| rest > 0) {
+        while let Some(entry) = self.entries.first_mut().filter(|_| rest > 0) {
             left.is_activity |= entry.kind != Kind::Heartbeat;
             let of_entry = rest.min(entry.unsent_bytes as usize);
             entry.unsent_bytes -= of_entry as u32;
@@ -186,7 +180,7 @@ impl SendQueue {
                 break;
             }
             self.charged_bytes = self.charged_bytes.saturating_sub(entry.overhead());
-            self.entries.pop_front();
+            self.entries.pop();
         }
         left
     }
@@ -198,7 +192,7 @@ impl SendQueue {
 
     /// Bytes of memory that an empty queue holds on to.
     pub(super) fn spare_bytes(&self) -> usize {
-        self.waiting.spare_bytes() + self.entries.capacity() * size_of::<Entry>()
+        self.waiting.spare_bytes() + self.entries.held_bytes()
     }
 }
 

@@ -129,15 +129,17 @@ impl State {
         let Some(meter) = vigil.meters.get_mut(metered as usize) else { return };
         meter.take(rate, now, amount);
         let Some(until) = meter.in_debt_until(rate, now) else { return };
+        // The peer's end is not seen during a delay: one that would outlast the idle limit would hold a place for nobody.
+        let bearable = until.since(now) <= limits.idle_timeout.get();
         match limits.rate_exceeded.get() {
-            RateExceeded::Delay => {
+            RateExceeded::Delay if bearable => {
                 let since = vigil.delay.map_or(now, |delay| delay.since);
                 let until = vigil.delay.map_or(until, |delay| delay.until.max(until));
                 let begins = vigil.delay.replace(Delay { since, until }).is_none();
                 self.row_of(name).delays += u64::from(begins);
                 self.arm(name);
             }
-            RateExceeded::Disconnect => {
+            RateExceeded::Delay | RateExceeded::Disconnect => {
                 let cause = Cause::limit(metered.limit(), meter.used(rate, now), u64::from(rate.burst));
                 self.stop(operations, name, cause);
             }
