@@ -39,8 +39,8 @@ const ROWS: [Row; 8] = [
 /// chosen, and `cargo test` has done it already. Everything else runs in every row.
 const OF_THE_DRIVER: [&str; 3] = ["faults", "guarded", "eighty_descriptors"];
 
-/// Left out of every row, for its time: each start is probed as every other, and stops at random moments remain.
-const SOAK: &str = "a_thousand_starts_and_stops";
+/// Left out of every row and of the virtual machines, for its time: each start is probed as every other, and stops at random moments remain.
+pub const SOAK: &str = "a_thousand_starts_and_stops";
 
 const DENIED: &str = "denied";
 
