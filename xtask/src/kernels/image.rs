@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::Failure;
-use crate::masks::SOAK;
+use crate::masks::RANDOM_STOPS;
 
 /// Tries of a download.
 const TRIES: usize = 3;
@@ -100,10 +100,9 @@ pub fn pack(folder: &Path, tests: &[PathBuf]) -> Result<PathBuf, Failure> {
 }
 
 /// Tests that are left out there, by parts of their names.
-const SKIPPED: [&str; 4] = [
-    SOAK,
+const SKIPPED: [&str; 3] = [
     // Pages are shut and opened so often that an emulated processor takes minutes.
-    "a_hundred_stops_at_random_moments_under_load",
+    RANDOM_STOPS,
     // They judge by the share of a processor and by milliseconds of the wall clock.
     "accepts::",
     // Its clients take a reset that comes before their `connect` has returned for a failure; a slow processor lets it.
