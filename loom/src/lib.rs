@@ -1,10 +1,21 @@
-//! Models of the inbox of pogu's port: every interleaving with a bounded number of preemptions (three for two threads, two
-//! for three) is tried, with every value that the memory model allows a load to see.
+//! Models of what threads share: the inbox of pogu's port with its parking and waking, and in the engine the places of a
+//! service, the request to stop, and the end of the last worker. Every interleaving with a bounded number of preemptions
+//! (three for two threads, two for three) is tried, with every value that the memory model allows a load to see.
 //!
-//! What is modelled is the code itself: `post.rs` of pogu-port is compiled here as it stands. Only [`sync`] is another
-//! one: atomics and fences of the model, and a small queue that the model sees through. It can also leave a step out: a
-//! model that does not notice a missing fence proves nothing, so each has to fail without it.
+//! What is modelled is the code itself: `post.rs` of pogu-port, `place.rs` and `shared.rs` of pogu are compiled here as they
+//! stand. Only [`sync`] is another one: atomics and fences of the model, and a small queue that the model sees through. It
+//! can also leave a step out: a model that does not notice a missing fence proves nothing, so those that rest on one have to
+//! fail without it. What the engine's code touches beside (counters, messages, services) are stand-ins.
 
+// The engine's code names the port's crate.
+extern crate self as pogu_port;
+
+#[allow(dead_code)]
+#[path = "../../crates/pogu-port/src/clock.rs"]
+mod clock;
+mod core;
+#[cfg(test)]
+mod engine_models;
 #[allow(dead_code)]
 #[path = "../../crates/pogu-port/src/error.rs"]
 mod error;
@@ -17,4 +28,11 @@ mod models;
 #[path = "../../crates/pogu-port/src/post.rs"]
 mod post;
 mod queue;
+mod stand_ins;
 mod sync;
+
+use clock::{Clock, Time};
+use error::PostError;
+use identity::Owner;
+use post::Poster;
+use stand_ins::{counters, message, service};

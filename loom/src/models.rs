@@ -12,14 +12,18 @@ use crate::post::{Inbox, Poster, Wake};
 use crate::sync::without_fences;
 
 /// The driver's half: a wake ends the current or the next wait.
-struct Bell {
+pub(crate) struct Bell {
     rung: Mutex<bool>,
     ringing: Condvar,
     times: AtomicUsize,
 }
 
 impl Bell {
-    fn wait(&self) {
+    pub(crate) fn new() -> Arc<Bell> {
+        Arc::new(Bell { rung: Mutex::new(false), ringing: Condvar::new(), times: AtomicUsize::new(0) })
+    }
+
+    pub(crate) fn wait(&self) {
         let mut rung = self.rung.lock().expect("no panic holds it");
         while !*rung {
             rung = self.ringing.wait(rung).expect("no panic holds it");
@@ -53,7 +57,7 @@ struct Sea {
 
 impl Sea {
     fn new(posts_max: usize) -> Sea {
-        let bell = Arc::new(Bell { rung: Mutex::new(false), ringing: Condvar::new(), times: AtomicUsize::new(0) });
+        let bell = Bell::new();
         let inbox = Inbox::new(posts_max, Arc::clone(&bell) as Arc<dyn Wake>);
         Sea { bell, inbox, dropped: Arc::default() }
     }
@@ -105,7 +109,7 @@ impl Sea {
 
 /// Every interleaving of two threads with at most three preemptions; of more threads, with at most two: what needs more of
 /// them to fail is not known.
-fn explore(threads: usize, model: impl Fn() + Sync + Send + 'static) {
+pub(crate) fn explore(threads: usize, model: impl Fn() + Sync + Send + 'static) {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = builder.preemption_bound.or(Some(if threads > 2 { 2 } else { 3 }));
     builder.max_branches = 10_000;

@@ -1,9 +1,10 @@
 //! A bounded queue with the shape of the real one: any number of producers and consumers, a place taken by a compare and
 //! exchange on an index, and its value published by a stamp. Whether it is empty is read from the indices alone, so that
-//! nothing but the fences of the code under test orders that look behind what came before it.
+//! nothing but the fences of the code under test orders that look behind what came before it. (A push that finds it full
+//! has a fence of its own, as in the real one.)
 
 use loom::sync::Mutex;
-use loom::sync::atomic::{AtomicUsize, Ordering};
+use loom::sync::atomic::{AtomicUsize, Ordering, fence};
 
 pub(crate) struct ArrayQueue<T> {
     head: AtomicUsize,
@@ -52,6 +53,8 @@ impl<T> ArrayQueue<T> {
                     Err(now) => tail = now,
                 }
             } else {
+                // The real one has this fence too, before it says that it is full.
+                fence(Ordering::SeqCst);
                 let head = self.head.load(Ordering::SeqCst);
                 if head + STRIDE == tail {
                     return Err(value);

@@ -1,8 +1,8 @@
-//! What `crate::sync` of pogu-port is here.
+//! What `crate::sync` of pogu-port is here, and the atomics of the engine.
 
 use std::cell::Cell;
 
-pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 pub(crate) use crate::queue::ArrayQueue;
 

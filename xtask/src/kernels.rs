@@ -1,12 +1,13 @@
-//! `cargo xtask kernels`: the contract and the kernel facts on older kernels, in a virtual machine.
+//! `cargo xtask kernels`: the tests of the port and the engine on older kernels, in a virtual machine.
 //!
 //! The test binaries and the libraries that they are linked with are packed, with a shell, into the first file system of
 //! the machine; its `/init` runs them, and what they say on the console is counted. Needs a Debian-like system: packages
-//! are downloaded by name (not installed), and `qemu-system-x86_64`, `busybox` (static) and `cpio` must be there.
+//! are downloaded by name (not installed), and `qemu-system-x86_64`, `busybox` (static) and `cpio` must be there. A run of
+//! everything writes its table into `docs/kernels.md`.
 
 mod image;
+mod table;
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
@@ -14,7 +15,8 @@ use std::time::Instant;
 use serde_json::Value;
 
 use crate::Failure;
-use crate::run::{Tally, cargo};
+use crate::run::cargo;
+use table::Row;
 
 #[derive(clap::Args)]
 pub struct Options {
@@ -22,64 +24,42 @@ pub struct Options {
     #[arg(long, default_values_t = ["6.12".to_owned(), "6.1".to_owned()])]
     kernel: Vec<String>,
     /// A virtual machine that takes longer than this has hung.
-    #[arg(long, default_value_t = 600)]
+    #[arg(long, default_value_t = 900)]
     seconds_max: u32,
 }
 
-/// The test binaries that run there.
-const TESTS: [&str; 4] = ["pogu_port", "contract", "kernel_facts", "selection"];
+/// Test binaries that do not run there. Three ask the kernel for nothing: they run on the simulated driver. The fourth judges
+/// by the share of a processor that is used: an emulated one is many times slower.
+const LEFT_OUT: [&str; 4] = ["sim", "virtual_time", "virtual_time_scenario", "eighty_descriptors"];
 
 pub fn run(options: &Options) -> Result<(), Failure> {
     // Absolute: some of its commands run in other folders.
     let folder = std::path::absolute(crate::server::target().join("kernels"))?;
     std::fs::create_dir_all(&folder)?;
     let binaries = binaries()?;
-    println!("| kernel | passed | skipped | failed | seconds | says |");
-    println!("|---|---:|---:|---:|---:|---|");
-    let mut failed = 0;
+    let mut rows = Vec::new();
+    println!("{}", table::HEAD);
     for version in &options.kernel {
         let kernel = image::kernel(&folder, version)?;
         let initial = image::pack(&folder, &binaries)?;
         let began = Instant::now();
         let console = boot(&kernel, &initial, options.seconds_max)?;
         std::fs::write(folder.join(format!("{version}.log")), &console)?;
-        failed += usize::from(!row(version, &console, began.elapsed().as_secs()));
+        let row = Row::read(version, &console, binaries.len(), began.elapsed().as_secs());
+        println!("{row}");
+        rows.push(row);
     }
-    match failed {
-        0 => Ok(()),
-        _ => Err(format!("{failed} kernels failed; what they said is in {}", folder.display()).into()),
+    if rows.iter().all(|row| row.failure.is_none()) {
+        return table::write(&rows);
     }
-}
-
-/// Prints a row of the table. False if something failed there.
-fn row(version: &str, console: &str, seconds: u64) -> bool {
-    let tally = Tally::read(console);
-    let refused = |line: &str| {
-        let (_, form) = line.split_once(": refuses ")?;
-        form.split_once(';').map(|(form, _)| format!("refuses {form}"))
-    };
-    let differences: BTreeSet<String> = console.lines().filter_map(refused).collect();
-    let differences: Vec<String> = differences.into_iter().collect();
-    let release = console
-        .lines()
-        .find_map(|line| line.split_once("RELEASE ").map(|(_, release)| release))
-        .unwrap_or(version)
-        .trim();
-    println!(
-        "| {release} | {} | {} | {} | {seconds} | {} |",
-        tally.passed,
-        tally.skipped,
-        tally.failed,
-        differences.join("; ")
-    );
-    let ended = console.lines().filter(|line| line.starts_with("ENDED 0")).count();
-    tally.failed == 0 && tally.passed > 0 && ended == TESTS.len()
+    Err(format!("not every kernel passed; what they said is in {}", folder.display()).into())
 }
 
 /// Builds the test binaries and says where they are.
 fn binaries() -> Result<Vec<PathBuf>, Failure> {
     let output = cargo()
-        .args(["test", "--no-run", "--package", "pogu-port", "--lib", "--tests", "--message-format", "json"])
+        .args(["test", "--no-run", "--package", "pogu-port", "--package", "pogu", "--lib", "--tests"])
+        .args(["--message-format", "json"])
         .stderr(Stdio::inherit())
         .output()?;
     if !output.status.success() {
@@ -90,24 +70,25 @@ fn binaries() -> Result<Vec<PathBuf>, Failure> {
         let message: Value = serde_json::from_str(line).ok()?;
         let name = message.get("target")?.get("name")?.as_str()?;
         let program = message.get("executable")?.as_str()?;
-        TESTS.contains(&name).then(|| PathBuf::from(program))
+        (!LEFT_OUT.contains(&name)).then(|| PathBuf::from(program))
     });
     let found: Vec<PathBuf> = found.collect();
-    match found.len() == TESTS.len() {
-        true => Ok(found),
-        false => Err(format!("expected are {TESTS:?}, found {found:?}").into()),
+    match found.is_empty() {
+        false => Ok(found),
+        true => Err("there are no test binaries".into()),
     }
 }
 
 fn boot(kernel: &Path, initial: &Path, seconds_max: u32) -> Result<String, Failure> {
     let output = Command::new("timeout")
         .arg(seconds_max.to_string())
-        .args(["qemu-system-x86_64", "-nographic", "-no-reboot", "-m", "1024", "-smp", "2", "-cpu", "max"])
+        .args(["qemu-system-x86_64", "-nographic", "-no-reboot", "-m", "2048", "-smp", "2", "-cpu", "max"])
         .arg("-kernel")
         .arg(kernel)
         .arg("-initrd")
         .arg(initial)
-        .args(["-append", "console=ttyS0 panic=-1 quiet"])
+        // An emulated timer may tick late, which is no reason not to boot.
+        .args(["-append", "console=ttyS0 panic=-1 quiet no_timer_check"])
         .stdin(Stdio::null())
         .output()?;
     let console = String::from_utf8_lossy(&output.stdout).replace('\r', "");

@@ -47,7 +47,7 @@ enum Task {
     /// Runs the tests of the port and the engine with io_uring denied, and with its newer forms masked off one by one.
     #[cfg(target_os = "linux")]
     Masks(masks::Options),
-    /// Runs the contract and the kernel facts on older kernels, in a virtual machine.
+    /// Runs the tests of the port and the engine on older kernels, in a virtual machine, and writes the table of the docs.
     #[cfg(target_os = "linux")]
     Kernels(kernels::Options),
     /// Runs the tests of the port and the engine under AddressSanitizer and LeakSanitizer.

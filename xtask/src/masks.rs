@@ -3,6 +3,8 @@
 //! The forms are masked off one by one at the probe (the crate feature `masks` of pogu-port); `denied` is the kernel's own
 //! refusal, by a filter on the system call. Each run also checks that the choice of the driver says what was refused.
 
+use std::collections::BTreeSet;
+use std::path::Path;
 use std::process::Command;
 
 use crate::Failure;
@@ -33,8 +35,14 @@ const ROWS: [Row; 8] = [
     Row { name: DENIED, driver: "readiness", reason: "io_uring_setup: Operation not permitted" },
 ];
 
-/// What depends on the form; the long runs with faults and guarded memory do not.
-const TESTS: [&str; 7] = ["contract", "kernel_facts", "selection", "descriptors", "cores", "rooms", "sessions"];
+/// Suites that are left out where the driver is `readiness`: what they do to that driver does not depend on why it was
+/// chosen, and `cargo test` has done it already. Everything else runs in every row.
+const OF_THE_DRIVER: [&str; 3] = ["faults", "guarded", "eighty_descriptors"];
+
+/// The one test that takes as long as all others together (every stop drains what a hundred guarded connections have in
+/// flight), and the rows that it runs in all the same: those that change how operations end and how bytes are received.
+pub const RANDOM_STOPS: &str = "a_hundred_stops_at_random_moments_under_load";
+const WITH_RANDOM_STOPS: [&str; 2] = ["task_flags", "multishot"];
 
 const DENIED: &str = "denied";
 
@@ -55,10 +63,13 @@ pub fn run(options: &Options) -> Result<(), Failure> {
 }
 
 fn command(row: &Row) -> Result<Command, Failure> {
+    let on_uring = row.driver == "uring";
+    let suites = suites()?.into_iter().filter(|name| on_uring || !OF_THE_DRIVER.contains(&name.as_str()));
+    let suites: Vec<String> = suites.collect();
     let mut command = cargo();
     command
         .args(["test", "--package", "pogu-port", "--package", "pogu", "--lib"])
-        .args(TESTS.iter().flat_map(|name| ["--test", name]))
+        .args(suites.iter().flat_map(|name| ["--test", name.as_str()]))
         .args(["--features", "pogu-port/masks"])
         .env("POGU_EXPECT_DRIVER", row.driver)
         .env("POGU_EXPECT_REASON", row.reason);
@@ -69,9 +80,38 @@ fn command(row: &Row) -> Result<Command, Failure> {
     } else {
         command.env("POGU_URING_WITHOUT", row.name);
     }
-    if row.driver == "uring" {
+    if !WITH_RANDOM_STOPS.contains(&row.name) {
+        command.args(["--", "--skip", RANDOM_STOPS]);
+    }
+    if on_uring {
         // What cannot run would be skipped otherwise.
         command.env("POGU_REQUIRE_URING", "1");
+    } else {
+        // Here it is refused on purpose, whatever the run as a whole requires.
+        command.env_remove("POGU_REQUIRE_URING");
     }
     Ok(command)
+}
+
+/// Every suite of the port and the engine.
+fn suites() -> Result<BTreeSet<String>, Failure> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().ok_or("no workspace")?;
+    let mut suites = BTreeSet::new();
+    for package in ["pogu-port", "pogu"] {
+        for entry in std::fs::read_dir(root.join("crates").join(package).join("tests"))? {
+            let path = entry?.path();
+            let is_suite =
+                path.join("main.rs").is_file() || path.extension().is_some_and(|extension| extension == "rs");
+            suites.extend(path.file_stem().filter(|_| is_suite).map(|name| name.to_string_lossy().into_owned()));
+        }
+    }
+    Ok(suites)
+}
+
+#[test]
+fn what_is_left_out_exists() {
+    let suites = suites().expect("readable");
+    assert!(OF_THE_DRIVER.iter().all(|name| suites.contains(*name)), "{suites:?}");
+    assert!(suites.contains("contract") && suites.contains("virtual_time"), "{suites:?}");
+    assert!(!suites.contains("support"));
 }

@@ -1,0 +1,245 @@
+//! Models of what the workers of a core share: places under a service's cap, the request to stop, the last worker to go.
+//!
+//! That a worker is never chosen again once it has retired has no model: the loads are relaxed, and loom lets a load see a
+//! value that its own thread has overwritten if another thread's addition lies between them.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use loom::thread;
+
+use crate::core::{self, Place, Presence, Shared};
+use crate::message::Message;
+use crate::models::{Bell, explore};
+use crate::post::{Inbox, Poster, Receiver, Wake};
+use crate::service::{Limits, Running};
+use crate::sync::without_fences;
+
+/// A worker: its port's inbox and bell, and what it shares. Ends as one does: the port goes, then it counts as gone.
+struct Worker {
+    port: Option<(Receiver<Message>, Presence)>,
+    bell: Arc<Bell>,
+}
+
+impl Drop for Worker {
+    /// A model that found something has ended: nothing of it may be touched any more.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            std::mem::forget(self.port.take());
+        }
+    }
+}
+
+impl Worker {
+    fn port(&self) -> &(Receiver<Message>, Presence) {
+        self.port.as_ref().expect("it has not gone")
+    }
+
+    /// What came, in one turn as `Worker::dispatch` takes it: sleeps unless there is something to do.
+    fn turn(&self) -> Vec<Message> {
+        let (inbox, _) = self.port();
+        if inbox.park() {
+            self.bell.wait();
+        }
+        inbox.unpark();
+        let waiting = inbox.len();
+        (0..waiting).map_while(|_| inbox.pop()).map(|(_, message)| message).collect()
+    }
+
+    /// Takes turns until it sees that it is to stop, each followed by a look, as in the engine.
+    fn run_until_stopped(self) {
+        loop {
+            drop(self.turn());
+            if self.port().1.shared().stop_at().is_some() {
+                return;
+            }
+        }
+    }
+}
+
+fn core_of(workers: usize, posts_max: usize) -> (Arc<Shared>, Vec<Worker>) {
+    let make = |_| {
+        let bell = Bell::new();
+        (Inbox::new(posts_max, Arc::clone(&bell) as Arc<dyn Wake>), bell)
+    };
+    let ports: Vec<_> = (0..workers).map(make).collect();
+    let posters = ports.iter().map(|(inbox, _)| Poster::new(Arc::clone(inbox))).collect();
+    let (shared, presences) = core::shared(posters);
+    let worker = |((inbox, bell), presence)| Worker { port: Some((Receiver(inbox), presence)), bell };
+    (shared, ports.into_iter().zip(presences).map(worker).collect())
+}
+
+fn service(shared: &Arc<Shared>, sessions_max: usize) -> Arc<Running> {
+    let sessions = crate::sync::AtomicUsize::new(0);
+    Arc::new(Running { index: 0, shared: Arc::clone(shared), sessions, limits: Limits { sessions_max } })
+}
+
+fn sessions(running: &Running) -> usize {
+    running.sessions.load(Ordering::SeqCst)
+}
+
+/// Two acceptors and one place. `ends_first`: whether a session has ended when its place is given back, as it must have.
+fn two_acceptors_at_the_cap(ends_first: bool) {
+    explore(2, move || {
+        let (shared, _workers) = core_of(2, 1);
+        let running = service(&shared, 1);
+        let live = Arc::new(AtomicUsize::new(0));
+        let accept = {
+            let (running, live) = (Arc::clone(&running), Arc::clone(&live));
+            move || {
+                let Some(place) = Place::take(&running) else { return };
+                assert_eq!(live.fetch_add(1, Ordering::SeqCst), 0, "more sessions than the cap");
+                thread::yield_now();
+                if ends_first {
+                    live.fetch_sub(1, Ordering::SeqCst);
+                    drop(place);
+                } else {
+                    drop(place);
+                    live.fetch_sub(1, Ordering::SeqCst);
+                }
+            }
+        };
+        let other = thread::spawn(accept.clone());
+        accept();
+        other.join().expect("no panic");
+        assert_eq!(sessions(&running), 0);
+        assert!(Place::take(&running).is_some(), "there is room again");
+    });
+}
+
+#[test]
+fn there_are_never_more_sessions_than_the_cap() {
+    two_acceptors_at_the_cap(true);
+}
+
+#[test]
+#[should_panic(expected = "more sessions than the cap")]
+fn a_place_that_is_given_back_too_early_is_noticed() {
+    two_acceptors_at_the_cap(false);
+}
+
+#[test]
+fn a_full_service_refuses_as_few_as_it_must() {
+    explore(2, || {
+        let (shared, _workers) = core_of(2, 1);
+        let running = service(&shared, 2);
+        let other = thread::spawn({
+            let running = Arc::clone(&running);
+            move || Place::take(&running)
+        });
+        let places = [Place::take(&running), other.join().expect("no panic")];
+        assert!(places.iter().all(Option::is_some), "two places for two");
+        assert!(Place::take(&running).is_none(), "and none for a third");
+        drop(places);
+        assert_eq!(sessions(&running), 0);
+    });
+}
+
+#[test]
+fn a_place_on_its_way_to_a_worker_that_goes_comes_back() {
+    explore(2, || {
+        let (shared, mut workers) = core_of(1, 1);
+        let running = service(&shared, 1);
+        let worker = workers.remove(0);
+        let acceptor = thread::spawn({
+            let (shared, running) = (Arc::clone(&shared), Arc::clone(&running));
+            move || {
+                let place = Place::take(&running).expect("there is one");
+                let _ = shared.post(place.worker(), Message::Adopt(place));
+            }
+        });
+        drop(worker);
+        acceptor.join().expect("no panic");
+        assert_eq!(sessions(&running), 0, "refused, or dropped with the port");
+        assert!(core::has_stopped(&shared));
+    });
+}
+
+#[test]
+fn a_place_is_kept_while_it_waits_in_an_inbox() {
+    explore(2, || {
+        let (shared, mut workers) = core_of(1, 1);
+        let running = service(&shared, 1);
+        let worker = workers.remove(0);
+        let acceptor = thread::spawn({
+            let (shared, running) = (Arc::clone(&shared), Arc::clone(&running));
+            move || {
+                let place = Place::take(&running).expect("there is one");
+                shared.post(place.worker(), Message::Adopt(place)).expect("room");
+                Place::take(&running).is_none()
+            }
+        });
+        let came = worker.turn();
+        assert_eq!((came.len(), sessions(&running)), (1, 1));
+        assert!(acceptor.join().expect("no panic"), "the session has not ended");
+        drop(came);
+        assert_eq!(sessions(&running), 0);
+    });
+}
+
+fn a_stop_beside_a_parking_worker() {
+    explore(2, || {
+        let (shared, mut workers) = core_of(1, 2);
+        let worker = workers.remove(0);
+        let asking = thread::spawn(move || core::request_stop(&shared));
+        worker.run_until_stopped();
+        asking.join().expect("no panic");
+    });
+}
+
+#[test]
+fn no_worker_sleeps_through_a_stop() {
+    a_stop_beside_a_parking_worker();
+}
+
+#[test]
+#[should_panic(expected = "deadlock")]
+fn without_the_fences_a_worker_sleeps_through_a_stop() {
+    without_fences(a_stop_beside_a_parking_worker);
+}
+
+#[test]
+fn a_stop_and_a_post_beside_the_last_worker() {
+    explore(3, || {
+        let (shared, mut workers) = core_of(1, 2);
+        let running = service(&shared, 1);
+        let worker = workers.remove(0);
+        let acceptor = thread::spawn({
+            let (shared, running) = (Arc::clone(&shared), Arc::clone(&running));
+            move || {
+                let place = Place::take(&running).expect("there is one");
+                let _ = shared.post(place.worker(), Message::Adopt(place));
+            }
+        });
+        let asking = thread::spawn({
+            let shared = Arc::clone(&shared);
+            move || core::request_stop(&shared)
+        });
+        worker.run_until_stopped();
+        acceptor.join().expect("no panic");
+        asking.join().expect("no panic");
+        assert!(core::has_stopped(&shared));
+        assert_eq!(sessions(&running), 0);
+    });
+}
+
+#[test]
+fn who_sees_that_the_last_worker_has_stopped_sees_what_each_did() {
+    explore(3, || {
+        let (shared, workers) = core_of(2, 1);
+        let done = Arc::new([(); 2].map(|()| crate::sync::AtomicUsize::new(0)));
+        let threads = workers.into_iter().enumerate().map(|(index, worker)| {
+            let done = Arc::clone(&done);
+            thread::spawn(move || {
+                done[index].store(1, Ordering::Relaxed);
+                drop(worker);
+            })
+        });
+        let threads: Vec<_> = threads.collect();
+        if core::has_stopped(&shared) {
+            assert!(done.iter().all(|done| done.load(Ordering::Relaxed) == 1));
+        }
+        threads.into_iter().for_each(|thread| thread.join().expect("no panic"));
+        assert!(core::has_stopped(&shared));
+    });
+}
