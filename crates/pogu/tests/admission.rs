@@ -205,7 +205,7 @@ fn our_own_delay_is_nobody_s_silence() {
         let core = world.core(1);
         let mut limits = Limits::default();
         limits.cost_rate = Some(Rate { per_second: 1, burst: 1 });
-        limits.idle_timeout = Duration::from_secs(30);
+        limits.idle_timeout = Duration::from_secs(40);
         let heartbeat = Heartbeat::every(Duration::from_millis(500), 900).pong_required(901, Duration::from_secs(6));
         let service = Service::server(SERVER).limits(limits).heartbeat(heartbeat);
         let service = core.serve(service, |_incoming| Costly).expect("a service");
@@ -228,6 +228,26 @@ fn our_own_delay_is_nobody_s_silence() {
         assert_eq!((echoes, service.counters().heartbeats_answered), if answers { (1, 1) } else { (0, 0) });
         world.run_to(strikes);
         assert_eq!((ends(CauseKind::HeartbeatTimeout), ends(CauseKind::FrameTimeout)), (u64::from(!answers), 0));
+    }
+}
+
+/// The peer's end is not seen during a delay, so a debt that would outlast the idle limit holds no place.
+#[test]
+fn a_debt_that_would_last_longer_than_silence_may_ends_the_session() {
+    for (idle_seconds, ended) in [(40, 0), (39, 0), (38, 1)] {
+        let mut world = World::new();
+        let core = world.core(1);
+        let mut limits = Limits::default();
+        limits.cost_rate = Some(Rate { per_second: 1, burst: 1 });
+        limits.idle_timeout = Duration::from_secs(idle_seconds);
+        let service = core.serve(Service::server(SERVER).limits(limits), |_incoming| Costly).expect("a service");
+        let mut client = world.connect(&service);
+        client.number(ECHO, 40);
+        world.settle();
+        assert_eq!(service.counters().disconnects(CauseKind::CostRate), 0, "it is still saying good-bye");
+        drop(client);
+        world.run_for(Duration::from_millis(1));
+        assert_eq!(service.counters().disconnects(CauseKind::CostRate), ended, "{idle_seconds} s");
     }
 }
 

@@ -100,13 +100,11 @@ pub fn pack(folder: &Path, tests: &[PathBuf]) -> Result<PathBuf, Failure> {
 }
 
 /// Tests that are left out there, by parts of their names.
-const SKIPPED: [&str; 3] = [
+const SKIPPED: [&str; 2] = [
     // Pages are shut and opened so often that an emulated processor takes minutes.
     RANDOM_STOPS,
     // They judge by the share of a processor and by milliseconds of the wall clock.
     "accepts::",
-    // Its clients take a reset that comes before their `connect` has returned for a failure; a slow processor lets it.
-    "lingering_refusals_are_bounded",
 ];
 
 const INIT: &str = "#!/bin/busybox sh

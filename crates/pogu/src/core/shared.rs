@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -189,6 +189,9 @@ impl Shared {
 
     /// When the core is to have stopped, once it has been told to.
     pub(crate) fn stop_at(&self) -> Option<Time> {
+        // Pairs with the fence of a push that finds the inbox full, which wakes nobody: what is looked at after the inbox was
+        // emptied must not be older than what was written before it was found full.
+        fence(Ordering::SeqCst);
         let nanoseconds = self.stop_at.load(Ordering::Acquire);
         (nanoseconds != NOT_STOPPING).then_some(Time::from_nanos(nanoseconds))
     }

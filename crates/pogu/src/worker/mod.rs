@@ -323,12 +323,13 @@ impl State {
 
     fn finish_turn(&mut self, operations: &mut Operations<'_>) {
         self.own_messages(operations);
+        // First of what is looked at, for its fence: the others are as new.
+        self.look_at_stopping(operations);
         self.look_at_services();
         self.due(operations);
         self.own_messages(operations);
         self.mail.retry();
         self.close_listeners(operations);
-        self.look_at_stopping(operations);
         self.dial(operations);
         self.flush(operations);
         self.log.tell_due(self.now);
