@@ -41,6 +41,8 @@ const RATIO_MAX: f64 = 1.5;
 
 pub fn run(options: &Options) -> Result<(), Failure> {
     let program = build()?;
+    // Fifteen thousand clients are in this process.
+    pogu::raise_descriptor_limit()?;
     stay_on_processor(1)?;
     let pairs = if options.quick { 1 } else { options.pairs.max(1) };
     for driver in DRIVERS.iter().filter(|driver| options.driver.as_deref().is_none_or(|only| only == **driver)) {
