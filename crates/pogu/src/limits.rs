@@ -23,8 +23,8 @@ pub enum SendOverflow {
 /// What happens to a session that goes over one of its rates.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum RateExceeded {
-    /// Nothing more is received from it until it is within its rate again: TCP slows its sender down. Default. One that owes
-    /// more than flows in within [`Limits::idle_timeout`] ends.
+    /// Nothing more is received from it until it is within its rate again: TCP slows its sender down. Default. One for which
+    /// that would last longer than [`Limits::delay_max`] ends.
     #[default]
     Delay,
     /// It ends, and the cause names the rate.
@@ -129,6 +129,9 @@ limits! {
     byte_rate: Option<Rate> = None,
     /// What handlers charge with [`Context::charge`](crate::Context::charge), in units of the user's choice. Default `None`.
     cost_rate: Option<Rate> = None,
+    /// How long a session may be delayed by its rates without a break; then it ends, and the cause names the rate. While it is
+    /// delayed nothing is received from it, so that its peer has gone is not seen either. Default 10 min.
+    delay_max: Duration = Duration::from_secs(600),
     /// What happens at [`Limits::message_rate`], [`Limits::byte_rate`] and [`Limits::cost_rate`]. Default: delay.
     rate_exceeded: RateExceeded = RateExceeded::Delay,
 }
@@ -149,6 +152,7 @@ impl Limits {
             ("frame_timeout", Some(self.frame_timeout)),
             ("idle_timeout", Some(self.idle_timeout)),
             ("connect_timeout", Some(self.connect_timeout)),
+            ("delay_max", Some(self.delay_max)),
         ];
         let rates = [
             ("connection_rate_per_address", self.connection_rate_per_address),

@@ -231,23 +231,50 @@ fn our_own_delay_is_nobody_s_silence() {
     }
 }
 
-/// The peer's end is not seen during a delay, so a debt that would outlast the idle limit holds no place.
+/// The peer's end is not seen during a delay: what a peer that has gone left behind must not hold a place for hours, be it one
+/// debt or one packet after the other.
 #[test]
-fn a_debt_that_would_last_longer_than_silence_may_ends_the_session() {
-    for (idle_seconds, ended) in [(40, 0), (39, 0), (38, 1)] {
+fn a_delay_without_a_break_ends_the_session() {
+    for (costs, delay_seconds_max, ended_at_seconds) in
+        [(vec![40], 39, 39), (vec![40], 38, 0), (vec![1; 100], 20, 20), (vec![1; 10], 20, 9)]
+    {
         let mut world = World::new();
         let core = world.core(1);
         let mut limits = Limits::default();
         limits.cost_rate = Some(Rate { per_second: 1, burst: 1 });
-        limits.idle_timeout = Duration::from_secs(idle_seconds);
+        limits.delay_max = Duration::from_secs(delay_seconds_max);
+        let service = core.serve(Service::server(SERVER).limits(limits), |_incoming| Costly).expect("a service");
+        let mut client = world.connect(&service);
+        costs.iter().for_each(|cost| client.number(ECHO, *cost));
+        client.peer.shutdown();
+        let ended = || service.sessions() == 0;
+        world.run_to(at(ended_at_seconds.max(2) - 1));
+        assert_eq!(ended(), ended_at_seconds == 0, "{} packets, {delay_seconds_max} s", costs.len());
+        world.run_to(at(ended_at_seconds + 6));
+        assert!(ended(), "{} packets, {delay_seconds_max} s", costs.len());
+    }
+}
+
+#[test]
+fn a_rate_that_is_lifted_or_raised_ends_a_delay_that_it_no_longer_asks_for() {
+    for (rate, echoed_at_milliseconds) in [(None, 2_000), (Some(Rate { per_second: 10, burst: 10 }), 4_800)] {
+        let mut world = World::new();
+        let core = world.core(1);
+        let mut limits = Limits::default();
+        limits.cost_rate = Some(Rate { per_second: 1, burst: 1 });
         let service = core.serve(Service::server(SERVER).limits(limits), |_incoming| Costly).expect("a service");
         let mut client = world.connect(&service);
         client.number(ECHO, 40);
-        world.settle();
-        assert_eq!(service.counters().disconnects(CauseKind::CostRate), 0, "it is still saying good-bye");
-        drop(client);
-        world.run_for(Duration::from_millis(1));
-        assert_eq!(service.counters().disconnects(CauseKind::CostRate), ended, "{idle_seconds} s");
+        client.number(ECHO, 0);
+        world.run_to(at(2));
+        assert_eq!(client.frames().len(), 1);
+        service.change_limits(|limits| limits.cost_rate = rate).expect("it makes sense");
+        if rate.is_some() {
+            world.run_to(just_before(milliseconds(echoed_at_milliseconds)));
+            assert!(client.frames().is_empty());
+        }
+        world.run_to(milliseconds(echoed_at_milliseconds));
+        assert_eq!(client.frames().len(), 1, "38 are missing, at ten a second and ten at once in 2.8 s");
     }
 }
 

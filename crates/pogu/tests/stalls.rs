@@ -89,6 +89,25 @@ fn limits_wait_as_long_as_the_stall_was_and_at_most_a_second() {
 }
 
 #[test]
+fn a_worker_that_stalls_all_the_time_enforces_limits_all_the_same() {
+    for stall in [100, 110, 250, 900, 3_000] {
+        let mut world = World::new();
+        let (_core, service, _reports) = serve(&mut world, 1, PortConfig::default());
+        let mut silent = world.connect(&service);
+        let mut turns = 0;
+        while silent.take_what_came() == Flow::Open {
+            let next = world.simulation.now() + Duration::from_millis(stall);
+            world.simulation.advance_to(next);
+            world.settle();
+            turns += 1;
+            assert!(turns < 1_000, "turns of {stall} ms and never an end");
+        }
+        let late = world.simulation.now().since(at(60));
+        assert!(late <= Duration::from_millis(1000 + 2 * stall), "turns of {stall} ms, {late:?} late");
+    }
+}
+
+#[test]
 fn a_frame_whose_rest_came_during_a_stall_is_taken() {
     let mut world = World::new();
     let mut port = PortConfig::default();

@@ -107,6 +107,7 @@ const LIMITS: &[Key<ServiceOptions>] = keys! { ServiceOptions, |service| service
     message_rate: Option<Rate> = RATE, "Frames received from a session; rate_exceeded decides above it.";
     byte_rate: Option<Rate> = RATE, "Bytes of frames received from a session; rate_exceeded decides above it.";
     cost_rate: Option<Rate> = RATE, "What handlers charge to a session; those of this service charge nothing.";
+    delay_max: Duration = SOME_TIME, "How long a session may be delayed by these rates without a break; then it ends.";
     rate_exceeded: RateExceeded = EXCEEDED,
         "What happens at these rates: no more is received until the session is within its rate again, or it ends.";
 };

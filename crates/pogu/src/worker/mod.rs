@@ -215,6 +215,8 @@ pub(crate) struct State {
     asleep_until: Time,
     /// Until then nobody is blamed for a silence that may have been ours.
     lenient_until: Time,
+    /// True once limits have been enforced since then.
+    enforced_since_leniency: bool,
 }
 
 impl State {
@@ -247,6 +249,7 @@ impl State {
             unpublished: false,
             asleep_until: Time::ZERO,
             lenient_until: Time::ZERO,
+            enforced_since_leniency: true,
             shared,
         }
     }
@@ -325,7 +328,7 @@ impl State {
         self.own_messages(operations);
         // First of what is looked at, for its fence: the others are as new.
         self.look_at_stopping(operations);
-        self.look_at_services();
+        self.look_at_services(operations);
         self.due(operations);
         self.own_messages(operations);
         self.mail.retry();

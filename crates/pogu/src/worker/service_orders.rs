@@ -89,8 +89,8 @@ impl State {
     }
 
     /// Follows what is shared about services: limits that have changed, services that are over.
-    pub(super) fn look_at_services(&mut self) {
-        self.look_at_limits();
+    pub(super) fn look_at_services(&mut self, operations: &mut Operations<'_>) {
+        self.look_at_limits(operations);
         let over = self.shared.services_over();
         if over != self.services_over_seen && self.shared.retire_services(&mut self.ledger) {
             self.services_over_seen = over;
@@ -98,13 +98,16 @@ impl State {
     }
 
     /// If limits have changed, looks at each session when it is due by the new ones.
-    fn look_at_limits(&mut self) {
+    fn look_at_limits(&mut self, operations: &mut Operations<'_>) {
         let changes = self.shared.limits_changes();
         if changes == self.limits_seen {
             return;
         }
         self.limits_seen = changes;
         let names: Vec<Name> = self.carriers.names().collect();
-        names.into_iter().for_each(|name| self.arm(name));
+        for name in names {
+            self.look_at_delay(operations, name);
+            self.arm(name);
+        }
     }
 }

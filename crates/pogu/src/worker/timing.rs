@@ -48,6 +48,7 @@ impl State {
 
     /// Looks at every session whose time has come.
     pub(super) fn due(&mut self, operations: &mut Operations<'_>) {
+        self.enforced_since_leniency |= self.now >= self.lenient_until;
         // What a handler makes due waits for the next turn: a timer of zero must not keep the worker from its port.
         let mut due = std::mem::take(&mut self.due_now);
         due.extend(std::iter::from_fn(|| self.deadlines.pop_due(self.now)));
@@ -81,8 +82,10 @@ impl State {
     pub(super) fn note_absence(&mut self, back: Time) {
         let away = back.since(self.now.max(self.asleep_until.min(back)));
         self.marker.turn_took(away);
-        if away >= ABSENCE_MIN {
+        // Limits are enforced once between two leniencies: a worker that is always slow must not excuse everybody for ever.
+        if away >= ABSENCE_MIN && self.enforced_since_leniency {
             self.lenient_until = back + away.min(LENIENCY_MAX);
+            self.enforced_since_leniency = false;
         }
     }
 

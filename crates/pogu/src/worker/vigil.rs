@@ -1,6 +1,8 @@
 //! What a session is watched for beyond what every session is: the first frame, heartbeats, rates. Made only for sessions of
 //! services that ask for one of them, so that the others pay nothing.
 
+use std::time::Duration;
+
 use pogu_port::slots::Name;
 use pogu_port::{Operations, Time};
 
@@ -18,7 +20,12 @@ pub(crate) struct Vigil {
     meters: [Meter; 3],
     /// While nothing is received because a rate was exceeded.
     delay: Option<Delay>,
+    /// When the last delay ended, and when the first began of which it was the last without a break.
+    delayed: Option<(Time, Time)>,
 }
+
+/// A time without a delay that is no break: a session that comes out of a delay with more to handle is in the next one at once.
+const BREAK_MIN: Duration = Duration::from_millis(100);
 
 /// The heartbeat of one session.
 pub(super) struct Beat {
@@ -129,13 +136,16 @@ impl State {
         let Some(meter) = vigil.meters.get_mut(metered as usize) else { return };
         meter.take(rate, now, amount);
         let Some(until) = meter.in_debt_until(rate, now) else { return };
-        // The peer's end is not seen during a delay: one that would outlast the idle limit would hold a place for nobody.
-        let bearable = until.since(now) <= limits.idle_timeout.get();
+        let chain = vigil.delayed.filter(|(ended, _)| vigil.delay.is_some() || now.since(*ended) < BREAK_MIN);
+        let began = chain.map_or_else(|| vigil.delay.map_or(now, |delay| delay.since), |(_, began)| began);
+        // The peer's end is not seen during a delay: one without an end would hold a place for nobody.
+        let bearable = until.since(began) <= limits.delay_max.get();
         match limits.rate_exceeded.get() {
             RateExceeded::Delay if bearable => {
                 let since = vigil.delay.map_or(now, |delay| delay.since);
                 let until = vigil.delay.map_or(until, |delay| delay.until.max(until));
                 let begins = vigil.delay.replace(Delay { since, until }).is_none();
+                vigil.delayed = Some((now, began));
                 self.row_of(name).delays += u64::from(begins);
                 self.arm(name);
             }
@@ -146,12 +156,28 @@ impl State {
         }
     }
 
+    /// Rates have changed: a delayed session waits as long as it now has to.
+    pub(super) fn look_at_delay(&mut self, operations: &mut Operations<'_>, name: Name) {
+        let now = self.now;
+        let Some(carrier) = self.carriers.get_mut(name) else { return };
+        let limits = carrier.standing.running().limits();
+        let Some(vigil) = carrier.vigil.as_mut() else { return };
+        let Some(delay) = vigil.delay.as_mut() else { return };
+        let owed = [Metered::Messages, Metered::Bytes, Metered::Cost].into_iter().zip(&vigil.meters);
+        let owed = owed.filter_map(|(metered, meter)| meter.in_debt_until(metered.rate(limits)?, now)).max();
+        match owed {
+            Some(until) => delay.until = until,
+            None => self.end_delay(operations, name),
+        }
+    }
+
     /// The time of a delay is up: what stood still meanwhile goes on from here.
     pub(super) fn end_delay(&mut self, operations: &mut Operations<'_>, name: Name) {
         let now = self.now;
         let Some(carrier) = self.carriers.get_mut(name) else { return };
         let Some(vigil) = carrier.vigil.as_mut() else { return };
         let Some(delay) = vigil.delay.take() else { return };
+        vigil.delayed = vigil.delayed.map(|(_, began)| (now, began));
         let stood = now.since(delay.since);
         let later = |time: Time| (time + stood).min(now);
         vigil.first_frame_since = vigil.first_frame_since.map(later);
