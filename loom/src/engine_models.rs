@@ -1,4 +1,4 @@
-//! Models of what the workers of a core share: places under a service's cap, the request to stop, the last worker to go.
+//! Models of what the workers of a core share: places under a service's cap, what a worker must hear of, the last to go.
 //!
 //! That a worker is never chosen again once it has retired has no model: the loads are relaxed, and loom lets a load see a
 //! value that its own thread has overwritten if another thread's addition lies between them.
@@ -8,12 +8,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use loom::thread;
 
-use crate::core::{self, Place, Presence, Shared};
+use crate::core::{self, Place, Presence, Question, Shared};
 use crate::message::Message;
 use crate::models::{Bell, explore};
 use crate::post::{Inbox, Poster, Receiver, Wake};
-use crate::service::{Limits, Running};
-use crate::sync::without_fences;
+use crate::service::{Limits, Live, Running};
+use crate::sync::without_fences_of;
 
 /// A worker: its port's inbox and bell, and what it shares. Ends as one does: the port goes, then it counts as gone.
 struct Worker {
@@ -46,11 +46,17 @@ impl Worker {
         (0..waiting).map_while(|_| inbox.pop()).map(|(_, message)| message).collect()
     }
 
-    /// Takes turns until it sees that it is to stop, each followed by a look, as in the engine.
     fn run_until_stopped(self) {
+        self.run_until(|_| false);
+    }
+
+    /// Takes turns until it sees what it is to see, or that it is to stop. Each is followed by a look, the request to stop
+    /// first, as in the engine.
+    fn run_until(self, has_come: impl Fn(&Shared) -> bool) {
         loop {
             drop(self.turn());
-            if self.port().1.shared().stop_at().is_some() {
+            let shared = self.port().1.shared();
+            if shared.stop_at().is_some() || has_come(shared) {
                 return;
             }
         }
@@ -71,7 +77,8 @@ fn core_of(workers: usize, posts_max: usize) -> (Arc<Shared>, Vec<Worker>) {
 
 fn service(shared: &Arc<Shared>, sessions_max: usize) -> Arc<Running> {
     let sessions = crate::sync::AtomicUsize::new(0);
-    Arc::new(Running { index: 0, shared: Arc::clone(shared), sessions, limits: Limits { sessions_max } })
+    let limits = Limits { sessions_max: Live(sessions_max) };
+    Arc::new(Running { shared: Arc::clone(shared), sessions, limits })
 }
 
 fn sessions(running: &Running) -> usize {
@@ -151,7 +158,7 @@ fn a_place_on_its_way_to_a_worker_that_goes_comes_back() {
         drop(worker);
         acceptor.join().expect("no panic");
         assert_eq!(sessions(&running), 0, "refused, or dropped with the port");
-        assert!(core::has_stopped(&shared));
+        assert!(shared.has_stopped());
     });
 }
 
@@ -195,7 +202,7 @@ fn no_worker_sleeps_through_a_stop() {
 #[test]
 #[should_panic(expected = "deadlock")]
 fn without_the_fences_a_worker_sleeps_through_a_stop() {
-    without_fences(a_stop_beside_a_parking_worker);
+    without_fences_of("post.rs", a_stop_beside_a_parking_worker);
 }
 
 #[test]
@@ -218,7 +225,7 @@ fn a_stop_and_a_post_beside_the_last_worker() {
         worker.run_until_stopped();
         acceptor.join().expect("no panic");
         asking.join().expect("no panic");
-        assert!(core::has_stopped(&shared));
+        assert!(shared.has_stopped());
         assert_eq!(sessions(&running), 0);
     });
 }
@@ -236,10 +243,91 @@ fn who_sees_that_the_last_worker_has_stopped_sees_what_each_did() {
             })
         });
         let threads: Vec<_> = threads.collect();
-        if core::has_stopped(&shared) {
+        if shared.has_stopped() {
             assert!(done.iter().all(|done| done.load(Ordering::Relaxed) == 1));
         }
         threads.into_iter().for_each(|thread| thread.join().expect("no panic"));
-        assert!(core::has_stopped(&shared));
+        assert!(shared.has_stopped());
+    });
+}
+
+/// One thing that a worker is told, whose inbox is full at first.
+fn told_beside_a_full_inbox(tell: fn(&Shared, &Question), has_come: fn(&Shared, &Question) -> bool) {
+    explore(2, move || {
+        let (shared, mut workers) = core_of(1, 1);
+        let worker = workers.remove(0);
+        let question = Arc::new(Question::default());
+        shared.post(0, Message::Look).expect("room");
+        let telling = thread::spawn({
+            let question = Arc::clone(&question);
+            move || tell(&shared, &question)
+        });
+        worker.run_until(|shared| has_come(shared, &question));
+        telling.join().expect("no panic");
+    });
+}
+
+fn a_stop_beside_a_full_inbox() {
+    told_beside_a_full_inbox(|shared, _| core::request_stop(shared), |_, _| false);
+}
+
+#[test]
+fn a_stop_arrives_although_the_inbox_is_full() {
+    a_stop_beside_a_full_inbox();
+}
+
+#[test]
+#[should_panic(expected = "deadlock")]
+fn without_its_fence_a_stop_is_lost_beside_a_full_inbox() {
+    without_fences_of("crew.rs", a_stop_beside_a_full_inbox);
+}
+
+fn new_limits_beside_a_full_inbox() {
+    told_beside_a_full_inbox(|shared, _| shared.announce_limits(), |shared, _| shared.limits_changes() > 0);
+}
+
+#[test]
+fn new_limits_arrive_although_the_inbox_is_full() {
+    new_limits_beside_a_full_inbox();
+}
+
+#[test]
+#[should_panic(expected = "deadlock")]
+fn without_the_fence_of_a_stop_new_limits_are_lost_beside_a_full_inbox() {
+    without_fences_of("crew.rs", new_limits_beside_a_full_inbox);
+}
+
+fn an_answer_beside_a_full_inbox() {
+    told_beside_a_full_inbox(
+        |shared, question| core::answer(question, shared, 0),
+        |_, question| question.take_answer().is_some(),
+    );
+}
+
+#[test]
+fn an_answer_arrives_although_the_inbox_is_full() {
+    an_answer_beside_a_full_inbox();
+}
+
+#[test]
+#[should_panic(expected = "deadlock")]
+fn without_the_fences_of_the_inbox_an_answer_is_lost() {
+    without_fences_of("post.rs", an_answer_beside_a_full_inbox);
+}
+
+#[test]
+fn who_waits_for_the_workers_hears_of_the_last() {
+    explore(3, || {
+        let (shared, workers) = core_of(2, 1);
+        let body = |worker: Worker| {
+            move || {
+                worker.port().1.started();
+                drop(worker);
+            }
+        };
+        let threads: Vec<_> = workers.into_iter().map(|worker| thread::spawn(body(worker))).collect();
+        core::wait(&shared);
+        assert!(shared.has_stopped());
+        threads.into_iter().for_each(|thread| thread.join().expect("no panic"));
     });
 }

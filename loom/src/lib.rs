@@ -2,10 +2,10 @@
 //! service, the request to stop, and the end of the last worker. Every interleaving with a bounded number of preemptions
 //! (three for two threads, two for three) is tried, with every value that the memory model allows a load to see.
 //!
-//! What is modelled is the code itself: `post.rs` of pogu-port, `place.rs` and `shared.rs` of pogu are compiled here as they
-//! stand. Only [`sync`] is another one: atomics and fences of the model, and a small queue that the model sees through. It
+//! What is modelled is the code itself: `post.rs` of pogu-port and four files of pogu's `core` are compiled here as they
+//! stand. Only [`sync`] is another one: atomics, fences and locks of the model, and a small queue that the model sees through. It
 //! can also leave a step out: a model that does not notice a missing fence proves nothing, so those that rest on one have to
-//! fail without it. What the engine's code touches beside (counters, messages, services) are stand-ins.
+//! fail without it. What the engine's code touches beside (messages, services) are stand-ins.
 
 // The engine's code names the port's crate.
 extern crate self as pogu_port;
@@ -31,8 +31,7 @@ mod queue;
 mod stand_ins;
 mod sync;
 
-use clock::{Clock, Time};
+use clock::Time;
 use error::PostError;
 use identity::Owner;
-use post::Poster;
-use stand_ins::{counters, message, service};
+use stand_ins::{addresses, message, service};

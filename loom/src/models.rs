@@ -9,7 +9,7 @@ use loom::thread::{self, JoinHandle};
 use crate::error::PostError;
 use crate::identity::Owner;
 use crate::post::{Inbox, Poster, Wake};
-use crate::sync::without_fences;
+use crate::sync::without_fences_of;
 
 /// The driver's half: a wake ends the current or the next wait.
 pub(crate) struct Bell {
@@ -137,7 +137,7 @@ fn no_value_waits_beside_a_sleeping_port() {
 #[test]
 #[should_panic(expected = "deadlock")]
 fn without_the_fences_a_value_waits_beside_a_sleeping_port() {
-    without_fences(a_post_beside_a_parking_port);
+    without_fences_of("post.rs", a_post_beside_a_parking_port);
 }
 
 #[test]
@@ -243,7 +243,7 @@ fn no_value_outlives_its_port() {
 #[test]
 #[should_panic(expected = "left: 1")]
 fn without_the_fences_a_value_outlives_its_port() {
-    without_fences(a_post_beside_a_closing_port);
+    without_fences_of("post.rs", a_post_beside_a_closing_port);
 }
 
 #[test]

@@ -1,21 +1,9 @@
-//! What `place.rs` and `shared.rs` of the engine touch beside what they share between threads.
+//! What the files of the engine touch beside what they share between threads.
 
 #![allow(dead_code)]
 
-pub(crate) mod counters {
-    #[derive(Clone, Copy, Default)]
-    pub(crate) struct Counters(());
-
-    impl Counters {
-        pub(crate) fn add(&mut self, _: &Counters) {}
-    }
-
-    #[derive(Default)]
-    pub(crate) struct Ledger;
-
-    impl Ledger {
-        pub(crate) fn copy_changes_to(&mut self, _: &mut Ledger) {}
-    }
+pub(crate) mod addresses {
+    pub(crate) struct AddressSeat;
 }
 
 pub(crate) mod message {
@@ -35,12 +23,19 @@ pub(crate) mod service {
     use crate::core::Shared;
     use crate::sync::AtomicUsize;
 
+    pub(crate) struct Live(pub(crate) usize);
+
+    impl Live {
+        pub(crate) fn get(&self) -> usize {
+            self.0
+        }
+    }
+
     pub(crate) struct Limits {
-        pub(crate) sessions_max: usize,
+        pub(crate) sessions_max: Live,
     }
 
     pub(crate) struct Running {
-        pub(crate) index: usize,
         pub(crate) shared: Arc<Shared>,
         pub(crate) sessions: AtomicUsize,
         pub(crate) limits: Limits,

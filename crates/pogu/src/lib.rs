@@ -65,6 +65,7 @@ mod reconnect;
 mod service;
 mod service_handle;
 mod session;
+mod sync;
 mod target;
 mod worker;
 

@@ -2,37 +2,51 @@
 
 #![allow(dead_code)]
 
+#[path = "../../../crates/pogu/src/core/crew.rs"]
+mod crew;
 #[path = "../../../crates/pogu/src/core/place.rs"]
 mod place;
-mod shared {
-    include!(concat!(env!("OUT_DIR"), "/shared.rs"));
-}
+#[path = "../../../crates/pogu/src/core/presence.rs"]
+mod presence;
+#[path = "../../../crates/pogu/src/core/question.rs"]
+mod question;
+
+use crate::message::Message;
+use crate::post::Poster;
+use crate::sync::{AtomicU64, AtomicUsize};
 
 pub(crate) use place::Place;
 #[cfg(test)]
-pub(crate) use shared::Presence;
-pub(crate) use shared::Shared;
+pub(crate) use presence::Presence;
+#[cfg(test)]
+pub(crate) use question::Question;
+
+/// The fields that the files above touch.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    outbox_max: usize,
+    posters: Vec<Poster<Message>>,
+    loads: Vec<AtomicUsize>,
+    stop_at: AtomicU64,
+    attendance: presence::Attendance,
+    limits_changes: AtomicU64,
+    services_over: AtomicU64,
+}
 
 /// What the engine's builder makes, with these posters, and a presence for each.
 #[cfg(test)]
-pub(crate) fn shared(
-    posters: Vec<crate::post::Poster<crate::message::Message>>,
-) -> (std::sync::Arc<Shared>, Vec<Presence>) {
-    use crate::sync::{AtomicU64, AtomicUsize};
+pub(crate) fn shared(posters: Vec<Poster<Message>>) -> (std::sync::Arc<Shared>, Vec<Presence>) {
     let workers = posters.len();
     let shared = std::sync::Arc::new(Shared {
-        node: 0,
-        incarnation: 0,
-        clock: crate::Clock::monotonic(),
         outbox_max: 1,
         posters,
         loads: (0..workers).map(|_| AtomicUsize::new(0)).collect(),
-        ledgers: Vec::new(),
-        services: std::sync::Mutex::default(),
-        stop_at: AtomicU64::new(shared::NOT_STOPPING),
-        present: AtomicUsize::new(0),
+        stop_at: AtomicU64::new(crew::NOT_STOPPING),
+        attendance: presence::Attendance::new(workers),
+        limits_changes: AtomicU64::new(0),
+        services_over: AtomicU64::new(0),
     });
-    let presences = (0..workers).map(|_| Presence::of(&shared)).collect();
+    let presences = (0..workers).map(|worker| Presence::of(&shared, worker)).collect();
     (shared, presences)
 }
 
@@ -42,7 +56,14 @@ pub(crate) fn request_stop(shared: &Shared) {
     shared.request_stop(crate::Time::ZERO);
 }
 
+/// As a stop waits, but for however long it takes.
 #[cfg(test)]
-pub(crate) fn has_stopped(shared: &Shared) -> bool {
-    shared.has_stopped()
+pub(crate) fn wait(shared: &Shared) {
+    shared.attendance.wait(std::time::Duration::MAX);
+}
+
+/// As the thread of the resolver answers.
+#[cfg(test)]
+pub(crate) fn answer(question: &Question, shared: &Shared, worker: usize) {
+    question.answer_to(shared, worker, Ok(Vec::new()));
 }

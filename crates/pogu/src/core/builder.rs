@@ -7,8 +7,9 @@ use std::time::Duration;
 use pogu_port::sim::Simulation;
 use pogu_port::{DriverChoice, PortConfig, PortSeed, Selection};
 
+use crate::core::crew::NOT_STOPPING;
 use crate::core::presence::{Attendance, Presence};
-use crate::core::shared::{NOT_STOPPING, Shared};
+use crate::core::shared::Shared;
 use crate::core::watch::Watch;
 use crate::core::{Core, Resolver, spawn};
 use crate::error::{Error, Result};

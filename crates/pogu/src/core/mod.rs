@@ -2,8 +2,10 @@
 
 mod address;
 mod builder;
+mod crew;
 mod place;
 mod presence;
+mod question;
 mod resolver;
 mod shared;
 mod watch;
@@ -33,7 +35,8 @@ use address::{bind, check};
 pub use builder::CoreBuilder;
 pub(crate) use place::Place;
 pub(crate) use presence::Presence;
-pub(crate) use resolver::{Question, Resolver};
+pub(crate) use question::Question;
+pub(crate) use resolver::Resolver;
 pub(crate) use shared::Shared;
 use watch::Watch;
 pub use watch::{Stall, Stalls};

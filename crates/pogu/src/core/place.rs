@@ -6,10 +6,10 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use crate::addresses::AddressSeat;
 use crate::service::Running;
+use crate::sync::Ordering;
 
 /// See the [module](self).
 pub(crate) struct Place {

@@ -1,10 +1,10 @@
 //! Which workers of a core have not stopped, and whose threads they are on.
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::ThreadId;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use crate::core::Shared;
+use crate::sync::{Condvar, Mutex, MutexGuard, ThreadId, current_thread};
 
 /// Where a worker is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -60,7 +60,7 @@ impl Attendance {
 
 /// Whether there is a worker that has not stopped and is not on the calling thread.
 fn others_are_here(places: &[Place]) -> bool {
-    let own = Place::On(std::thread::current().id());
+    let own = Place::On(current_thread().id());
     places.iter().any(|place| *place != Place::Gone && *place != own)
 }
 
@@ -82,7 +82,7 @@ impl Presence {
 
     /// The worker lives on the calling thread from now on.
     pub(crate) fn started(&self) {
-        self.shared.attendance.set(self.worker, Place::On(std::thread::current().id()));
+        self.shared.attendance.set(self.worker, Place::On(current_thread().id()));
     }
 }
 

@@ -15,36 +15,13 @@ use std::time::Duration;
 use pogu_port::{DriverKind, Selection};
 
 use crate::core::Shared;
+use crate::core::question::{Answer, Question};
 
 /// How long the end of a core waits for a lookup that is under way. The thread of one that takes longer is left to itself:
 /// it ends with the lookup, and touches nothing of the core but memory that it keeps alive.
 const STOP_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The addresses of a name, at least one and in the system's order of preference; or why there are none.
-pub(crate) type Answer = Result<Vec<SocketAddr>, String>;
-
 type LookUp = dyn Fn(&str) -> io::Result<Vec<SocketAddr>> + Send + Sync;
-
-/// A name that is being looked up.
-#[derive(Debug, Default)]
-pub(crate) struct Question {
-    answer: Mutex<Option<Answer>>,
-}
-
-impl Question {
-    /// Takes the answer, if it is there.
-    pub(crate) fn take_answer(&self) -> Option<Answer> {
-        self.lock().take()
-    }
-
-    fn answer(&self, answer: Answer) {
-        *self.lock() = Some(answer);
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Option<Answer>> {
-        self.answer.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
 
 /// See the [module](self).
 pub(crate) struct Resolver {
@@ -120,8 +97,7 @@ impl Resolver {
             for Asked { name, question, shared, worker } in inbox {
                 // Who has gone needs no answer: the end of a core does not wait for a whole queue.
                 if Arc::strong_count(&question) > 1 {
-                    question.answer(answer(&*look_up, &name));
-                    shared.nudge(worker);
+                    question.answer_to(&shared, worker, answer(&*look_up, &name));
                 }
             }
         };

@@ -2,11 +2,11 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering, fence};
+use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use pogu_port::{Clock, Owner, PostError, Poster, Time};
+use pogu_port::{Clock, Poster};
 
 use crate::core::Resolver;
 use crate::core::presence::Attendance;
@@ -15,9 +15,6 @@ use crate::counters::{Counters, Ledger};
 use crate::message::Message;
 use crate::progress::{Call, Marker, Progress, Turns};
 use crate::service::Running;
-
-/// The load of a worker that takes no more sessions: more than any other can have.
-const RETIRED: usize = usize::MAX / 2;
 
 /// What the workers of a core share with each other and with its handles.
 pub(crate) struct Shared {
@@ -34,7 +31,7 @@ pub(crate) struct Shared {
     pub(super) loads: Vec<AtomicUsize>,
     pub(super) ledgers: Vec<Mutex<Ledger>>,
     pub(super) services: Mutex<Vec<Weak<Running>>>,
-    /// When what has not ended is to be aborted, in nanoseconds of the clock; [`NOT_STOPPING`] while the core runs. Not a
+    /// When what has not ended is to be aborted, in nanoseconds of the clock; [`NOT_STOPPING`](super::crew::NOT_STOPPING) while the core runs. Not a
     /// message, because it must arrive however full an inbox is.
     pub(super) stop_at: AtomicU64,
     pub(super) attendance: Attendance,
@@ -48,8 +45,6 @@ pub(crate) struct Shared {
     /// Counts services of which nothing is left: what was counted for them by name concerns nobody any more.
     pub(super) services_over: AtomicU64,
 }
-
-pub(super) const NOT_STOPPING: u64 = u64::MAX;
 
 impl Shared {
     pub(crate) fn node(&self) -> u16 {
@@ -98,10 +93,6 @@ impl Shared {
         self.stalls.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    pub(crate) fn workers(&self) -> usize {
-        self.posters.len()
-    }
-
     /// The worker that a service's listener lives on: any would do, services are spread.
     pub(crate) fn listener_worker(&self, running: &Running) -> usize {
         running.index % self.workers().max(1)
@@ -119,81 +110,6 @@ impl Shared {
 
     pub(crate) fn resolver(&self) -> &Resolver {
         &self.resolver
-    }
-
-    /// Asks every worker to stop; a second request may bring the deadline forward.
-    ///
-    /// The request is looked at in every turn, and the message only wakes.
-    pub(super) fn request_stop(&self, deadline: Time) {
-        let deadline = deadline.as_nanos().min(NOT_STOPPING - 1);
-        self.stop_at.fetch_min(deadline, Ordering::AcqRel);
-        (0..self.workers()).for_each(|worker| self.nudge(worker));
-    }
-
-    pub(crate) fn has_stopped(&self) -> bool {
-        self.attendance.absent().is_empty()
-    }
-
-    pub(crate) fn post(&self, worker: usize, message: Message) -> Result<(), PostError<Message>> {
-        match self.posters.get(worker) {
-            Some(poster) => poster.post(Owner(0), message),
-            None => Err(PostError::Closed(message)),
-        }
-    }
-
-    /// True if a further message to any worker would find room in its inbox, just now.
-    pub(crate) fn have_room(&self) -> bool {
-        self.posters.iter().all(|poster| poster.waiting() < self.outbox_max.max(1))
-    }
-
-    /// Tells every worker that limits have changed.
-    pub(crate) fn announce_limits(&self) {
-        self.limits_changes.fetch_add(1, Ordering::Release);
-        (0..self.workers()).for_each(|worker| self.nudge(worker));
-    }
-
-    /// How many times limits have changed; whoever sees a change here sees the new limits.
-    pub(crate) fn limits_changes(&self) -> u64 {
-        self.limits_changes.load(Ordering::Acquire)
-    }
-
-    /// Makes a worker look at what it shares. One whose inbox is full is awake, or will be.
-    pub(crate) fn nudge(&self, worker: usize) {
-        let _ = self.post(worker, Message::Look);
-    }
-
-    /// Chooses the worker with the fewest sessions and counts one more there. `None` if all have gone.
-    pub(super) fn place(&self) -> Option<u16> {
-        let loads = self.loads.iter().map(|load| load.load(Ordering::Relaxed));
-        let (worker, load) = loads.enumerate().min_by_key(|(_, load)| *load)?;
-        if load >= RETIRED {
-            return None;
-        }
-        self.loads.get(worker)?.fetch_add(1, Ordering::Relaxed);
-        u16::try_from(worker).ok()
-    }
-
-    /// Counts one session less.
-    pub(super) fn unplace(&self, worker: usize) {
-        if let Some(load) = self.loads.get(worker) {
-            load.fetch_sub(1, Ordering::Relaxed);
-        }
-    }
-
-    /// The worker has gone: it is never chosen again.
-    pub(crate) fn retire(&self, worker: usize) {
-        if let Some(load) = self.loads.get(worker) {
-            load.store(RETIRED + RETIRED / 2, Ordering::Relaxed);
-        }
-    }
-
-    /// When the core is to have stopped, once it has been told to.
-    pub(crate) fn stop_at(&self) -> Option<Time> {
-        // Pairs with the fence of a push that finds the inbox full, which wakes nobody: what is looked at after the inbox was
-        // emptied must not be older than what was written before it was found full.
-        fence(Ordering::SeqCst);
-        let nanoseconds = self.stop_at.load(Ordering::Acquire);
-        (nanoseconds != NOT_STOPPING).then_some(Time::from_nanos(nanoseconds))
     }
 
     /// Copies what has changed of a worker's counters for others to read. False if somebody is reading just now.
@@ -216,14 +132,6 @@ impl Shared {
             total.add(&read(&ledger.lock().unwrap_or_else(PoisonError::into_inner)));
         }
         total
-    }
-
-    pub(crate) fn note_service_over(&self) {
-        self.services_over.fetch_add(1, Ordering::Release);
-    }
-
-    pub(crate) fn services_over(&self) -> u64 {
-        self.services_over.load(Ordering::Acquire)
     }
 
     /// Clears a worker's books of the services that are over. False if somebody else is at the list of services just now.
