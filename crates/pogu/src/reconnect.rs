@@ -14,7 +14,8 @@ use crate::error::{Error, Result};
 /// whole of it ("full jitter"), so that those who were lost together do not come back together. The window begins with
 /// [`Reconnect::window_first`] and doubles with every attempt that brings nothing, up to [`Reconnect::window_max`]. The first
 /// useful message begins anew: the first whole frame whose handling does not end the session. A server that accepts and
-/// closes at once is therefore not stormed. A policy that is [even](Reconnect::even) repeats at a constant period instead.
+/// closes at once is therefore not stormed. A policy that is [even](Reconnect::even) repeats at a constant period
+/// instead.
 ///
 /// A name is looked up again before each attempt, and an attempt has failed when all its addresses have. Not dialled again is
 /// a place whose session its own handler ended ([`Cause::HandlerAsked`]; also a factory that refuses) or that was put out
@@ -37,17 +38,17 @@ pub struct Reconnect {
     pub window_max: Duration,
     /// Attempts in a row that bring no useful message, after which the place is given up. Default `None`: never.
     pub attempts_max: Option<u32>,
-    /// Whether a place repeats at a constant period, `window_max`, after a first attempt at a random time in that window. It
-    /// then keeps its phase for as long as attempts bring nothing, so that at any moment equally many are due. Requires
-    /// `window_first` to be the same. Default false: every attempt comes at a random time in its window.
+    /// Whether a place repeats at a constant period, `window_max`, after a first attempt at a random time in that
+    /// window. It then keeps its phase for as long as attempts bring nothing, so that at any moment equally many are
+    /// due. Requires `window_first` to be the same. Default false: every attempt comes at a random time in its window.
     pub even: bool,
 }
 
 impl Default for Reconnect {
-    /// For a few sessions, such as links between servers: soon back after a short outage, and little traffic during a long one.
-    /// It does not spread many sessions evenly. Measured with 5,000, simulated: after an outage of 5 s or more the last comes
-    /// back up to 30 s later, and the busiest 100 ms bring 10 times the mean after 5 s, 6 times after 10 s, 3 times after a
-    /// minute. For many sessions there is [`Reconnect::spread_over`].
+    /// For a few sessions, such as links between servers: soon back after a short outage, and little traffic during a
+    /// long one. It does not spread many sessions evenly. Measured with 5,000, simulated: after an outage of 5 s or
+    /// more the last comes back up to 30 s later, and the busiest 100 ms bring 10 times the mean after 5 s, 6 times
+    /// after 10 s, 3 times after a minute. For many sessions there is [`Reconnect::spread_over`].
     fn default() -> Reconnect {
         Reconnect {
             window_first: Duration::from_secs(1),
@@ -59,10 +60,10 @@ impl Default for Reconnect {
 }
 
 impl Reconnect {
-    /// For many sessions of one server, such as bots: [`Reconnect::even`], with this window and without limit. After an outage
-    /// of any length all are dialled within `window` of the server's return, at an even rate. The rate is theirs to bear: 5,000
-    /// sessions over 8 s are 625 connections a second. Measured with those, simulated, after outages of 1 s to 60 s: all
-    /// back after 8.02 s, and the busiest 100 ms brought 1.6 times the mean at most.
+    /// For many sessions of one server, such as bots: [`Reconnect::even`], with this window and without limit. After an
+    /// outage of any length all are dialled within `window` of the server's return, at an even rate. The rate is theirs
+    /// to bear: 5,000 sessions over 8 s are 625 connections a second. Measured with those, simulated, after outages of
+    /// 1 s to 60 s: all back after 8.02 s, and the busiest 100 ms brought 1.6 times the mean at most.
     ///
     /// Attempts that a server leaves without an answer hold up others: see
     /// [`Limits::connects_in_flight_max`](crate::Limits::connects_in_flight_max).
@@ -117,8 +118,8 @@ impl Reconnect {
         doubled.map_or(self.window_max, |window| window.min(self.window_max))
     }
 
-    /// How long to wait before the next attempt, after `attempts` that brought nothing. The last of them was due `since_due`
-    /// ago.
+    /// How long to wait before the next attempt, after `attempts` that brought nothing. The last of them was due
+    /// `since_due` ago.
     pub(crate) fn delay(&self, attempts: u32, since_due: Duration, random: &mut Random) -> Duration {
         let window = nanoseconds(self.window(attempts));
         if self.even && attempts > 0 {

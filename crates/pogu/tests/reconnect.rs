@@ -304,8 +304,8 @@ fn a_dropped_core_gives_back_what_waits() {
     assert_eq!(client.sessions(), 0);
 }
 
-/// Bots, a server that goes down at 10 s and comes up again after `outage` seconds: how long after that each was made again,
-/// and the counters.
+/// Bots, a server that goes down at 10 s and comes up again after `outage` seconds: how long after that each was made
+/// again, and the counters.
 fn restart(bots: usize, policy: Reconnect, outage: u64, seed: u64) -> (Vec<Duration>, Counters) {
     let mut options = SimulationOptions::default();
     options.latency = Duration::from_millis(20);
