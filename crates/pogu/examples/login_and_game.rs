@@ -11,15 +11,18 @@
 use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use pogu::{Cause, Context, Core, Packet, Service, Session, SessionId, Time};
+use pogu::{Cause, Context, Core, Heartbeat, Packet, Reconnect, Service, Session, SessionId, Time};
 
 const LOGIN: u16 = 1;
 const TICKET: u16 = 2;
 const ENTER: u16 = 3;
 const WELCOME: u16 = 4;
+const PING: u16 = 900;
+const PONG: u16 = 901;
 
 /// A ticket that nobody uses is void after this time.
 const TICKET_LIFETIME: Duration = Duration::from_secs(10);
@@ -71,16 +74,21 @@ impl Session for Visitor {
 }
 
 /// The login server's end of the link.
-struct ToGame(Arc<Mutex<Office>>);
+struct ToGame {
+    office: Arc<Mutex<Office>>,
+    linked: Sender<()>,
+}
 
 impl Session for ToGame {
     fn on_connected(&mut self, cx: &mut Context<'_>) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).link = Some(cx.id());
+        self.office.lock().unwrap_or_else(PoisonError::into_inner).link = Some(cx.id());
+        // Only the first link is waited for.
+        let _ = self.linked.send(());
     }
 
     fn on_packet(&mut self, cx: &mut Context<'_>, packet: Packet<'_>) {
         let Ok(ticket) = packet.reader().u64() else { return cx.violation(packet.id(), "expected a ticket") };
-        let visitor = self.0.lock().unwrap_or_else(PoisonError::into_inner).asked.remove(&ticket);
+        let visitor = self.office.lock().unwrap_or_else(PoisonError::into_inner).asked.remove(&ticket);
         // A visitor who has left meanwhile needs no ticket: sending to a name that is gone reaches nobody.
         if let Some(visitor) = visitor {
             cx.send_to(visitor, TICKET, packet.body());
@@ -88,7 +96,7 @@ impl Session for ToGame {
     }
 
     fn on_disconnected(&mut self, _cx: &mut Context<'_>, _cause: &Cause) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Office::default();
+        *self.office.lock().unwrap_or_else(PoisonError::into_inner) = Office::default();
     }
 }
 
@@ -133,19 +141,21 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let tickets = Arc::clone(&tickets);
         move |_| Player(tickets.clone())
     })?;
-    let inner = core.serve(Service::server("127.0.0.1:0"), move |_| FromLogin(tickets.clone()))?;
-    let link = Service::client(inner.address()).idle_timeout(Duration::from_secs(86_400));
+    // Nobody may log in for hours: the answers keep the link from the idle timeouts of both ends.
+    let heartbeat = Heartbeat::every(Duration::from_secs(10), PING).pong_required(PONG, Duration::from_secs(20));
+    let inner = Service::server("127.0.0.1:0").heartbeat(heartbeat);
+    let inner = core.serve(inner, move |_| FromLogin(tickets.clone()))?;
+    let link = Service::client(inner.address()).answer_heartbeats(PING, PONG).reconnect(Reconnect::default());
+    let (linked, link_made) = channel();
     core.connect(link, {
         let office = Arc::clone(&office);
-        move |_| ToGame(office.clone())
+        move |_| ToGame { office: office.clone(), linked: linked.clone() }
     })?;
     let login = core.serve(speaks_first("127.0.0.1:0"), {
         let office = Arc::clone(&office);
         move |_| Visitor { office: office.clone(), asked: None }
     })?;
-    while office.lock().unwrap_or_else(PoisonError::into_inner).link.is_none() {
-        std::thread::yield_now();
-    }
+    link_made.recv_timeout(Duration::from_secs(10))?;
 
     let ticket = ask(login.address(), LOGIN, b"Bori")?.expect("a ticket");
     println!("login server {}: a ticket of {} bytes", login.address(), ticket.len());

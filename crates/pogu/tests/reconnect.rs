@@ -304,8 +304,9 @@ fn a_dropped_core_gives_back_what_waits() {
     assert_eq!(client.sessions(), 0);
 }
 
-/// Bots, a server that goes down at 10 s and comes up again a second later: when they were made again, and the counters.
-fn restart(bots: usize, seed: u64) -> (Vec<Time>, Counters) {
+/// Bots, a server that goes down at 10 s and comes up again after `outage` seconds: how long after that each was made
+/// again, and the counters.
+fn restart(bots: usize, policy: Reconnect, outage: u64, seed: u64) -> (Vec<Duration>, Counters) {
     let mut options = SimulationOptions::default();
     options.latency = Duration::from_millis(20);
     options.seed = seed;
@@ -313,37 +314,46 @@ fn restart(bots: usize, seed: u64) -> (Vec<Time>, Counters) {
     let (server, greeting) = greet(&mut world, SERVER);
     greeting.id.store(ECHO.into(), Ordering::Relaxed);
     let core = world.core(2);
-    let service = Service::client(SERVER).sessions(bots).reconnect(Reconnect::spread_over(8 * SECOND));
-    let (client, log) = links(&core, service);
+    let (client, log) = links(&core, Service::client(SERVER).sessions(bots).reconnect(policy));
     world.run_to(at(10));
     assert_eq!(log.attempts().len(), bots);
     world.lockstep.stop(server, SECOND).expect("the workers work");
-    world.run_to(at(11));
+    let back = at(10 + outage);
+    world.run_to(back);
     let (_server, greeting) = greet(&mut world, SERVER);
     greeting.id.store(ECHO.into(), Ordering::Relaxed);
-    world.run_to(at(30));
+    world.run_for(40 * SECOND);
     assert_eq!(client.sessions(), bots);
     let is_made = |what: &What| matches!(what, What::Made { .. });
-    (log.take().into_iter().filter(|(_, what)| is_made(what)).map(|(time, _)| time).collect(), client.counters())
+    let made = log.take().into_iter().filter(|(_, what)| is_made(what)).map(|(time, _)| time.since(back));
+    (made.collect(), client.counters())
+}
+
+/// How long it took until the last was back, and how many times the mean the busiest 100 ms were.
+fn crowding(made: &[Duration]) -> (Duration, f64) {
+    let hundred = Duration::from_millis(100);
+    let within = |(index, begin): (usize, &Duration)| made[index..].partition_point(|time| *time - *begin < hundred);
+    let busiest = made.iter().enumerate().map(within).max().expect("some") as f64;
+    let last = *made.last().expect("some");
+    (last, busiest / (made.len() as f64 / (last.as_secs_f64() * 10.0)))
 }
 
 #[test]
-fn five_thousand_bots_come_back_soon_and_evenly() {
-    let (made, counters) = restart(5_000, 1);
-    assert_eq!((made.len(), counters.gave_up), (5_000, 0));
-    let (first, last) = (made[0], made[4_999]);
-    assert!(first >= at(11) && last < at(21), "{first:?} to {last:?}: within 10 s of the restart");
-    let hundred = Duration::from_millis(100);
-    let within = |begin: Time| made.iter().filter(|time| **time >= begin && time.since(begin) < hundred).count();
-    let busiest = made.iter().map(|begin| within(*begin)).max().expect("some") as f64;
-    let mean = 5_000.0 / (last.since(at(11)).as_secs_f64() * 10.0);
-    println!("back in {:?}, busiest 100 ms {busiest}, mean {mean:.1}: {:.2}", last.since(at(11)), busiest / mean);
-    assert!(busiest <= 2.0 * mean, "{busiest} in the busiest 100 ms, {mean} on average");
+fn five_thousand_bots_come_back_soon_and_evenly_after_any_outage() {
+    for (outage, seed) in [1, 4, 10, 60].into_iter().flat_map(|outage| [1, 2, 3].map(|seed| (outage, seed))) {
+        let (made, counters) = restart(5_000, Reconnect::spread_over(8 * SECOND), outage, seed);
+        assert_eq!((made.len(), counters.gave_up), (5_000, 0));
+        let (last, crowding) = crowding(&made);
+        println!("outage {outage} s, seed {seed}: back in {last:?}, busiest 100 ms {crowding:.2} times the mean");
+        assert!(last < 10 * SECOND, "{last:?} after an outage of {outage} s, seed {seed}");
+        assert!(crowding <= 2.0, "{crowding} times the mean after an outage of {outage} s, seed {seed}");
+    }
 }
 
 #[test]
 fn runs_of_one_seed_are_the_same() {
-    let one = restart(100, 7);
-    assert_eq!(restart(100, 7), one);
-    assert_ne!(restart(100, 8).0, one.0);
+    let run = |seed| restart(100, Reconnect::spread_over(8 * SECOND), 1, seed);
+    let one = run(7);
+    assert_eq!(run(7), one);
+    assert_ne!(run(8).0, one.0);
 }

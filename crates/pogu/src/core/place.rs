@@ -7,6 +7,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use pogu_port::Time;
+
 use crate::addresses::AddressSeat;
 use crate::service::Running;
 use crate::sync::Ordering;
@@ -21,6 +23,8 @@ pub(crate) struct Place {
     pub(crate) next_address: u16,
     /// For a client service: attempts in a row to bring it back without a useful message.
     pub(crate) attempts: u32,
+    /// For a client service: when the latest of those attempts was due, whenever it began.
+    pub(crate) due: Time,
 }
 
 impl Place {
@@ -33,7 +37,14 @@ impl Place {
             running.sessions.fetch_sub(1, Ordering::Relaxed);
             return None;
         };
-        Some(Place { running: Arc::clone(running), worker, address: None, next_address: 0, attempts: 0 })
+        Some(Place {
+            running: Arc::clone(running),
+            worker,
+            address: None,
+            next_address: 0,
+            attempts: 0,
+            due: Time::ZERO,
+        })
     }
 
     pub(crate) fn running(&self) -> &Arc<Running> {

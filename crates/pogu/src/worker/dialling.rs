@@ -25,6 +25,7 @@ use crate::reconnect::{GaveUp, is_replaced};
 use crate::service::Running;
 use crate::worker::admission::enroll_with;
 use crate::worker::carrier::{Reached, Standing};
+use crate::worker::log_gate::Line;
 use crate::worker::{Carrier, Stage, State, Step};
 
 /// Addresses of one name that are tried: more than any honest name has.
@@ -156,7 +157,9 @@ impl State {
             }
             Some(Err(reason)) => {
                 dial.asked = None;
-                tracing::debug!(service = %dial.running.address, reason, "a name could not be looked up");
+                if self.log.allows(Line::NameNotFound, self.now) {
+                    tracing::debug!(service = %dial.running.address, reason, "a name could not be looked up");
+                }
                 let cause = Cause::Unresolved(reason.into());
                 for (_, place) in std::mem::take(&mut dial.resolving) {
                     self.attempt_failed(dial, place, &cause);
@@ -205,7 +208,9 @@ impl State {
     /// The port did not begin a connection to any address: a limit of ours counts as a refusal, the system's word as its
     /// fault.
     fn not_begun(&mut self, dial: &mut Dial, place: Place, error: SubmitError) {
-        tracing::debug!(worker = self.index, %error, "the port refused to connect");
+        if self.log.allows(Line::ConnectNotBegun, self.now) {
+            tracing::debug!(worker = self.index, %error, "the port refused to connect");
+        }
         match error {
             SubmitError::Os(error) => {
                 dial.running.note_connect_error(error);
@@ -244,9 +249,10 @@ impl State {
             running.note_gave_up(GaveUp { attempts: place.attempts, cause: cause.clone() });
             return None;
         }
-        let delay = reconnect.delay(place.attempts, &mut self.random);
+        let delay = reconnect.delay(place.attempts, self.now.since(place.due), &mut self.random);
         place.attempts = place.attempts.saturating_add(1);
-        Some((self.now + delay, place))
+        place.due = self.now + delay;
+        Some((place.due, place))
     }
 
     /// A connection that was not made has come back. True if the next address of its name is tried: the attempt goes on.

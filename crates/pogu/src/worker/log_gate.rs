@@ -29,10 +29,12 @@ pub(crate) enum Line {
     SessionEnded,
     AcceptPaused,
     AnswerPanicked,
+    NameNotFound,
+    ConnectNotBegun,
 }
 
 impl Line {
-    const ALL: [Line; 9] = [
+    const ALL: [Line; 11] = [
         Line::SessionPanicked,
         Line::FactoryPanicked,
         Line::LayerPanicked,
@@ -42,6 +44,8 @@ impl Line {
         Line::SessionEnded,
         Line::AcceptPaused,
         Line::AnswerPanicked,
+        Line::NameNotFound,
+        Line::ConnectNotBegun,
     ];
 
     fn label(self) -> &'static str {
@@ -55,6 +59,8 @@ impl Line {
             Line::SessionEnded => "session ended",
             Line::AcceptPaused => "accept paused",
             Line::AnswerPanicked => "the receiver of an enumeration panicked",
+            Line::NameNotFound => "a name could not be looked up",
+            Line::ConnectNotBegun => "the port refused to connect",
         }
     }
 
@@ -64,6 +70,7 @@ impl Line {
             Line::SessionPanicked | Line::FactoryPanicked | Line::LayerPanicked => false,
             Line::ListenerNotTaken | Line::AnswerPanicked => false,
             Line::ConnectionNotTaken | Line::FactoryRefused | Line::SessionEnded | Line::AcceptPaused => true,
+            Line::NameNotFound | Line::ConnectNotBegun => true,
         }
     }
 }
