@@ -15,8 +15,9 @@ use crate::heartbeat::{Answer, Heartbeat};
 use crate::layer::{Layer, LayerFactory};
 use crate::limits::{Limits, LiveLimits, SendOverflow};
 use crate::reconnect::{GaveUp, Reconnect};
-use crate::session::{Factory, Incoming, Refusal};
+use crate::session::{Factory, Incoming, Refusal, Session};
 use crate::target::Target;
+use crate::worker::drop_quietly;
 
 /// A service before it is started.
 #[derive(Clone, Debug)]
@@ -223,8 +224,21 @@ impl Running {
 }
 
 impl Drop for Running {
+    /// In a worker, mostly: the last to go is whoever shared the service. What the user's factories hold may panic as it
+    /// goes, and the sessions of other services have no part in that.
     fn drop(&mut self) {
+        drop_quietly(std::mem::replace(&mut self.factory, Box::new(Over)));
+        drop_quietly(self.service.layer.take());
         self.shared.note_service_over();
+    }
+}
+
+/// The factory of a service that is over.
+struct Over;
+
+impl Factory for Over {
+    fn make(&self, _incoming: Incoming) -> Result<Box<dyn Session>, Refusal> {
+        Err(Refusal::new("the service is over"))
     }
 }
 
