@@ -142,7 +142,7 @@ impl Service {
     }
 
     /// Answers heartbeats of the other side: a packet with the id `ping_id` is not handed to the session, its body goes back
-    /// with the id `pong_id`. Default: not.
+    /// with the id `pong_id`, which is another one and not what this service takes for a ping. Default: not.
     pub fn answer_heartbeats(mut self, ping_id: u16, pong_id: u16) -> Service {
         self.answer = Some(Answer { ping_id, pong_id });
         self
@@ -170,7 +170,8 @@ impl Service {
         self
     }
 
-    /// What a connection above [`Limits::sessions_max`] is told. Default: nothing, the connection is just closed.
+    /// What a connection above [`Limits::sessions_max`] is told, which a frame must be able to carry. Default: nothing, the
+    /// connection is just closed.
     pub fn refuse_full_with(mut self, refusal: Refusal) -> Service {
         self.full = refusal;
         self
