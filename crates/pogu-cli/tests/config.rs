@@ -366,6 +366,9 @@ fn services_that_contradict_each_other_or_the_engine_are_named() {
     let full = "[service.a]\nframe_bytes_max = 8\nrefuse_full_with = { id = 1, body = \"12345\" }";
     let said = "service a: the body of refuse_full_with is 5 bytes, allowed is 4 with this frame_bytes_max";
     assert_eq!(refused(&read(full).serve), said);
+    let same = "[service.a]\nanswer_heartbeats = { ping_id = 9, pong_id = 9 }";
+    let said = "service a: the answer's pong id is 9, allowed is another id than the ping's";
+    assert_eq!(refused(&read(same).serve), said);
     options.services.clear();
     assert_eq!(refused(&options), "there is no service to serve");
 }

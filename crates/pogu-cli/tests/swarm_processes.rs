@@ -148,7 +148,9 @@ fn a_part_that_dies_is_named_and_ends_the_others() {
 fn an_interrupt_of_all_processes_ends_the_run_early_with_its_results() {
     let server = Server::start("readiness", &[]);
     let swarm = Swarm::start(&server.target());
-    // As a terminal does it.
+    // A terminal does not reach the parts, which may not have a handler yet.
+    assert!(swarm.parts.iter().all(|part| rustix::process::getpgid(Some(*part)) == Ok(*part)));
+    // One by one they are reached all the same.
     swarm.parts.iter().for_each(|part| kill_process(*part, Signal::INT).expect("it runs"));
     kill_process(Pid::from_child(&swarm.child), Signal::INT).expect("it runs");
     let (table, sentence, code) = swarm.finish();

@@ -108,6 +108,7 @@ mod port;
 mod post;
 #[cfg(test)]
 mod post_tests;
+mod process;
 mod random;
 mod readiness;
 mod selection;
@@ -131,6 +132,7 @@ pub use identity::{ConnectionId, ListenerId, Owner};
 pub use options::{DriverChoice, ListenOptions, PortConfig, StreamOptions};
 pub use port::{Port, PortSeed};
 pub use post::Poster;
+pub use process::keep_from_terminal;
 pub use random::Random;
 pub use selection::{DriverKind, OpenError, Selection, Unavailable};
 pub use stream::{BoundListener, Detached, resolve};

@@ -95,7 +95,8 @@ pub use worker::{
 pub use pogu_port::Counters as PortCounters;
 pub use pogu_port::sim;
 pub use pogu_port::{
-    DriverChoice, DriverKind, ListenOptions, OsError, PortConfig, StreamOptions, Time, entropy, raise_descriptor_limit,
+    DriverChoice, DriverKind, ListenOptions, OsError, PortConfig, StreamOptions, Time, entropy, keep_from_terminal,
+    raise_descriptor_limit,
 };
 pub use pogu_wire::{
     ByteOrder, EncodeError, FormatError, FrameFormat, IdField, LengthPrefix, Packet, ReadError, Reader, SizeCounts,

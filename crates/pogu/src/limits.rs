@@ -119,7 +119,9 @@ limits! {
     /// backlog. Default 128.
     connects_in_flight_max: usize = 128,
     /// Connections at one time from one address (IPv6: from one /64, which is what one customer has). One more is reset at
-    /// once and counted. Default `None`: behind one address may be an internet cafe.
+    /// once and counted; who is refused otherwise counts until it is gone. Where neither this nor
+    /// [`Limits::connection_rate_per_address`] was set, setting it on a running service counts newcomers only. Default
+    /// `None`: behind one address may be an internet cafe.
     connections_per_address_max: Option<u32> = None,
     /// New connections from one address (IPv6: /64). One that comes too soon is reset at once and counted. Default `None`.
     connection_rate_per_address: Option<Rate> = None,

@@ -15,8 +15,9 @@ use crate::heartbeat::{Answer, Heartbeat};
 use crate::layer::{Layer, LayerFactory};
 use crate::limits::{Limits, LiveLimits, SendOverflow};
 use crate::reconnect::{GaveUp, Reconnect};
-use crate::session::{Factory, Incoming, Refusal};
+use crate::session::{Factory, Incoming, Refusal, Session};
 use crate::target::Target;
+use crate::worker::drop_quietly;
 
 /// A service before it is started.
 #[derive(Clone, Debug)]
@@ -141,7 +142,7 @@ impl Service {
     }
 
     /// Answers heartbeats of the other side: a packet with the id `ping_id` is not handed to the session, its body goes back
-    /// with the id `pong_id`. Default: not.
+    /// with the id `pong_id`, which is another one and not what this service takes for a ping. Default: not.
     pub fn answer_heartbeats(mut self, ping_id: u16, pong_id: u16) -> Service {
         self.answer = Some(Answer { ping_id, pong_id });
         self
@@ -169,7 +170,8 @@ impl Service {
         self
     }
 
-    /// What a connection above [`Limits::sessions_max`] is told. Default: nothing, the connection is just closed.
+    /// What a connection above [`Limits::sessions_max`] is told, which a frame must be able to carry. Default: nothing, the
+    /// connection is just closed.
     pub fn refuse_full_with(mut self, refusal: Refusal) -> Service {
         self.full = refusal;
         self
@@ -223,8 +225,21 @@ impl Running {
 }
 
 impl Drop for Running {
+    /// In a worker, mostly: the last to go is whoever shared the service. What the user's factories hold may panic as it
+    /// goes, and the sessions of other services have no part in that.
     fn drop(&mut self) {
+        drop_quietly(std::mem::replace(&mut self.factory, Box::new(Over)));
+        drop_quietly(self.service.layer.take());
         self.shared.note_service_over();
+    }
+}
+
+/// The factory of a service that is over.
+struct Over;
+
+impl Factory for Over {
+    fn make(&self, _incoming: Incoming) -> Result<Box<dyn Session>, Refusal> {
+        Err(Refusal::new("the service is over"))
     }
 }
 

@@ -383,3 +383,30 @@ fn a_refusal_of_the_factory_is_heard_and_few_linger() {
     let counters = service.counters();
     assert_eq!((counters.refused, counters.refused_at_once, counters.sessions_opened), (15, 6, 0));
 }
+
+#[test]
+fn who_is_refused_still_counts_with_its_address() {
+    let refuse = |_incoming: Incoming| -> Result<Costly, Refusal> { Err(Refusal::new("odd")) };
+    // Refused by its factory, and because the service is full.
+    for sessions_max in [10, 1] {
+        let mut world = World::new();
+        let core = world.core(1);
+        let mut limits = Limits::default();
+        (limits.connections_per_address_max, limits.sessions_max) = (Some(2), sessions_max);
+        let service = Service::server(SERVER).limits(limits);
+        let (factory, _reports) = probes();
+        let (service, lingering) = match sessions_max {
+            1 => (core.serve(service, factory).expect("a service"), 1),
+            _ => (core.serve(service, refuse).expect("a service"), 2),
+        };
+        for round in 1..=2 {
+            let mut clients: Vec<Client> = (0..10).map(|_| world.connect(&service)).collect();
+            let came: Vec<Flow> = clients.iter_mut().map(Client::take_what_came).collect();
+            assert_eq!(came.iter().filter(|came| **came == Flow::Finished).count(), lingering, "{came:?}");
+            assert!(came[2..].iter().all(|came| *came == Flow::Reset), "{came:?}");
+            assert_eq!(service.counters().refused_by_address, 8 * round);
+            drop(clients);
+            world.settle();
+        }
+    }
+}

@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use pogu::{
-    CauseKind, Context, Core, DriverChoice, Error, Limits, Packet, PortConfig, Service, Session, SessionId,
-    WorkerStatus,
+    CauseKind, Context, Core, DriverChoice, Error, FrameFormat, Heartbeat, IdField, Limits, Packet, PortConfig,
+    Refusal, Service, Session, SessionId, WorkerStatus,
 };
 use support::{ECHO, PATIENCE, Peer, core, eventually, probes};
 
@@ -232,6 +232,35 @@ fn contradictory_limits_are_configuration_errors(driver: DriverChoice) {
     let server = core.serve(Service::server("127.0.0.1:0").sessions(5), factory.clone());
     assert!(matches!(server, Err(Error::Configuration { field: "sessions", .. })), "{server:?}");
     assert!(matches!(core.connect(Service::server("127.0.0.1:0"), factory), Err(Error::Address { .. })));
+}
+
+#[test]
+fn packets_of_the_service_s_own_that_cannot_be_sent_or_never_end_are_refused_at_the_start() {
+    let core = core(DriverChoice::Readiness, 1).start().expect("a core");
+    let (factory, _reports) = probes();
+    let small = FrameFormat::course().frame_bytes_max(64);
+    let one_byte = FrameFormat::course().id_field(IdField::U8);
+    let full = |id, bytes| Refusal::new("full").with_packet(id, vec![0; bytes]);
+    let server = || Service::server("127.0.0.1:0");
+    let beats = Heartbeat::every(Duration::from_secs(1), 900).pong(901);
+    for (service, expected) in [
+        (server().answer_heartbeats(900, 900), Some("the answer's pong id")),
+        (server().answer_heartbeats(901, 902).heartbeat(beats.clone()), Some("the answer's ping id")),
+        (server().answer_heartbeats(900, 901).heartbeat(beats), None),
+        (server().answer_heartbeats(255, 256).format(one_byte), Some("the answer's pong id")),
+        (server().answer_heartbeats(256, 255).format(one_byte), Some("the answer's ping id")),
+        (server().answer_heartbeats(254, 255).format(one_byte), None),
+        (server().refuse_full_with(full(99, 61)).format(small), Some("the refusal's body")),
+        (server().refuse_full_with(full(99, 60)).format(small), None),
+        (server().refuse_full_with(full(256, 0)).format(one_byte), Some("the refusal's packet id")),
+    ] {
+        let named = match core.serve(service, factory.clone()) {
+            Ok(_) => None,
+            Err(Error::Configuration { field, .. }) => Some(field),
+            Err(other) => panic!("{other}"),
+        };
+        assert_eq!(named, expected);
+    }
 }
 
 /// Answers every packet with 60 bytes.

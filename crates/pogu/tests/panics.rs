@@ -10,7 +10,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use pogu::{
-    Cause, CauseKind, Context, Core, DriverChoice, JoinOutcome, Layer, Packet, PortConfig, Room, Service,
+    Cause, CauseKind, Context, Core, DriverChoice, Incoming, JoinOutcome, Layer, Packet, PortConfig, Room, Service,
     ServiceHandle, Session,
 };
 use support::{ECHO, JOIN, PATIENCE, Peer, SAY, core, eventually};
@@ -19,6 +19,7 @@ on_every_driver!(
     panics_end_the_guilty_alone,
     panics_in_refused_broadcasts_end_the_guilty_alone,
     a_layer_whose_drop_panics_harms_nobody,
+    what_factories_hold_may_panic_as_the_service_goes,
 );
 
 /// Where a session panics.
@@ -336,4 +337,60 @@ fn a_layer_whose_drop_panics_harms_nobody(driver: DriverChoice) {
     eventually("they have ended", || service.sessions() == 1);
     neighbour.send(ECHO, b"alive");
     assert_eq!(neighbour.receive(), (ECHO, b"alive".to_vec()));
+}
+
+/// What a factory holds.
+struct Held(Arc<AtomicUsize>);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        panic!("planted: {:?}", "what a factory holds");
+    }
+}
+
+struct Clear;
+
+impl Layer for Clear {
+    fn received(&mut self, _bytes: &mut [u8]) -> Result<(), Cow<'static, str>> {
+        Ok(())
+    }
+
+    fn leaving(&mut self, _bytes: &mut [u8]) {}
+}
+
+struct Silent;
+
+impl Session for Silent {
+    fn on_packet(&mut self, _cx: &mut Context<'_>, _packet: Packet<'_>) {}
+}
+
+fn what_factories_hold_may_panic_as_the_service_goes(driver: DriverChoice) {
+    mute_planted_panics();
+    let core = core(driver, 1).start().expect("a core");
+    let (factory, _reports) = support::probes();
+    let other = core.serve(Service::server("127.0.0.1:0"), factory).expect("a service");
+    let mut neighbour = Peer::connect(other.address());
+    let gone = Arc::new(AtomicUsize::new(0));
+    let [by_the_layer, by_the_factory] = [(); 2].map(|()| Held(Arc::clone(&gone)));
+    let service = Service::server("127.0.0.1:0").layer(move |_| {
+        let _ = &by_the_layer;
+        Clear
+    });
+    let service = core.serve(service, move |_: Incoming| {
+        let _ = &by_the_factory;
+        Silent
+    });
+    let service = service.expect("a service");
+    let guest = Peer::connect(service.address());
+    eventually("it is there", || service.sessions() == 1);
+    service.close();
+    // From here on only the worker has the service, for its guest.
+    drop(service);
+    assert_eq!(gone.load(Ordering::SeqCst), 0);
+    drop(guest);
+    eventually("the service has gone", || gone.load(Ordering::SeqCst) == 2);
+    neighbour.send(ECHO, b"alive");
+    assert_eq!(neighbour.receive(), (ECHO, b"alive".to_vec()));
+    core.stop(PATIENCE).expect("its worker is well");
 }

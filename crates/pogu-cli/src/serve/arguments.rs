@@ -36,12 +36,12 @@ pub struct ServeArguments {
     /// Seconds that a session may be silent in both directions, up to 86,400. Holds for each service [default: 60]
     #[arg(long, value_name = "S", value_parser = seconds)]
     idle_timeout: Option<f64>,
-    /// Bytes that may wait to be sent to a session, 1,024 to 1,073,741,824; a session that needs more is ended. Holds for
-    /// each service [default: 262144]
+    /// Bytes that may wait to be sent to a session, 1,024 to 1,073,741,824. A session that needs more is ended, unless the
+    /// file says send_overflow = "drop-newest": then what is new is dropped. Holds for each service [default: 262144]
     #[arg(long, value_name = "BYTES", value_parser = within(1024..=1 << 30))]
     send_queue: Option<u64>,
     /// Make memory inaccessible as soon as it is released, so that a use after that is an error instead of silence: slower,
-    /// for development
+    /// for development. Switches it on; a file that has switched it on is not overruled by leaving this away
     #[arg(long)]
     guarded: bool,
     #[command(flatten)]

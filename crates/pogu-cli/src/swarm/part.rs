@@ -85,7 +85,7 @@ pub(super) fn tell(event: &Event) {
 /// # Errors
 /// Nobody described one.
 pub(crate) fn run() -> Result<ExitCode, Failure> {
-    // A terminal sends its interrupts to every process; the one that started this one decides what they mean.
+    // Whoever interrupts every process of the run by name: the one that started this one decides what that means.
     let _interrupt = Interrupt::install()?;
     let mut line = String::new();
     let described: Option<Options> =

@@ -146,11 +146,9 @@ impl Crew {
 
 impl Process {
     fn start(index: usize, events: Sender<(usize, Heard)>) -> std::io::Result<Process> {
-        let mut child = Command::new(std::env::current_exe()?)
-            .arg("swarm-part")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()?;
+        let mut command = Command::new(std::env::current_exe()?);
+        command.arg("swarm-part").stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = pogu::keep_from_terminal(&mut command).spawn()?;
         let pipes = child.stdin.take().zip(child.stdout.take());
         let (words, lines) = pipes.ok_or_else(|| std::io::Error::other("it has no pipes"))?;
         std::thread::spawn(move || {

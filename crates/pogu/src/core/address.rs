@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use pogu_port::{BoundListener, Selection};
 
 use crate::error::{Error, Result};
-use crate::heartbeat::Heartbeat;
+use crate::heartbeat::{Answer, Heartbeat};
 use crate::service::{Role, Service};
 
 /// Bytes of a heartbeat's body: what a send queue holds without an allocation of its own.
@@ -18,6 +18,10 @@ pub(super) fn check(service: &Service) -> Result<()> {
     if let Some(heartbeat) = &service.heartbeat {
         check_heartbeat(service, heartbeat)?;
     }
+    if let Some(answer) = service.answer {
+        check_answer(service, answer)?;
+    }
+    check_refusal(service)?;
     if let Some(reconnect) = &service.reconnect {
         reconnect.check()?;
     }
@@ -57,6 +61,38 @@ fn check_heartbeat(service: &Service, heartbeat: &Heartbeat) -> Result<()> {
     match bytes <= HEARTBEAT_BYTES_MAX && fits {
         true => Ok(()),
         false => refuse("the heartbeat's body", format!("{bytes} bytes"), "at most 1000, and what a frame can carry"),
+    }
+}
+
+/// Two sides that answer each other's answers would never stop.
+fn check_answer(service: &Service, answer: Answer) -> Result<()> {
+    let refuse = |field, id: u16, allowed| Err(Error::Configuration { field, value: id.to_string(), allowed });
+    for (field, id) in [("the answer's ping id", answer.ping_id), ("the answer's pong id", answer.pong_id)] {
+        if id > service.format.id_max() {
+            return refuse(field, id, "what fits the id field of the frame format");
+        }
+    }
+    if answer.pong_id == answer.ping_id {
+        return refuse("the answer's pong id", answer.pong_id, "another id than the ping's");
+    }
+    if service.heartbeat.as_ref().is_some_and(|heartbeat| heartbeat.pong_id == Some(answer.ping_id)) {
+        return refuse("the answer's ping id", answer.ping_id, "another id than that of the heartbeat's pong");
+    }
+    Ok(())
+}
+
+fn check_refusal(service: &Service) -> Result<()> {
+    let Some((id, body)) = service.full.packet() else { return Ok(()) };
+    if id > service.format.id_max() {
+        let (value, allowed) = (id.to_string(), "what fits the id field of the frame format");
+        return Err(Error::Configuration { field: "the refusal's packet id", value, allowed });
+    }
+    match service.format.encode(id, body, &mut Vec::new()) {
+        Ok(_) => Ok(()),
+        Err(_) => {
+            let (value, allowed) = (format!("{} bytes", body.len()), "what a frame can carry");
+            Err(Error::Configuration { field: "the refusal's body", value, allowed })
+        }
     }
 }
 

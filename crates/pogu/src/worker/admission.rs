@@ -65,7 +65,9 @@ impl State {
         loop {
             let Message::Adopt { place, stream } = message else { return };
             let seat = place.map_or_else(|| seat.take(), Place::give_up);
-            let Some(mut place) = Place::take(&running) else { return self.refuse(operations, &running, *stream) };
+            let Some(mut place) = Place::take(&running) else {
+                return self.refuse(operations, &running, seat, *stream);
+            };
             place.count_at(seat);
             let worker = place.worker();
             if worker == self.index {
@@ -214,15 +216,22 @@ impl State {
     }
 
     /// Tells a connection above the cap why it is refused, if few enough are being told.
-    fn refuse(&mut self, operations: &mut Operations<'_>, running: &Arc<Running>, stream: Detached) {
+    fn refuse(
+        &mut self,
+        operations: &mut Operations<'_>,
+        running: &Arc<Running>,
+        seat: Option<Box<AddressSeat>>,
+        stream: Detached,
+    ) {
         self.ledger.row(running.index).refused += 1;
         if self.lingering_refusals >= running.limits().lingering_refusals_max.get() || self.stopping.is_some() {
             self.ledger.row(running.index).refused_at_once += 1;
             return stream.reset();
         }
         let peer_address = stream.peer_address();
+        let standing = Standing::Refused(Arc::clone(running), seat);
         // A connection that the port does not take was refused all the same.
-        let Ok(name) = self.enroll(operations, Standing::Refused(Arc::clone(running)), stream) else { return };
+        let Ok(name) = self.enroll(operations, standing, stream) else { return };
         let Some(carrier) = self.carriers.get_mut(name) else { return };
         let connection = carrier.connection;
         carrier.peer_address = peer_address;
@@ -240,7 +249,7 @@ impl State {
     fn become_refusal(&mut self, operations: &mut Operations<'_>, name: Name, refusal: &Refusal) {
         let Some(carrier) = self.carriers.get_mut(name) else { return };
         let running = Arc::clone(carrier.running());
-        carrier.standing = Standing::Refused(Arc::clone(&running));
+        carrier.standing.refuse();
         self.lingering_refusals += 1;
         if self.log.allows(Line::FactoryRefused, self.now) {
             tracing::debug!(service = %running.address, reason = refusal.reason(), "the factory refused a connection");

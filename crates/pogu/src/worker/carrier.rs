@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use pogu_port::{ConnectionId, Time};
 
+use crate::addresses::AddressSeat;
 use crate::cause::Cause;
 use crate::core::Place;
 use crate::identity::Room;
@@ -77,15 +78,25 @@ pub(crate) enum Reached {
 pub(crate) enum Standing {
     /// It has a place there, and gives it back when it is gone.
     Placed(Place),
-    /// It is only told why it has none.
-    Refused(Arc<Running>),
+    /// It is only told why it has none. It still counts with its address: else one that is refused could hold as many
+    /// connections as it likes.
+    Refused(Arc<Running>, Option<Box<AddressSeat>>),
 }
 
 impl Standing {
     pub(crate) fn running(&self) -> &Arc<Running> {
         match self {
             Standing::Placed(place) => place.running(),
-            Standing::Refused(running) => running,
+            Standing::Refused(running, _) => running,
+        }
+    }
+
+    /// Gives the place back, but not the count at the address.
+    pub(crate) fn refuse(&mut self) {
+        let refused = Standing::Refused(Arc::clone(self.running()), None);
+        let before = std::mem::replace(self, refused);
+        if let (Standing::Placed(place), Standing::Refused(_, seat)) = (before, self) {
+            *seat = place.give_up();
         }
     }
 
@@ -93,7 +104,7 @@ impl Standing {
     pub(crate) fn attempt(&self) -> u32 {
         match self {
             Standing::Placed(place) => place.attempts,
-            Standing::Refused(_) => 0,
+            Standing::Refused(..) => 0,
         }
     }
 }
@@ -183,7 +194,7 @@ impl Carrier {
 
     /// True for a connection that is only told why it is refused.
     pub(crate) fn is_refusal(&self) -> bool {
-        matches!(self.standing, Standing::Refused(_))
+        matches!(self.standing, Standing::Refused(..))
     }
 
     /// True if there is no connection yet, or never was one.

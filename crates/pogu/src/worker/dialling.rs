@@ -184,8 +184,9 @@ impl State {
             let mut standing = Some(place);
             let connect = |owner| operations.connect(owner, address, &dial.running.service.stream);
             let enrolled = enroll_with(&mut self.carriers, connect, |connection| {
-                let standing =
-                    standing.take().map_or_else(|| Standing::Refused(Arc::clone(&dial.running)), Standing::Placed);
+                let standing = standing
+                    .take()
+                    .map_or_else(|| Standing::Refused(Arc::clone(&dial.running), None), Standing::Placed);
                 let mut carrier = Carrier::new(connection, standing, Stage::Connecting { since: now }, now);
                 carrier.peer_address = Some(address);
                 carrier
