@@ -123,7 +123,7 @@ impl Reconnect {
     pub(crate) fn delay(&self, attempts: u32, since_due: Duration, random: &mut Random) -> Duration {
         let window = nanoseconds(self.window(attempts));
         if self.even && attempts > 0 {
-            // Counted from when it was due, not from when it failed: attempts take different times, and would blur the phases.
+            // From when it was due, not from when it failed: attempts take different times, and would blur the phases.
             let into_period = nanoseconds(since_due).checked_rem(window).unwrap_or(0);
             return Duration::from_nanos(window - into_period);
         }

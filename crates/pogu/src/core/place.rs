@@ -1,8 +1,8 @@
 //! A place in a service: what makes the cap real.
 //!
 //! A place is taken before a connection is handed to its worker and lives with it, through inboxes and stages, until the
-//! session has ended or got lost on the way; in a client service that reconnects, until it is not dialled any more. It is a value that gives itself back when it is dropped, so that no path can
-//! forget it.
+//! session has ended or got lost on the way; in a client service that reconnects, until it is not dialled any more. It is a
+//! value that gives itself back when it is dropped, so that no path can forget it.
 
 use std::fmt;
 use std::sync::Arc;
@@ -17,13 +17,25 @@ use crate::sync::Ordering;
 pub(crate) struct Place {
     running: Arc<Running>,
     worker: u16,
+    /// What most places have no need of: every session carries its place.
+    more: Option<Box<More>>,
+}
+
+#[derive(Default)]
+struct More {
     /// Counts the connection with its address, where that is limited.
     address: Option<Box<AddressSeat>>,
-    /// For a client service: the address of its name that is tried next.
+    dialling: Dialling,
+}
+
+/// How far a place of a client service has come with being dialled.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Dialling {
+    /// The address of its name that is tried next.
     pub(crate) next_address: u16,
-    /// For a client service: attempts in a row to bring it back without a useful message.
+    /// Attempts in a row to bring it back without a useful message.
     pub(crate) attempts: u32,
-    /// For a client service: when the latest of those attempts was due, whenever it began.
+    /// When the latest of those attempts was due, whenever it began.
     pub(crate) due: Time,
 }
 
@@ -37,14 +49,7 @@ impl Place {
             running.sessions.fetch_sub(1, Ordering::Relaxed);
             return None;
         };
-        Some(Place {
-            running: Arc::clone(running),
-            worker,
-            address: None,
-            next_address: 0,
-            attempts: 0,
-            due: Time::ZERO,
-        })
+        Some(Place { running: Arc::clone(running), worker, more: None })
     }
 
     pub(crate) fn running(&self) -> &Arc<Running> {
@@ -53,12 +58,22 @@ impl Place {
 
     /// Gives the place back, but not the count at the address.
     pub(crate) fn give_up(mut self) -> Option<Box<AddressSeat>> {
-        self.address.take()
+        self.more.as_mut()?.address.take()
     }
 
     /// Lets the connection's count at its address live as long as the place.
     pub(crate) fn count_at(&mut self, address: Option<Box<AddressSeat>>) {
-        self.address = address;
+        if address.is_some() || self.more.is_some() {
+            self.more.get_or_insert_default().address = address;
+        }
+    }
+
+    pub(crate) fn dialling(&self) -> Dialling {
+        self.more.as_ref().map(|more| more.dialling).unwrap_or_default()
+    }
+
+    pub(crate) fn dialling_mut(&mut self) -> &mut Dialling {
+        &mut self.more.get_or_insert_default().dialling
     }
 
     pub(crate) fn worker(&self) -> usize {

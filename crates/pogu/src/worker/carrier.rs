@@ -103,7 +103,7 @@ impl Standing {
     /// See [`Incoming::attempt`](crate::Incoming::attempt).
     pub(crate) fn attempt(&self) -> u32 {
         match self {
-            Standing::Placed(place) => place.attempts,
+            Standing::Placed(place) => place.dialling().attempts,
             Standing::Refused(..) => 0,
         }
     }

@@ -81,7 +81,7 @@ impl Dial {
 
     /// An attempt begins: with the first address, as soon as that is known.
     fn seek(&mut self, mut place: Place, now: Time) {
-        place.next_address = 0;
+        place.dialling_mut().next_address = 0;
         match self.running.address.literal() {
             Some(_) => self.ready.push_back(place),
             None => self.resolving.push_back((now, place)),
@@ -178,8 +178,9 @@ impl State {
         let now = self.now;
         let mut place = place;
         let mut refused = SubmitError::Gone;
-        while let Some(address) = dial.addresses.get(usize::from(place.next_address)).copied() {
-            place.next_address = place.next_address.saturating_add(1);
+        while let Some(address) = dial.addresses.get(usize::from(place.dialling().next_address)).copied() {
+            let dialling = place.dialling_mut();
+            dialling.next_address = dialling.next_address.saturating_add(1);
             dial.running.address.note_dialled(address);
             let mut standing = Some(place);
             let connect = |owner| operations.connect(owner, address, &dial.running.service.stream);
@@ -243,17 +244,18 @@ impl State {
             return None;
         }
         if was_useful {
-            place.attempts = 0;
+            place.dialling_mut().attempts = 0;
         }
-        if reconnect.attempts_max.is_some_and(|maximum| place.attempts >= maximum) {
+        if reconnect.attempts_max.is_some_and(|maximum| place.dialling().attempts >= maximum) {
             self.ledger.row(running.index).gave_up += 1;
-            running.note_gave_up(GaveUp { attempts: place.attempts, cause: cause.clone() });
+            running.note_gave_up(GaveUp { attempts: place.dialling().attempts, cause: cause.clone() });
             return None;
         }
-        let delay = reconnect.delay(place.attempts, self.now.since(place.due), &mut self.random);
-        place.attempts = place.attempts.saturating_add(1);
-        place.due = self.now + delay;
-        Some((place.due, place))
+        let dialling = place.dialling_mut();
+        let delay = reconnect.delay(dialling.attempts, self.now.since(dialling.due), &mut self.random);
+        dialling.attempts = dialling.attempts.saturating_add(1);
+        dialling.due = self.now + delay;
+        Some((dialling.due, place))
     }
 
     /// A connection that was not made has come back. True if the next address of its name is tried: the attempt goes on.
@@ -263,7 +265,7 @@ impl State {
         let Standing::Placed(place) = &carrier.standing else { return false };
         let dial = self.dials.get(&running.index);
         let wanted = self.stopping.is_none() && !running.is_closed();
-        wanted && dial.is_some_and(|dial| usize::from(place.next_address) < dial.addresses.len())
+        wanted && dial.is_some_and(|dial| usize::from(place.dialling().next_address) < dial.addresses.len())
     }
 
     /// A connection of a client service is gone: its place goes on to the next address, waits, or is given back.
