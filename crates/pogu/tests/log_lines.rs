@@ -3,69 +3,12 @@
 mod support;
 
 use std::collections::BTreeMap;
-use std::fmt;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use pogu::{CauseKind, Counters, Refusal, Service};
+use support::log::Lines;
 use support::simulated::{Client, SERVER, World};
 use support::{PANIC, probes};
-use tracing::field::{Field, Visit};
-use tracing::span::{Attributes, Id, Record};
-use tracing::{Event, Metadata, Subscriber};
-
-/// Lines by their text: how many, and the sum of their field `suppressed`.
-type Lines = BTreeMap<String, (u64, u64)>;
-
-#[derive(Clone, Default)]
-struct Counting(Arc<Mutex<Lines>>);
-
-#[derive(Default)]
-struct Found {
-    text: String,
-    suppressed: u64,
-}
-
-impl Visit for Found {
-    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        if field.name() == "message" {
-            self.text = format!("{value:?}");
-        }
-    }
-
-    fn record_u64(&mut self, field: &Field, value: u64) {
-        if field.name() == "suppressed" {
-            self.suppressed = value;
-        }
-    }
-}
-
-impl Subscriber for Counting {
-    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.target().starts_with("pogu")
-    }
-
-    fn new_span(&self, _span: &Attributes<'_>) -> Id {
-        Id::from_u64(1)
-    }
-
-    fn record(&self, _span: &Id, _values: &Record<'_>) {}
-
-    fn record_follows_from(&self, _span: &Id, _follows: &Id) {}
-
-    fn event(&self, event: &Event<'_>) {
-        let mut found = Found::default();
-        event.record(&mut found);
-        let mut lines = self.0.lock().expect("lines");
-        let (count, suppressed) = lines.entry(found.text).or_default();
-        *count += 1;
-        *suppressed += found.suppressed;
-    }
-
-    fn enter(&self, _span: &Id) {}
-
-    fn exit(&self, _span: &Id) {}
-}
 
 const CLIENTS: u64 = 10_000;
 const WORKERS: u64 = 2;
@@ -115,11 +58,16 @@ fn clients_that_misbehave_fill_no_log() {
             eprintln!("{info}");
         }
     }));
-    let counting = Counting::default();
-    let counters = tracing::subscriber::with_default(counting.clone(), misbehave);
+    let (counters, logged) = Lines::of(misbehave);
     let panicked = counters.disconnects(CauseKind::HandlerPanicked);
     assert!(panicked > CLIENTS / 20 && counters.refused == CLIENTS / 10);
-    let lines = counting.0.lock().expect("lines").clone();
+    // Lines by their text: how many, and the sum of their field `suppressed`.
+    let mut lines: BTreeMap<String, (u64, u64)> = BTreeMap::new();
+    for line in logged {
+        let (count, suppressed) = lines.entry(line.message).or_default();
+        *count += 1;
+        *suppressed += line.suppressed;
+    }
     println!("{lines:#?}");
     let of = |text: &str| lines.get(text).copied().unwrap_or_default();
     let mut total = 0;

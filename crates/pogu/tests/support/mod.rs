@@ -2,6 +2,7 @@
 #![allow(dead_code)] // every test binary uses a part of it
 
 pub mod layered;
+pub mod log;
 pub mod simulated;
 
 use std::io::{ErrorKind, Read, Write};

@@ -26,7 +26,7 @@
 //! | 21 | timers that cannot be cancelled, with the resolution of a poll | one per session, replaced, cleared, exact; `deadlines` |
 //! | 22 | blocking database calls on the I/O threads | - |
 //! | 23 | no encryption | pogu has none either, but the seam for it; `frames` |
-//! | 24 | no metrics, no structured log | every end is counted and logged with its cause; `telling` |
+//! | 24 | no metrics, no structured log | every end is counted and logged with its cause; `log_of_ends.rs`, in a process of its own |
 //! | 25 | one system, IPv4 only | two drivers and a simulation, both address families; `telling` |
 //! | 26 | no tests | these; and one that no number is forgotten; `telling` |
 //!
