@@ -9,7 +9,7 @@ use pogu_port::{BoundListener, Clock, Faults, OsError, PortConfig};
 
 use super::peer::{Activity, Actor, Peer};
 use super::station::Station;
-use super::world::{Silence, World};
+use super::world::{Capability, Silence, World};
 
 /// What a scenario is played on. Clones share the world and the peers in it.
 #[derive(Clone)]
@@ -33,6 +33,10 @@ impl Stage {
 
     pub fn world(&self) -> &dyn World {
         &*self.world
+    }
+
+    pub fn has(&self, capability: Capability) -> bool {
+        self.world.lacks(capability).is_none()
     }
 
     pub fn clock(&self) -> Clock {
