@@ -40,12 +40,13 @@ const ROWS: [Row; 8] = [
 const OF_THE_DRIVER: [&str; 3] = ["faults", "guarded", "eighty_descriptors"];
 
 /// Suites that run in the simulation alone, or look at texts: no form of a driver reaches them.
-const OF_NO_DRIVER: [&str; 11] = [
+const OF_NO_DRIVER: [&str; 12] = [
     "admission",
     "first_frames_and_heartbeats",
     "log_lines",
     "manual",
     "reconnect",
+    "sanitized",
     "send_queue_memory",
     "services_virtual_time",
     "sim",
