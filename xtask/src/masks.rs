@@ -40,13 +40,14 @@ const ROWS: [Row; 8] = [
 const OF_THE_DRIVER: [&str; 3] = ["faults", "guarded", "eighty_descriptors"];
 
 /// Suites that run in the simulation alone, or look at texts: no form of a driver reaches them.
-pub const OF_NO_DRIVER: [&str; 12] = [
+pub const OF_NO_DRIVER: [&str; 13] = [
     "admission",
     "first_frames_and_heartbeats",
     "log_lines",
     "log_of_ends",
     "manual",
     "reconnect",
+    "sanitized",
     "send_queue_memory",
     "services_virtual_time",
     "sim",

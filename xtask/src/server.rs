@@ -58,8 +58,13 @@ impl Server {
     }
 
     /// Starts a server on all processors and waits until it is ready.
-    pub fn start_with_workers(program: &Path, driver: &str, workers: usize) -> Result<Server, Failure> {
-        Server::start(Command::new(program), driver, workers, &[])
+    pub fn start_with_workers(
+        program: &Path,
+        driver: &str,
+        workers: usize,
+        arguments: &[&str],
+    ) -> Result<Server, Failure> {
+        Server::start(Command::new(program), driver, workers, arguments)
     }
 
     fn start(mut command: Command, driver: &str, workers: usize, arguments: &[&str]) -> Result<Server, Failure> {

@@ -179,6 +179,9 @@ impl Loan<'_> {
 
 impl Drop for Loan<'_> {
     fn drop(&mut self) {
+        if self.buffers.faults.at_call(FaultPoint::GiveBack).is_some() {
+            return;
+        }
         self.buffers.store.renew(self.id);
         self.buffers.give_back(self.id);
         if self.buffers.faults.releases_early(FaultPoint::Receive) {

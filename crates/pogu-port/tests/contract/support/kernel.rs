@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use pogu_port::{
-    BoundListener, Clock, Faults, ListenOptions, OpenError, OsError, PortConfig, PortSeed, Selection, Time,
+    BoundListener, Clock, DriverKind, Faults, ListenOptions, OpenError, OsError, PortConfig, PortSeed, Selection, Time,
 };
 use socket2::{Domain, SockRef, Socket, Type};
 
@@ -28,8 +28,12 @@ impl Kernel {
 
 impl World for Kernel {
     fn lacks(&self, capability: Capability) -> Option<&'static str> {
-        let vanishes = cfg!(target_os = "linux");
-        (capability == Capability::Vanishing && !vanishes).then_some("only Linux lets us drop what reaches a socket")
+        let (vanishes, rings) = (cfg!(target_os = "linux"), self.selection.kind() == DriverKind::Uring);
+        match capability {
+            Capability::Vanishing if !vanishes => Some("only Linux lets us drop what reaches a socket"),
+            Capability::Rings if !rings => Some("nothing is queued between this driver and the system"),
+            _ => None,
+        }
     }
 
     /// What a busy machine may take to let a thread run that has slept.

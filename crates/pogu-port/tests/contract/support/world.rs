@@ -24,6 +24,9 @@ pub enum Capability {
     Faults,
     /// A peer can go without a word, as a machine does that loses its power.
     Vanishing,
+    /// Operations, completions and receive buffers wait in queues that the kernel shares and that can be full, and the port
+    /// counts when they are.
+    Rings,
 }
 
 impl fmt::Display for Capability {
@@ -33,6 +36,7 @@ impl fmt::Display for Capability {
             Capability::Descriptors => "descriptors",
             Capability::Faults => "faults",
             Capability::Vanishing => "vanishing",
+            Capability::Rings => "rings",
         })
     }
 }
