@@ -151,3 +151,30 @@ impl fmt::Debug for Shared {
         f.debug_struct("Shared").field("node", &self.node).field("workers", &self.workers()).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+
+    use super::*;
+    use crate::Core;
+    use crate::sim::Simulation;
+
+    #[test]
+    fn who_asks_whether_a_core_has_stopped_waits_for_nobody() {
+        let builder = Core::builder().simulated(&Simulation::new()).workers(2);
+        let (core, seeds) = builder.hand_out().expect("a core");
+        let places = core.shared.attendance.places();
+        let (answer, answered) = channel();
+        let asking = std::thread::spawn({
+            let shared = Arc::clone(&core.shared);
+            move || answer.send(shared.has_stopped())
+        });
+        let answered = answered.recv_timeout(Duration::from_secs(10));
+        drop(places);
+        asking.join().expect("no panic").expect("it is waited for");
+        assert_eq!(answered, Ok(false));
+        drop(seeds);
+        assert!(core.has_stopped());
+    }
+}
