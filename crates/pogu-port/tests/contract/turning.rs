@@ -50,7 +50,7 @@ pub fn a_full_inbox_gives_the_value_back(stage: &Stage) {
     poster.post(Owner(9), Post::Number(0, 1)).expect("there is room");
     let refused = poster.post(Owner(9), Post::Number(0, 2));
     assert!(matches!(refused, Err(PostError::Full(Post::Number(0, 2)))), "{refused:?}");
-    assert_eq!(station.port().refused_posts(), 1);
+    assert_eq!(station.port().counters().refused_posts, 1);
     station.glance();
     assert_eq!(station.seen, [Seen::Number(0, 0), Seen::Number(0, 1)]);
     poster.post(Owner(9), Post::Number(0, 3)).expect("there is room again");

@@ -251,8 +251,11 @@ impl State {
         }
     }
 
+    /// True once everything of this worker has ended, and what its sessions said last has left or is late.
     pub(super) fn has_stopped(&self) -> bool {
-        self.stopping.is_some() && self.carriers.is_empty() && self.listeners.is_empty()
+        let Some(stopping) = &self.stopping else { return false };
+        let delivered = self.mail.waiting() == 0 || self.now >= stopping.deadline;
+        delivered && self.carriers.is_empty() && self.listeners.is_empty()
     }
 
     /// The worker is dropped with everything that lives on it: no further session comes here, and the user's halves hear of
@@ -265,8 +268,6 @@ impl State {
             self.end_at(name, Cause::ServiceStopping, Step::Close);
             self.closed(operations, name);
         }
-        self.log.tell_all();
-        self.shared.publish_last(self.index, &mut self.ledger);
     }
 
     /// As [`State::call`], if the session is live.

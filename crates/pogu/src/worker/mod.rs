@@ -133,14 +133,24 @@ impl Worker {
         let mut operations = self.port.operations();
         state.now = operations.now();
         state.finish_turn(&mut operations);
+        state.ledger.port = self.port.counters();
         if state.has_stopped() {
-            state.log.tell_all();
-            state.shared.publish_last(state.index, &mut state.ledger);
+            self.finish();
             self.presence = None;
             return Ok(WorkerStatus::Stopped);
         }
         state.publish();
         Ok(WorkerStatus::Running)
+    }
+
+    /// Nothing comes in any more, and what will not be delivered is counted: then the totals are final.
+    fn finish(&mut self) {
+        let state = &mut self.state;
+        self.port.close_inbox(|message| state.lose(message));
+        state.give_up_mail();
+        state.log.tell_all();
+        state.ledger.port = self.port.counters();
+        state.shared.publish_last(state.index, &mut state.ledger);
     }
 
     /// Its number in the core, from 0.
@@ -171,6 +181,7 @@ impl fmt::Debug for Worker {
 impl Drop for Worker {
     fn drop(&mut self) {
         self.state.abandon(&mut self.port.operations());
+        self.finish();
     }
 }
 
@@ -331,7 +342,7 @@ impl State {
         self.look_at_services(operations);
         self.due(operations);
         self.own_messages(operations);
-        self.mail.retry();
+        self.retry_mail();
         self.close_listeners(operations);
         self.dial(operations);
         self.flush(operations);

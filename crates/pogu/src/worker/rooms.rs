@@ -54,7 +54,7 @@ pub enum BroadcastOutcome {
     Overloaded,
     /// The packet does not fit the session's frame format: the caller's mistake.
     Unencodable(pogu_wire::EncodeError),
-    /// The session has ended or is ending.
+    /// The session has ended, or the worker that the room lives in has gone: the core is stopping.
     Gone,
 }
 
@@ -96,14 +96,21 @@ impl State {
         if carrier.rooms.len() >= ROOMS_PER_SESSION_MAX {
             return JoinOutcome::TooMany;
         }
+        let service = carrier.standing.running().index;
         let ticket = self.rooms.next_ticket();
         match self.mail.post(self.rooms.home(room), Message::Join { room, session, ticket }) {
             Ok(()) => {
                 carrier.rooms.push(Membership { room, ticket, place: None });
                 JoinOutcome::Asked
             }
-            Err(Undelivered::Full) => JoinOutcome::Overloaded,
-            Err(Undelivered::Gone(_)) => JoinOutcome::Gone,
+            Err(Undelivered::Full) => {
+                self.ledger.row(service).joins_refused += 1;
+                JoinOutcome::Overloaded
+            }
+            Err(Undelivered::Gone(_)) => {
+                self.ledger.core().room_calls_to_gone += 1;
+                JoinOutcome::Gone
+            }
         }
     }
 
@@ -151,9 +158,13 @@ impl State {
         let message = Message::Broadcast { room, from, frame: Arc::new(frame) };
         match self.mail.post(self.rooms.home(room), message) {
             Ok(()) => BroadcastOutcome::Posted,
-            Err(_) => {
+            Err(Undelivered::Full) => {
                 self.ledger.core().broadcasts_refused += 1;
                 BroadcastOutcome::Overloaded
+            }
+            Err(Undelivered::Gone(_)) => {
+                self.ledger.core().room_calls_to_gone += 1;
+                BroadcastOutcome::Gone
             }
         }
     }
