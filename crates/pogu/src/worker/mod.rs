@@ -19,6 +19,7 @@ mod handling;
 mod inbox;
 mod log_gate;
 mod mail;
+mod room_map;
 mod rooms;
 mod roster;
 mod send_queue;
@@ -52,6 +53,7 @@ pub(crate) use handling::Flow;
 use log_gate::LogGate;
 use mail::Mail;
 pub(crate) use mail::Undelivered;
+use room_map::RoomKey;
 use rooms::Rooms;
 pub use rooms::{BroadcastOutcome, JoinOutcome, ROOMS_PER_SESSION_MAX};
 use send_queue::SendQueue;
@@ -239,7 +241,7 @@ impl State {
             turn: 0,
             carriers: Slots::with_generations(u32::MAX, u32::MAX),
             ledger: Ledger::default(),
-            rooms: Rooms::new(shared.workers()),
+            rooms: Rooms::new(shared.workers(), RoomKey::new(shared.seed(index))),
             marker: shared.marker(index),
             log: LogGate::new(index),
             rosters: roster::Rosters::default(),

@@ -14,13 +14,13 @@
 
 use pogu_port::Operations;
 use pogu_port::slots::Name;
-use rustc_hash::FxHashMap;
 use std::sync::Arc;
 
 use crate::identity::{Room, SessionId};
 use crate::message::{Message, SharedFrame};
 use crate::progress::Handler;
 use crate::worker::carrier::Membership;
+use crate::worker::room_map::{RoomKey, RoomMap};
 use crate::worker::{State, Undelivered};
 
 /// Rooms that one session may be in or joining: bounds what it costs others to forget it. One more join is refused.
@@ -61,17 +61,18 @@ pub enum BroadcastOutcome {
 pub(crate) struct Rooms {
     workers: usize,
     /// Members by worker, of the rooms whose home is here. A room without members has no entry.
-    homes: FxHashMap<Room, Vec<u32>>,
+    homes: RoomMap<Vec<u32>>,
     /// Acknowledged members that live here.
-    members: FxHashMap<Room, Vec<Name>>,
+    members: RoomMap<Vec<Name>>,
     /// The memory of the list that `deliver` walks.
     walk: Vec<Name>,
     tickets: u32,
 }
 
 impl Rooms {
-    pub(crate) fn new(workers: usize) -> Rooms {
-        Rooms { workers, homes: FxHashMap::default(), members: FxHashMap::default(), walk: Vec::new(), tickets: 0 }
+    pub(crate) fn new(workers: usize, key: RoomKey) -> Rooms {
+        let (homes, members) = (RoomMap::with_hasher(key), RoomMap::with_hasher(key));
+        Rooms { workers, homes, members, walk: Vec::new(), tickets: 0 }
     }
 
     fn home(&self, room: Room) -> usize {
