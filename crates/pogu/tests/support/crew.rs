@@ -1,4 +1,4 @@
-//! Two sessions on two workers that are dispatched one by one: what becomes of what one says when the other does not listen.
+//! Sessions on workers that are dispatched one by one: what becomes of what one says when another does not listen.
 
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
@@ -44,8 +44,8 @@ impl Session for Parting {
     }
 }
 
-/// Two workers that are dispatched one by one, with room for two posts each, and a session in each.
-pub struct Couple {
+/// Workers that are dispatched one by one, with room for two posts each, and a session in each.
+pub struct Crew {
     pub simulation: Simulation,
     pub core: Core,
     pub workers: Vec<Worker>,
@@ -59,12 +59,17 @@ pub fn turn(worker: &mut Worker) -> WorkerStatus {
     worker.dispatch(None).expect("a turn")
 }
 
-impl Couple {
-    pub fn new() -> Couple {
+impl Crew {
+    /// Two of them.
+    pub fn new() -> Crew {
+        Crew::of(2)
+    }
+
+    pub fn of(workers: usize) -> Crew {
         let simulation = Simulation::new();
         let mut port = PortConfig::default();
         port.posts_max = 2;
-        let builder = Core::builder().simulated(&simulation).workers(2).port(port);
+        let builder = Core::builder().simulated(&simulation).workers(workers).port(port);
         let (core, seeds) = builder.hand_out().expect("a core");
         let mut workers: Vec<Worker> = seeds.into_iter().map(|seed| seed.start().expect("started")).collect();
         let names = Arc::<Mutex<Vec<_>>>::default();
@@ -73,36 +78,45 @@ impl Couple {
         let make = move |_| Parting { names: Arc::clone(&known), heard: told.clone() };
         let service = core.serve(Service::server(SERVER), make).expect("a service");
         let connect = |_| Client::new(simulation.connect(service.address()).expect("an address"));
-        let mut clients: Vec<Client> = (0..2).map(connect).collect();
+        let mut clients: Vec<Client> = (0..workers.len()).map(connect).collect();
         (0..4).for_each(|_| workers.iter_mut().for_each(|worker| _ = turn(worker)));
         let mut names = names.lock().expect("names").clone();
         names.sort_by_key(|name| name.id().worker());
         clients.iter_mut().for_each(|client| _ = client.take_what_came());
         clients.sort_by(|one, other| one.received.cmp(&other.received));
-        assert_eq!(names.iter().map(|name| name.id().worker()).collect::<Vec<_>>(), [0, 1]);
-        Couple { simulation, core, workers, service, names, clients, heard }
+        assert!(names.iter().map(|name| name.id().worker()).eq(0..workers.len()));
+        Crew { simulation, core, workers, service, names, clients, heard }
     }
 
     /// Lets the first session do something, in a turn of its worker.
     pub fn act<R: Send + 'static>(&mut self, act: impl FnOnce(&mut Context<'_>) -> R + Send + 'static) -> R {
+        self.act_in(0, act)
+    }
+
+    /// The same for the session of another worker.
+    pub fn act_in<R: Send + 'static>(
+        &mut self,
+        worker: usize,
+        act: impl FnOnce(&mut Context<'_>) -> R + Send + 'static,
+    ) -> R {
         let (done, result) = channel();
-        let posted = self.service.post(self.names[0], move |_, cx| _ = done.send(act(cx)));
+        let posted = self.service.post(self.names[worker], move |_, cx| _ = done.send(act(cx)));
         assert_eq!(posted, PostOutcome::Posted);
-        let _ = turn(&mut self.workers[0]);
+        let _ = turn(&mut self.workers[worker]);
         result.try_recv().expect("it was called")
     }
 
     /// The core stops, the inbox of the second worker is full, and the session of the first has said its last word.
-    pub fn parting() -> Couple {
-        let mut couple = Couple::new();
-        while couple.service.send_to(couple.names[1], ECHO, b"").is_accepted() {}
-        couple.core.begin_stop(Duration::from_secs(10));
-        drop(couple.clients.remove(0));
+    pub fn parting() -> Crew {
+        let mut crew = Crew::new();
+        while crew.service.send_to(crew.names[1], ECHO, b"").is_accepted() {}
+        crew.core.begin_stop(Duration::from_secs(10));
+        drop(crew.clients.remove(0));
         let heard = (0..4).find_map(|_| {
-            assert_eq!(turn(&mut couple.workers[0]), WorkerStatus::Running);
-            couple.heard.try_recv().ok()
+            assert_eq!(turn(&mut crew.workers[0]), WorkerStatus::Running);
+            crew.heard.try_recv().ok()
         });
         assert_eq!(heard, Some("posted"));
-        couple
+        crew
     }
 }
