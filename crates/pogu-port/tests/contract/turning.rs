@@ -64,6 +64,20 @@ pub fn a_port_that_has_gone_gives_the_value_back(stage: &Stage) {
     assert!(matches!(refused, Err(PostError::Closed(Post::Number(0, 0)))), "{refused:?}");
 }
 
+pub fn an_inbox_that_is_closed_gives_what_waits_and_takes_no_more(stage: &Stage) {
+    let mut station = stage.station();
+    let poster = station.poster();
+    poster.post(Owner(9), Post::Number(0, 0)).expect("there is room");
+    poster.post(Owner(9), Post::Number(0, 1)).expect("there is room");
+    let mut waiting = Vec::new();
+    station.port().close_inbox(|value| waiting.push(value));
+    assert!(matches!(waiting[..], [Post::Number(0, 0), Post::Number(0, 1)]), "{waiting:?}");
+    let refused = poster.post(Owner(9), Post::Number(0, 2));
+    assert!(matches!(refused, Err(PostError::Closed(Post::Number(0, 2)))), "{refused:?}");
+    station.glance();
+    assert_eq!((station.seen.as_slice(), poster.refused()), (&[][..], 1));
+}
+
 pub fn a_deadline_is_kept(stage: &Stage) {
     let mut station = stage.station();
     let (connection, _peer) = station.pair();
