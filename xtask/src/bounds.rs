@@ -2,14 +2,15 @@
 //!
 //! **Slow readers.** A room of 50 that talk, with 1,000 more members: first ones that read, then ones that never do. The
 //! memory of the server may grow by the bound of a send queue and 4 KiB for each, and the 99th percentile of what the
-//! talkers hear of each other may be at most 1.5 times what it is beside members that read.
+//! talkers hear of each other, from the first word on, may be at most 1.5 times what it is beside members that read.
 //!
 //! **Silence.** 1,000 sessions at a game's rate, alone, then beside 15,000 connections that never say a word or send a frame
-//! byte by byte. No session is lost, the 99th percentile is at most 1.5 times what it was alone, and the silent are put out
-//! on time.
+//! byte by byte, all of which are there for ten seconds or more. No session is lost, the 99th percentile is at most 1.5 times
+//! what it was alone, and the silent are put out on time.
 //!
 //! Server and clients run on a processor each; beside the silent both have real-time priority, so that neither the attackers
-//! nor what else the machine does are taken for the server's slowness. The two sides of a ratio take turns, and the median of the ratios counts.
+//! nor what else the machine does are taken for the server's slowness. The two sides of a ratio take turns, and the median of
+//! the ratios counts.
 
 mod silence;
 mod slow_readers;

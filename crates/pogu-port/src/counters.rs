@@ -1,5 +1,7 @@
 //! What a port counts: nothing that it does is invisible.
 
+use std::ops::AddAssign;
+
 /// Totals since the port was opened.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[non_exhaustive]
@@ -28,6 +30,8 @@ pub struct Counters {
     pub receive_rearms: u64,
     /// Bytes that a receiver did not consume and the port kept.
     pub kept_bytes: u64,
+    /// Posts that found the inbox full or closed, or were dropped because they came while it was being closed.
+    pub refused_posts: u64,
     /// Late completions: bytes of a connection that its owner had ended, clients of a listener that is closing, reports of
     /// what has gone. What they carried (a receive buffer, a descriptor) has been returned.
     pub late_completions: u64,
@@ -42,4 +46,48 @@ pub struct Counters {
     /// Operations that the kernel ended because it could not touch their memory (EFAULT). Never anything but 0: it
     /// counts bugs, which [guarded](crate::PortConfig::guarded) memory makes visible.
     pub memory_faults: u64,
+}
+
+impl AddAssign for Counters {
+    /// Adds what another port counts.
+    fn add_assign(&mut self, other: Counters) {
+        let Counters {
+            turns,
+            waits,
+            accepted,
+            accept_failures,
+            accept_pauses,
+            accept_sheds,
+            received_bytes,
+            sent_bytes,
+            short_sends,
+            buffer_starvations,
+            receive_rearms,
+            kept_bytes,
+            refused_posts,
+            late_completions,
+            late_descriptors,
+            completion_overflows,
+            refused_forms,
+            memory_faults,
+        } = other;
+        self.turns += turns;
+        self.waits += waits;
+        self.accepted += accepted;
+        self.accept_failures += accept_failures;
+        self.accept_pauses += accept_pauses;
+        self.accept_sheds += accept_sheds;
+        self.received_bytes += received_bytes;
+        self.sent_bytes += sent_bytes;
+        self.short_sends += short_sends;
+        self.buffer_starvations += buffer_starvations;
+        self.receive_rearms += receive_rearms;
+        self.kept_bytes += kept_bytes;
+        self.refused_posts += refused_posts;
+        self.late_completions += late_completions;
+        self.late_descriptors += late_descriptors;
+        self.completion_overflows += completion_overflows;
+        self.refused_forms += refused_forms;
+        self.memory_faults += memory_faults;
+    }
 }

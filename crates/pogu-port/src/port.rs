@@ -152,12 +152,13 @@ impl<M> Port<M> {
 
     /// Totals of the port.
     pub fn counters(&mut self) -> Counters {
-        self.driver.submit().counters()
+        Counters { refused_posts: self.inbox.refused(), ..self.driver.submit().counters() }
     }
 
-    /// Posts that found the inbox full.
-    pub fn refused_posts(&self) -> u64 {
-        self.inbox.refused()
+    /// Takes no more posts, and gives what waits to `each`, oldest first: for an owner that has to know what will not be
+    /// delivered. Without it what waits is dropped with the port.
+    pub fn close_inbox(&mut self, each: impl FnMut(M)) {
+        self.inbox.close_with(each);
     }
 }
 

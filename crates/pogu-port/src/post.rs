@@ -70,20 +70,23 @@ impl<M> Inbox<M> {
         self.queue.pop()
     }
 
-    /// Posts that found the inbox full or closed.
+    /// Posts that found the inbox full or closed, or that were dropped because it was being closed.
     pub(crate) fn refused(&self) -> u64 {
         self.refused.load(Ordering::Relaxed)
     }
 
     /// No more values come in; what is still queued is dropped.
     pub(crate) fn close(&self) {
-        self.closed.store(true, Ordering::SeqCst);
-        fence(Ordering::SeqCst);
-        self.empty();
+        self.close_with(drop);
     }
 
-    fn empty(&self) {
-        while self.queue.pop().is_some() {}
+    /// No more values come in; what is still queued is given to `each`.
+    pub(crate) fn close_with(&self, mut each: impl FnMut(M)) {
+        self.closed.store(true, Ordering::SeqCst);
+        fence(Ordering::SeqCst);
+        while let Some((_, value)) = self.queue.pop() {
+            each(value);
+        }
     }
 
     fn post(&self, owner: Owner, value: M) -> Result<(), PostError<M>> {
@@ -98,7 +101,9 @@ impl<M> Inbox<M> {
         fence(Ordering::SeqCst);
         if self.closed.load(Ordering::Relaxed) {
             // The port may have emptied the queue before the push.
-            self.empty();
+            while self.queue.pop().is_some() {
+                self.refused.fetch_add(1, Ordering::Relaxed);
+            }
         } else if self.parked.load(Ordering::Relaxed) && self.takes_the_wake() {
             self.waker.wake();
         }
@@ -146,6 +151,11 @@ impl<M> Poster<M> {
     /// the value comes back in both cases. A value that was queued when the port was dropped is dropped with it.
     pub fn post(&self, owner: Owner, value: M) -> Result<(), PostError<M>> {
         self.inbox.post(owner, value)
+    }
+
+    /// Posts that were refused, whoever posted them; see [`Counters::refused_posts`](crate::Counters::refused_posts).
+    pub fn refused(&self) -> u64 {
+        self.inbox.refused()
     }
 
     /// Values that wait in the inbox.

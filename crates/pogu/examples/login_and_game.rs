@@ -124,8 +124,9 @@ struct Player(Tickets);
 
 impl Session for Player {
     fn on_packet(&mut self, cx: &mut Context<'_>, packet: Packet<'_>) {
-        let ticket = packet.reader().u64().unwrap_or(0);
-        let holder = self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&ticket);
+        let ticket = packet.reader().u64().ok().filter(|_| packet.id() == ENTER);
+        let mut tickets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let holder = ticket.and_then(|ticket| tickets.remove(&ticket));
         match holder.filter(|(_, until)| *until > cx.now()) {
             Some((name, _)) => drop(cx.send(WELCOME, name.as_bytes())),
             None => cx.violation(packet.id(), "expected 3 (ENTER) with a ticket that is good"),
@@ -159,6 +160,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let ticket = ask(login.address(), LOGIN, b"Bori")?.expect("a ticket");
     println!("login server {}: a ticket of {} bytes", login.address(), ticket.len());
+    let wrong = ask(game.address(), TICKET, &ticket)?;
+    println!("the ticket in another packet: {}", if wrong.is_none() { "refused" } else { "let in" });
     let welcome = ask(game.address(), ENTER, &ticket)?.expect("a welcome");
     println!("game server {}: welcome, {}", game.address(), String::from_utf8(welcome)?);
     let again = ask(game.address(), ENTER, &ticket)?;

@@ -83,6 +83,7 @@ impl<'a> Context<'a> {
         match outcome {
             SendOutcome::Gone => self.state.ledger.core().frames_to_gone += 1,
             SendOutcome::Unencodable(_) => self.state.row_of(self.name).frames_unencodable += 1,
+            SendOutcome::Overloaded => self.state.row_of(self.name).frames_refused += 1,
             _ => {}
         }
         outcome
@@ -119,7 +120,10 @@ impl<'a> Context<'a> {
         let format = carrier.running().service.format;
         let frame = match SharedFrame::encode(format, id, body) {
             Ok(frame) => frame,
-            Err(error) => return BroadcastOutcome::Unencodable(error),
+            Err(error) => {
+                self.state.row_of(self.name).frames_unencodable += 1;
+                return BroadcastOutcome::Unencodable(error);
+            }
         };
         let from = self.id();
         self.state.charge_broadcast(self.name, frame.whole.len());

@@ -1,5 +1,7 @@
 //! What is counted. Each worker counts for itself and publishes a copy after every turn; reading adds the copies up.
 
+use pogu_port::Counters as PortCounters;
+
 use crate::cause::CauseKind;
 
 /// Totals of one service (or of all services of a core) since it was started.
@@ -28,9 +30,10 @@ pub struct Counters {
     pub frames_dropped: u64,
     /// Frames that do not fit the frame format of the session that they were meant for.
     pub frames_unencodable: u64,
-    /// Frames that were addressed to a session that had ended.
+    /// Frames that were addressed to a session that had ended, or whose worker had gone.
     pub frames_to_gone: u64,
-    /// Broadcasts that a room refused because messages between workers piled up.
+    /// Broadcasts to a room or a service that were refused because messages between workers piled up, or that missed a
+    /// worker for that reason.
     pub broadcasts_refused: u64,
     /// Sessions that had to be reset because they did not finish within their linger time.
     pub linger_expired: u64,
@@ -44,12 +47,20 @@ pub struct Counters {
     pub heartbeats_answered: u64,
     /// Times that a session was not received from for a while because it went over one of its rates.
     pub delays: u64,
-    /// Closures and kicks posted to a session that had ended, or closures for one of another type.
+    /// Closures and kicks for a session that had ended or whose worker had gone, or closures for one of another type.
     pub posts_to_gone: u64,
     /// Connections that a client service tried to make again.
     pub reconnects: u64,
     /// Connections that a client service does not try to make any more.
     pub gave_up: u64,
+    /// Packets for sessions of other workers that were refused because messages to that worker piled up: `send_to`.
+    pub frames_refused: u64,
+    /// Closures, kicks and enumerations that were refused for the same reason, or that missed a worker.
+    pub posts_refused: u64,
+    /// Joins that were refused because messages to the room's home piled up.
+    pub joins_refused: u64,
+    /// Joins and broadcasts to a room whose home, a worker, had gone: its core is stopping.
+    pub room_calls_to_gone: u64,
     disconnects: [u64; CauseKind::ALL.len()],
 }
 
@@ -95,6 +106,10 @@ impl Counters {
             posts_to_gone,
             reconnects,
             gave_up,
+            frames_refused,
+            posts_refused,
+            joins_refused,
+            room_calls_to_gone,
             disconnects,
         } = other;
         self.sessions_opened += sessions_opened;
@@ -119,6 +134,10 @@ impl Counters {
         self.posts_to_gone += posts_to_gone;
         self.reconnects += reconnects;
         self.gave_up += gave_up;
+        self.frames_refused += frames_refused;
+        self.posts_refused += posts_refused;
+        self.joins_refused += joins_refused;
+        self.room_calls_to_gone += room_calls_to_gone;
         for (mine, others) in self.disconnects.iter_mut().zip(disconnects) {
             *mine += others;
         }
@@ -134,6 +153,8 @@ pub(crate) struct Ledger {
     changed: Vec<usize>,
     /// What belongs to no service, or to one that is over: rooms, and messages to sessions that are not there any more.
     core: Counters,
+    /// What the worker's port counts.
+    pub(crate) port: PortCounters,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -187,6 +208,7 @@ impl Ledger {
             }
         }
         copy.core = self.core;
+        copy.port = self.port;
     }
 
     /// Moves what was counted for the services that are over to what belongs to none.

@@ -59,6 +59,7 @@ mod lockstep;
 pub mod manual;
 mod message;
 mod metering;
+mod outside;
 mod post;
 mod progress;
 mod reconnect;

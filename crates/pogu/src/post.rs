@@ -20,9 +20,11 @@ pub enum PostOutcome {
     /// It is on its way to the session's worker. Should the session have ended when it arrives, it is dropped there and
     /// counted as [`Counters::posts_to_gone`](crate::Counters::posts_to_gone).
     Posted,
-    /// The inbox of the worker is full; it was dropped. Try again later.
+    /// The inbox of the worker is full; it was dropped, and counted as
+    /// [`Counters::posts_refused`](crate::Counters::posts_refused). Try again later.
     Overloaded,
-    /// The name is of another core, the session is known to have ended, or its worker has gone; it was dropped.
+    /// The name is of another core, the session is known to have ended, or its worker has gone; it was dropped, and
+    /// counted as [`Counters::posts_to_gone`](crate::Counters::posts_to_gone).
     Gone,
 }
 
@@ -142,13 +144,17 @@ impl Context<'_> {
             let target = self.state.carriers.get(id.name());
             id.worker() == self.state.index && !target.is_some_and(|carrier| carrier.is_live())
         };
-        if !id.is_of(&self.state.shared) || known_to_be_gone() {
-            return PostOutcome::Gone;
-        }
-        match self.state.post(id.worker(), visit(session, closure)) {
-            Ok(()) => PostOutcome::Posted,
-            Err(Undelivered::Full) => PostOutcome::Overloaded,
-            Err(Undelivered::Gone(_)) => PostOutcome::Gone,
+        let reachable = id.is_of(&self.state.shared) && !known_to_be_gone();
+        match reachable.then(|| self.state.post(id.worker(), visit(session, closure))) {
+            Some(Ok(())) => PostOutcome::Posted,
+            Some(Err(Undelivered::Full)) => {
+                self.state.row_of(self.name).posts_refused += 1;
+                PostOutcome::Overloaded
+            }
+            None | Some(Err(Undelivered::Gone(_))) => {
+                self.state.ledger.core().posts_to_gone += 1;
+                PostOutcome::Gone
+            }
         }
     }
 
@@ -159,7 +165,10 @@ impl Context<'_> {
         let service = self.service();
         let frame = match SharedFrame::encode(service.running.service.format, id, body) {
             Ok(frame) => frame,
-            Err(error) => return FanOutOutcome::Unencodable(error),
+            Err(error) => {
+                self.state.row_of(self.name).frames_unencodable += 1;
+                return FanOutOutcome::Unencodable(error);
+            }
         };
         self.state.charge_broadcast(self.name, frame.whole.len());
         service.broadcast_frame(frame)

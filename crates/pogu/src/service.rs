@@ -14,6 +14,7 @@ use crate::core::Shared;
 use crate::heartbeat::{Answer, Heartbeat};
 use crate::layer::{Layer, LayerFactory};
 use crate::limits::{Limits, LiveLimits, SendOverflow};
+use crate::outside::{Outside, Which};
 use crate::reconnect::{GaveUp, Reconnect};
 use crate::session::{Factory, Incoming, Refusal, Session};
 use crate::target::Target;
@@ -199,9 +200,17 @@ pub(crate) struct Running {
     pub(crate) connect_error: Mutex<Option<OsError>>,
     /// The last place that was given up.
     pub(crate) gave_up: Mutex<Option<GaveUp>>,
+    /// What its handles count.
+    pub(crate) outside: Outside,
 }
 
 impl Running {
+    /// Counts what a handle does not get to a worker: for this service, and for the core, which outlives it.
+    pub(crate) fn count_outside(&self, which: Which) {
+        self.outside.count(which);
+        self.shared.outside.count(which);
+    }
+
     pub(crate) fn limits(&self) -> &LiveLimits {
         &self.limits
     }

@@ -20,6 +20,7 @@ use crate::identity::{SessionId, SessionRef};
 use crate::limits::Limits;
 use crate::listener::Listener;
 use crate::message::{Kick, Message, SharedFrame};
+use crate::outside::Which;
 use crate::post::{Errand, PostOutcome, visit};
 use crate::reconnect::GaveUp;
 use crate::service::{Role, Running};
@@ -75,6 +76,18 @@ impl fmt::Debug for Census {
     }
 }
 
+/// Where it is counted that something for one session did not get to its worker.
+#[derive(Clone, Copy)]
+struct Counts {
+    to_gone: Which,
+    refused: Which,
+}
+
+const FRAMES: Counts =
+    Counts { to_gone: |outside| &outside.frames_to_gone, refused: |outside| &outside.frames_refused };
+
+const POSTS: Counts = Counts { to_gone: |outside| &outside.posts_to_gone, refused: |outside| &outside.posts_refused };
+
 /// A started service, for its user: clones of it work from any thread, from handlers of any core too
 /// ([`Context::service`]), and keep no session alive.
 ///
@@ -107,7 +120,9 @@ impl ServiceHandle {
     /// Totals of this service. They may lag behind by the turn that a worker is in.
     pub fn counters(&self) -> Counters {
         let index = self.running.index;
-        self.running.shared.sum(|ledger: &Ledger| ledger.get(index))
+        let mut counters = self.running.shared.sum(|ledger: &Ledger| ledger.get(index));
+        self.running.outside.add_to(&mut counters);
+        counters
     }
 
     /// Why the last connection that could not be made could not; `None` if all could, so far.
@@ -179,6 +194,7 @@ impl ServiceHandle {
             return PostOutcome::Gone;
         }
         if !shared.have_room() {
+            self.running.count_outside(|outside| &outside.posts_refused);
             return PostOutcome::Overloaded;
         }
         let so_far = Enumeration { sessions: Vec::new(), workers_missed: 0 };
@@ -189,7 +205,10 @@ impl ServiceHandle {
             match shared.post(worker, Message::Enumerate(census)) {
                 Ok(()) => return PostOutcome::Posted,
                 Err(PostError::Closed(Message::Enumerate(returned))) => census = returned,
-                Err(_) => return PostOutcome::Overloaded,
+                Err(_) => {
+                    self.running.count_outside(|outside| &outside.posts_refused);
+                    return PostOutcome::Overloaded;
+                }
             }
         }
         PostOutcome::Gone
@@ -204,13 +223,17 @@ impl ServiceHandle {
     pub fn broadcast(&self, id: u16, body: &[u8]) -> FanOutOutcome {
         match SharedFrame::encode(self.running.service.format, id, body) {
             Ok(frame) => self.broadcast_frame(frame),
-            Err(error) => FanOutOutcome::Unencodable(error),
+            Err(error) => {
+                self.running.count_outside(|outside| &outside.frames_unencodable);
+                FanOutOutcome::Unencodable(error)
+            }
         }
     }
 
     pub(crate) fn broadcast_frame(&self, frame: SharedFrame) -> FanOutOutcome {
         let (service, frame) = (self.running.index, Arc::new(frame));
-        self.fan_out(|| Message::BroadcastToService { service, frame: Arc::clone(&frame) })
+        let message = || Message::BroadcastToService { service, frame: Arc::clone(&frame) };
+        self.fan_out(message, |outside| &outside.broadcasts_refused)
     }
 
     /// Ends every live session of this service in good order, with [`Cause::Kicked`](crate::Cause::Kicked). Who connects
@@ -219,12 +242,13 @@ impl ServiceHandle {
     /// Never blocks, and is never [`FanOutOutcome::Unencodable`].
     pub fn kick_all(&self, reason: impl Into<Cow<'static, str>>) -> FanOutOutcome {
         let (service, reason) = (self.running.index, reason.into());
-        self.fan_out(|| Message::KickAll { service, reason: Box::new(reason.clone()) })
+        let message = || Message::KickAll { service, reason: Box::new(reason.clone()) };
+        self.fan_out(message, |outside| &outside.posts_refused)
     }
 
     /// Ends a session in good order, with [`Cause::Kicked`](crate::Cause::Kicked): what was sent still leaves.
     pub fn kick(&self, session: impl Into<SessionId>, reason: impl Into<Cow<'static, str>>) -> PostOutcome {
-        self.post_to(session.into(), |session| Message::Kick(Box::new(Kick::new(session, reason))))
+        self.post_to(session.into(), POSTS, |session| Message::Kick(Box::new(Kick::new(session, reason))))
     }
 
     /// As [`ServiceHandle::kick`], with a last packet that leaves before the end. If there is no room for it in the session's
@@ -236,7 +260,7 @@ impl ServiceHandle {
         id: u16,
         body: &[u8],
     ) -> SendOutcome {
-        self.send_with(session.into(), body, |session, body| {
+        self.send_with(session.into(), body, POSTS, |session, body| {
             Message::Kick(Box::new(Kick::new(session, reason).with_farewell(id, body)))
         })
     }
@@ -244,7 +268,7 @@ impl ServiceHandle {
     /// Queues a packet for a session, from anywhere: a plain thread, a handler of another core. It is encoded in the session's
     /// worker; that it fits is checked here against this service's format.
     pub fn send_to(&self, session: impl Into<SessionId>, id: u16, body: &[u8]) -> SendOutcome {
-        self.send_with(session.into(), body, |session, body| Message::Send { session, id, body })
+        self.send_with(session.into(), body, FRAMES, |session, body| Message::Send { session, id, body })
     }
 
     /// Runs `closure` in the worker of a session, with that session's own value and context, as one more handler of it. As
@@ -254,39 +278,53 @@ impl ServiceHandle {
         session: SessionRef<S>,
         closure: impl FnOnce(&mut S, &mut Context<'_>) + Send + 'static,
     ) -> PostOutcome {
-        self.post_to(session.id(), |_| visit(session, closure))
+        self.post_to(session.id(), POSTS, |_| visit(session, closure))
     }
 
     fn send_with(
         &self,
         session: SessionId,
         body: &[u8],
+        counts: Counts,
         message: impl FnOnce(SessionId, Bytes) -> Message,
     ) -> SendOutcome {
         if let Err(error) = self.running.service.format.frame_bytes(body.len()) {
+            self.running.count_outside(|outside| &outside.frames_unencodable);
             return SendOutcome::Unencodable(error);
         }
-        match self.post_to(session, |session| message(session, Bytes::copy_from_slice(body))) {
+        match self.post_to(session, counts, |session| message(session, Bytes::copy_from_slice(body))) {
             PostOutcome::Posted => SendOutcome::Posted,
             PostOutcome::Overloaded => SendOutcome::Overloaded,
             PostOutcome::Gone => SendOutcome::Gone,
         }
     }
 
-    fn post_to(&self, session: SessionId, message: impl FnOnce(SessionId) -> Message) -> PostOutcome {
+    fn post_to(&self, session: SessionId, counts: Counts, message: impl FnOnce(SessionId) -> Message) -> PostOutcome {
         let shared = &self.running.shared;
-        if !session.is_of(shared) || shared.has_stopped() {
-            return PostOutcome::Gone;
-        }
-        match shared.post(session.worker(), message(session)) {
-            Ok(()) => PostOutcome::Posted,
-            Err(PostError::Full(_)) => PostOutcome::Overloaded,
-            Err(PostError::Closed(_)) => PostOutcome::Gone,
+        let reachable = session.is_of(shared) && !shared.has_stopped();
+        match reachable.then(|| shared.post(session.worker(), message(session))) {
+            Some(Ok(())) => PostOutcome::Posted,
+            Some(Err(PostError::Full(_))) => {
+                self.running.count_outside(counts.refused);
+                PostOutcome::Overloaded
+            }
+            None | Some(Err(PostError::Closed(_))) => {
+                self.running.count_outside(counts.to_gone);
+                PostOutcome::Gone
+            }
         }
     }
 
     /// One message per worker: to all, or, as far as can be seen beforehand, to none.
-    fn fan_out(&self, mut message: impl FnMut() -> Message) -> FanOutOutcome {
+    fn fan_out(&self, message: impl FnMut() -> Message, refused: Which) -> FanOutOutcome {
+        let outcome = self.try_fan_out(message);
+        if matches!(outcome, FanOutOutcome::Overloaded | FanOutOutcome::Partial { .. }) {
+            self.running.count_outside(refused);
+        }
+        outcome
+    }
+
+    fn try_fan_out(&self, mut message: impl FnMut() -> Message) -> FanOutOutcome {
         let shared = &self.running.shared;
         if shared.has_stopped() {
             return FanOutOutcome::Gone;
@@ -332,7 +370,7 @@ mod tests {
         let service = core.serve(Service::server("10.0.0.1:1"), |_incoming| Nobody).expect("a service");
         let filled_meanwhile = |worker| while core.shared().post(worker, Message::Look).is_ok() {};
         let mut made = 0;
-        let outcome = service.fan_out(|| {
+        let outcome = service.try_fan_out(|| {
             made += 1;
             if made == 2 {
                 filled_meanwhile(2);
@@ -340,8 +378,8 @@ mod tests {
             Message::Look
         });
         assert_eq!(outcome, FanOutOutcome::Partial { workers_missed: 1 });
-        assert_eq!(service.fan_out(|| Message::Look), FanOutOutcome::Overloaded);
+        assert_eq!(service.try_fan_out(|| Message::Look), FanOutOutcome::Overloaded);
         drop(seeds);
-        assert_eq!(service.fan_out(|| Message::Look), FanOutOutcome::Gone);
+        assert_eq!(service.try_fan_out(|| Message::Look), FanOutOutcome::Gone);
     }
 }

@@ -2,16 +2,21 @@
 
 mod support;
 
+#[path = "support/crew.rs"]
+mod crew;
+
 use std::io::{Read, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use crew::{Crew, turn};
 use pogu::{
-    BroadcastOutcome, Cause, Context, Core, DriverChoice, Packet, PortConfig, Room, SendOutcome, Service, Session,
-    SessionId, WorkerStatus,
+    BroadcastOutcome, Cause, Context, Core, DriverChoice, FanOutOutcome, JoinOutcome, Packet, PortConfig, PostOutcome,
+    Room, SendOutcome, Service, Session, SessionId, Worker, WorkerStatus,
 };
+use support::simulated::at;
 use support::{ECHO, JOIN, PATIENCE, Peer, SAY, core, eventually, frame, probes};
 
 on_every_driver!(
@@ -237,4 +242,119 @@ fn loud_members_do_not_get_the_others_cut_off(driver: DriverChoice) {
     core.stop(Duration::ZERO).expect("told");
     drop(members);
     game.expect("a worker").join().expect("the loop ends");
+}
+
+#[test]
+fn a_worker_that_stops_delivers_what_its_sessions_said_last() {
+    let mut crew = Crew::parting();
+    assert_eq!(turn(&mut crew.workers[0]), WorkerStatus::Running, "the inbox of the other is full");
+    let _ = turn(&mut crew.workers[1]);
+    assert_eq!(turn(&mut crew.workers[0]), WorkerStatus::Stopped);
+    let _ = turn(&mut crew.workers[1]);
+    assert_eq!(crew.heard.try_recv(), Ok("bye"));
+    assert_eq!(crew.clients[0].frames().last(), Some(&(SAY, b"bye".to_vec())));
+}
+
+#[test]
+fn what_a_worker_that_stops_cannot_deliver_by_its_deadline_is_counted() {
+    let mut crew = Crew::parting();
+    crew.simulation.advance_to(at(10));
+    assert_eq!(turn(&mut crew.workers[0]), WorkerStatus::Stopped);
+    let counters = crew.core.counters();
+    assert_eq!((counters.frames_to_gone, counters.posts_to_gone), (1, 1));
+}
+
+#[test]
+fn what_is_on_its_way_to_a_worker_that_goes_is_counted() {
+    let mut crew = Crew::parting();
+    drop(crew.workers.pop());
+    assert_eq!(crew.core.counters().frames_to_gone, 2, "what was in its inbox");
+    assert_eq!(turn(&mut crew.workers[0]), WorkerStatus::Stopped);
+    let counters = crew.core.counters();
+    assert_eq!((counters.frames_to_gone, counters.posts_to_gone), (2 + 2, 2), "and the last words of both sessions");
+}
+
+#[test]
+fn a_room_whose_home_has_gone_says_so() {
+    let mut crew = Crew::new();
+    drop(crew.workers.pop());
+    let _ = turn(&mut crew.workers[0]);
+    let outcomes = crew.act(|cx| [1, 2].map(|room| (cx.join(Room(room)), cx.broadcast(Room(room), SAY, b""))));
+    let expected = [(JoinOutcome::Asked, BroadcastOutcome::Posted), (JoinOutcome::Gone, BroadcastOutcome::Gone)];
+    assert!(expected.iter().all(|outcome| outcomes.contains(outcome)), "one has its home here: {outcomes:?}");
+    let counters = crew.core.counters();
+    assert_eq!((counters.room_calls_to_gone, counters.broadcasts_refused), (2, 0));
+}
+
+#[test]
+fn what_is_refused_is_counted_by_what_it_was() {
+    let mut crew = Crew::new();
+    let other = crew.names[1];
+    let (joins, broadcasts) = crew.act(move |cx| {
+        while cx.send_to(other, SAY, b"").is_accepted() {}
+        assert_eq!(cx.post(other, |_, _| ()), PostOutcome::Overloaded);
+        let joins = (0..8).filter(|room| cx.join(Room(*room)) == JoinOutcome::Overloaded).count() as u64;
+        let broadcast = |room: &u64| cx.broadcast(Room(*room), SAY, b"") == BroadcastOutcome::Overloaded;
+        (joins, (0..8).filter(broadcast).count() as u64)
+    });
+    let Crew { core, service, .. } = &crew;
+    let of_handlers = service.counters();
+    assert_eq!((of_handlers.frames_refused, of_handlers.posts_refused), (1, 1));
+    assert_eq!((of_handlers.joins_refused, core.counters().broadcasts_refused), (joins, broadcasts));
+    assert!(joins > 0 && broadcasts > 0);
+    assert_eq!(service.send_to(other, SAY, b""), SendOutcome::Overloaded);
+    assert_eq!(service.kick_with(other, "no room", SAY, b""), SendOutcome::Overloaded);
+    assert_eq!(service.kick(other, "no room"), PostOutcome::Overloaded);
+    assert_eq!(service.post(other, |_, _| ()), PostOutcome::Overloaded);
+    assert_eq!(service.enumerate(|_| ()), PostOutcome::Overloaded);
+    assert_eq!(service.kick_all("no room"), FanOutOutcome::Overloaded);
+    assert_eq!(service.broadcast(SAY, b""), FanOutOutcome::Overloaded);
+    let (all, of_service) = (core.counters(), service.counters());
+    assert_eq!((all.frames_refused, of_service.frames_refused), (2, 2));
+    assert_eq!((all.posts_refused, of_service.posts_refused), (1 + 5, 1 + 5));
+    assert_eq!((all.broadcasts_refused, of_service.broadcasts_refused), (broadcasts + 1, 1));
+}
+
+#[test]
+fn what_is_meant_for_those_who_have_gone_is_counted_wherever_it_comes_from() {
+    let (mut here, there) = (Crew::new(), Crew::new());
+    let stranger = there.names[0];
+    let outcomes = here.act(move |cx| (cx.send_to(stranger, SAY, b""), cx.post(stranger, |_, _| ())));
+    assert_eq!(outcomes, (SendOutcome::Gone, PostOutcome::Gone));
+    let Crew { core, service, .. } = &here;
+    assert_eq!((core.counters().frames_to_gone, core.counters().posts_to_gone), (1, 1));
+    assert_eq!(service.send_to(stranger, SAY, b""), SendOutcome::Gone);
+    assert_eq!(service.post(stranger, |_, _| ()), PostOutcome::Gone);
+    assert_eq!(service.kick(stranger, "who?"), PostOutcome::Gone);
+    assert!(matches!(service.send_to(stranger, SAY, &[0; 70_000]), SendOutcome::Unencodable(_)));
+    assert!(matches!(service.broadcast(SAY, &[0; 70_000]), FanOutOutcome::Unencodable(_)));
+    let (all, of_service) = (core.counters(), service.counters());
+    assert_eq!((all.frames_to_gone, all.posts_to_gone, all.frames_unencodable), (2, 3, 2));
+    assert_eq!((of_service.frames_to_gone, of_service.posts_to_gone, of_service.frames_unencodable), (1, 2, 2));
+}
+
+#[test]
+fn a_core_tells_what_its_ports_count() {
+    let mut crew = Crew::new();
+    while crew.service.send_to(crew.names[1], ECHO, b"").is_accepted() {}
+    let (all, each) = (crew.core.port_counters(), crew.core.port_counters_by_worker());
+    assert_eq!((each.len(), all.accepted, all.sent_bytes), (2, 2, 2 * 5));
+    assert_eq!((each[0].refused_posts, each[1].refused_posts), (0, 1), "before the worker has a turn");
+    (0..2).for_each(|_| crew.workers.iter_mut().for_each(|worker| _ = turn(worker)));
+    let each = crew.core.port_counters_by_worker();
+    let of_workers: Vec<_> = crew.workers.iter_mut().map(Worker::port_counters).collect();
+    assert_eq!(each, of_workers);
+    let mut sum = each[0];
+    sum += each[1];
+    assert_eq!(crew.core.port_counters(), sum);
+}
+
+#[test]
+fn for_a_worker_wait_posts_max_messages_and_as_many_on_their_way_from_each() {
+    let mut crew = Crew::of(3);
+    let slow = crew.names[2];
+    let accepted = [0, 1].map(|worker| {
+        crew.act_in(worker, move |cx| (0..100).filter(|_| cx.send_to(slow, SAY, b"").is_accepted()).count())
+    });
+    assert_eq!(accepted, [2 + 2, 2], "its inbox is full, and so is each way to it");
 }

@@ -3,9 +3,16 @@
 mod support;
 
 use std::collections::HashMap;
+use std::hash::BuildHasher;
 use std::sync::mpsc::Receiver;
+use std::time::{Duration, Instant};
 
-use pogu::{ByteOrder, CauseKind, DriverChoice, FrameFormat, IdField, SendOverflow, Service, SizeField};
+use pogu::{
+    ByteOrder, CauseKind, Context, DriverChoice, FrameFormat, IdField, JoinOutcome, Packet, Room, SendOverflow,
+    Service, Session, SizeField,
+};
+use rustc_hash::FxBuildHasher;
+use support::simulated::{SERVER, World};
 use support::{ECHO, Event, JOIN, LEAVE, Peer, SAY, core, eventually, next_end, probes};
 
 on_every_driver!(
@@ -190,4 +197,46 @@ fn rooms_do_not_mix(driver: DriverChoice) {
             assert_eq!(peer.receive(), (ECHO, b"nothing else".to_vec()));
         }
     }
+}
+
+/// Joins the rooms that a packet names.
+struct Joiner;
+
+impl Session for Joiner {
+    fn on_packet(&mut self, cx: &mut Context<'_>, packet: Packet<'_>) {
+        for room in packet.body().chunks_exact(8) {
+            let room = u64::from_le_bytes(room.try_into().expect("eight bytes"));
+            assert_eq!(cx.join(Room(room)), JoinOutcome::Asked);
+        }
+    }
+}
+
+/// How long it takes to join these rooms, 64 of them each.
+fn joining(rooms: &[u64]) -> Duration {
+    let mut world = World::new();
+    let core = world.core(1);
+    let service = core.serve(Service::server(SERVER), |_| Joiner).expect("a service");
+    let mut clients: Vec<_> = rooms.chunks(64).map(|_| world.connect(&service)).collect();
+    let began = Instant::now();
+    for (client, rooms) in clients.iter_mut().zip(rooms.chunks(64)) {
+        client.send(JOIN, &rooms.iter().flat_map(|room| room.to_le_bytes()).collect::<Vec<u8>>());
+        world.settle();
+    }
+    assert_eq!(service.counters().causes().count(), 0, "every one has joined");
+    began.elapsed()
+}
+
+#[test]
+fn rooms_that_peers_choose_take_no_longer_to_join_than_any_others() {
+    const ROOMS: u64 = 32_000;
+    // The inverse of what an FxHasher without a key multiplies with, and what it rotates by: these fall into one place of a
+    // table, with one tag.
+    const INVERSE: u64 = 0x7814_94a5_5daa_ed0d;
+    let chosen: Vec<u64> = (0..ROOMS).map(|number| (number << 24).rotate_right(26).wrapping_mul(INVERSE)).collect();
+    let hash = |room| FxBuildHasher.hash_one(room);
+    assert!(chosen.iter().all(|room| hash(*room) & (u64::MAX >> 57 << 57 | 0xFF_FFFF) == 0), "they are well chosen");
+    let consecutive: Vec<u64> = (0..ROOMS).collect();
+    let least = |rooms: &[u64]| (0..3).map(|_| joining(rooms)).min().expect("three runs");
+    let (chosen, consecutive) = (least(&chosen), least(&consecutive));
+    assert!(chosen < 20 * consecutive, "{chosen:?} for chosen rooms, {consecutive:?} for consecutive ones");
 }

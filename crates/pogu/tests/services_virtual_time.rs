@@ -248,7 +248,7 @@ fn a_closure_for_oneself_runs_later_and_finds_the_type_in_its_boxes() {
     world.settle();
     // What it posted to itself before it ended finds it ending.
     assert_eq!(*log.lock().expect("the log"), ["the handler returns", "the closure runs"]);
-    assert_eq!(core.counters().posts_to_gone, 1);
+    assert_eq!(core.counters().posts_to_gone, 2, "and so does what it posted when it had");
     assert_eq!(witness.frames(), [(SAY, b"one less".to_vec())]);
 }
 

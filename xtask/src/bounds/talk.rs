@@ -111,19 +111,13 @@ impl Talk {
         self.hall.joined.load(Ordering::Relaxed)
     }
 
-    /// Talks from here on, without measuring.
-    pub fn talk(&self) {
-        self.hall.talking.store(true, Ordering::Relaxed);
-    }
-
-    /// Bytes that have been said to every member so far.
-    pub fn said_bytes(&self) -> u64 {
-        self.hall.said.load(Ordering::Relaxed) * (BODY_BYTES as u64 + 4)
-    }
-
-    /// Measures for a while; the 99th percentile in microseconds.
-    pub fn measure(&self, time: Duration) -> Result<f64, Failure> {
+    /// Talks, and measures from the first word on: until so many bytes have been said to every member, and for a while more.
+    /// The 99th percentile in microseconds.
+    pub fn measure(&self, bytes: u64, time: Duration) -> Result<f64, Failure> {
         self.hall.measuring.store(true, Ordering::Relaxed);
+        self.hall.talking.store(true, Ordering::Relaxed);
+        let said_bytes = || self.hall.said.load(Ordering::Relaxed) * (BODY_BYTES as u64 + 4);
+        wait_until("enough has been said", Duration::from_secs(120), || said_bytes() >= bytes)?;
         let until = self.core.now() + time;
         wait_until("time passes", time * 2, || self.core.now() >= until)?;
         self.hall.measuring.store(false, Ordering::Relaxed);

@@ -18,7 +18,7 @@ use crate::failure::Failure;
 pub use arguments::ServeArguments;
 pub use options::{CoreOptions, HeartbeatAnswer, HeartbeatOptions, Options, PacketOptions, ServiceOptions};
 pub use player::Player;
-pub use summary::Summary;
+pub use summary::{Difficulties, Summary};
 
 /// How long sessions may take to end in good order before they are aborted, unless the configuration says otherwise: twice
 /// the engine's linger time.
@@ -141,10 +141,14 @@ pub fn run(options: &Options) -> Result<ExitCode, Failure> {
     say(&server);
     interrupt.wait();
     let services = server.services.clone();
+    let difficulties = Difficulties(server.core.port_counters());
     server.stop(Some(&interrupt))?;
     let several = services.len() > 1;
     for Served { name, handle, .. } in &services {
         say(&Summary { service: several.then_some(name), counters: handle.counters() });
+    }
+    if !difficulties.are_none() {
+        say(&difficulties);
     }
     Ok(ExitCode::SUCCESS)
 }

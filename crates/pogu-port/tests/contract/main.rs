@@ -179,6 +179,7 @@ scenarios! {
         posts_of_four_threads_arrive_each_in_order [Threads]
         a_full_inbox_gives_the_value_back
         a_port_that_has_gone_gives_the_value_back
+        an_inbox_that_is_closed_gives_what_waits_and_takes_no_more
         a_deadline_is_kept
         a_deadline_that_has_passed_does_not_wait
         an_always_ready_peer_does_not_starve_a_quiet_one

@@ -50,7 +50,7 @@ pub fn a_full_inbox_gives_the_value_back(stage: &Stage) {
     poster.post(Owner(9), Post::Number(0, 1)).expect("there is room");
     let refused = poster.post(Owner(9), Post::Number(0, 2));
     assert!(matches!(refused, Err(PostError::Full(Post::Number(0, 2)))), "{refused:?}");
-    assert_eq!(station.port().refused_posts(), 1);
+    assert_eq!(station.port().counters().refused_posts, 1);
     station.glance();
     assert_eq!(station.seen, [Seen::Number(0, 0), Seen::Number(0, 1)]);
     poster.post(Owner(9), Post::Number(0, 3)).expect("there is room again");
@@ -62,6 +62,20 @@ pub fn a_port_that_has_gone_gives_the_value_back(stage: &Stage) {
     drop(station);
     let refused = poster.post(Owner(9), Post::Number(0, 0));
     assert!(matches!(refused, Err(PostError::Closed(Post::Number(0, 0)))), "{refused:?}");
+}
+
+pub fn an_inbox_that_is_closed_gives_what_waits_and_takes_no_more(stage: &Stage) {
+    let mut station = stage.station();
+    let poster = station.poster();
+    poster.post(Owner(9), Post::Number(0, 0)).expect("there is room");
+    poster.post(Owner(9), Post::Number(0, 1)).expect("there is room");
+    let mut waiting = Vec::new();
+    station.port().close_inbox(|value| waiting.push(value));
+    assert!(matches!(waiting[..], [Post::Number(0, 0), Post::Number(0, 1)]), "{waiting:?}");
+    let refused = poster.post(Owner(9), Post::Number(0, 2));
+    assert!(matches!(refused, Err(PostError::Closed(Post::Number(0, 2)))), "{refused:?}");
+    station.glance();
+    assert_eq!((station.seen.as_slice(), poster.refused()), (&[][..], 1));
 }
 
 pub fn a_deadline_is_kept(stage: &Stage) {

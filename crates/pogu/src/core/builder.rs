@@ -14,6 +14,7 @@ use crate::core::watch::Watch;
 use crate::core::{Core, Resolver, spawn};
 use crate::error::{Error, Result};
 use crate::message::Message;
+use crate::outside::Outside;
 use crate::worker::WorkerSeed;
 
 /// The most workers of one core; more than any machine that this was measured on has processors.
@@ -146,6 +147,7 @@ impl CoreBuilder {
             posters: ports.iter().map(PortSeed::poster).collect(),
             loads: (0..self.workers).map(|_| AtomicUsize::new(0)).collect(),
             ledgers: (0..self.workers).map(|_| Mutex::default()).collect(),
+            outside: Outside::default(),
             services: Mutex::default(),
             stop_at: AtomicU64::new(NOT_STOPPING),
             attendance: Attendance::new(self.workers),

@@ -28,7 +28,7 @@ impl Shared {
     }
 
     pub(crate) fn has_stopped(&self) -> bool {
-        self.attendance.absent().is_empty()
+        self.attendance.is_over()
     }
 
     pub(crate) fn post(&self, worker: usize, message: Message) -> Result<(), PostError<Message>> {

@@ -17,13 +17,14 @@ use std::sync::{Arc, Mutex, Weak};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use pogu_port::{DriverKind, PostError, Selection, Time};
+use pogu_port::{Counters as PortCounters, DriverKind, PostError, Selection, Time};
 
-use crate::counters::{Counters, Ledger};
+use crate::counters::Counters;
 use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
 use crate::limits::LiveLimits;
 use crate::message::Message;
+use crate::outside::Outside;
 use crate::progress::Turns;
 use crate::service::{Role, Running, Service};
 use crate::service_handle::ServiceHandle;
@@ -194,6 +195,7 @@ impl Core {
             closed: AtomicBool::new(false),
             connect_error: Mutex::default(),
             gave_up: Mutex::default(),
+            outside: Outside::default(),
         });
         services.push(Arc::downgrade(&running));
         running
@@ -231,9 +233,22 @@ impl Core {
         self.shared.clock().now()
     }
 
-    /// Totals of all services.
+    /// Totals of all services, and of what belongs to none.
     pub fn counters(&self) -> Counters {
-        self.shared.sum(Ledger::total)
+        self.shared.totals()
+    }
+
+    /// What the ports of its workers count, all together: below sessions and frames, where [`Counters`] do not look. They may
+    /// lag behind by the turn that a worker is in, but for the posts that its inbox refused.
+    pub fn port_counters(&self) -> PortCounters {
+        let mut total = PortCounters::default();
+        self.port_counters_by_worker().into_iter().for_each(|port| total += port);
+        total
+    }
+
+    /// As [`Core::port_counters`], of each worker by its number.
+    pub fn port_counters_by_worker(&self) -> Vec<PortCounters> {
+        (0..self.workers()).map(|worker| self.shared.port_counters(worker)).collect()
     }
 
     /// Handlers that ran, or run, longer than [`CoreBuilder::stall_limit`].
@@ -324,7 +339,8 @@ impl Core {
         self.announce_stop(self.shared.clock.now() + drain_timeout);
     }
 
-    /// True once every worker has stopped or was dropped; the totals are final then.
+    /// True once every worker has stopped or was dropped; the totals are final then, but for what handles of its services are
+    /// refused later.
     pub fn has_stopped(&self) -> bool {
         self.shared.has_stopped()
     }

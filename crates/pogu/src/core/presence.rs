@@ -4,11 +4,11 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use crate::core::Shared;
-use crate::sync::{Condvar, Mutex, MutexGuard, ThreadId, current_thread};
+use crate::sync::{AtomicUsize, Condvar, Mutex, MutexGuard, Ordering, ThreadId, current_thread};
 
 /// Where a worker is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Place {
+pub(super) enum Place {
     /// Nobody has started it.
     Seed,
     /// On this thread.
@@ -21,15 +21,26 @@ enum Place {
 #[derive(Debug)]
 pub(super) struct Attendance {
     places: Mutex<Vec<Place>>,
+    /// How many are not gone: every post to the core asks, and must not wait for anybody.
+    present: AtomicUsize,
     someone_left: Condvar,
 }
 
 impl Attendance {
     pub(super) fn new(workers: usize) -> Attendance {
-        Attendance { places: Mutex::new(vec![Place::Seed; workers]), someone_left: Condvar::new() }
+        Attendance {
+            places: Mutex::new(vec![Place::Seed; workers]),
+            present: AtomicUsize::new(workers),
+            someone_left: Condvar::new(),
+        }
     }
 
-    fn places(&self) -> MutexGuard<'_, Vec<Place>> {
+    /// True once every worker has stopped. Whoever sees that sees everything that they did.
+    pub(super) fn is_over(&self) -> bool {
+        self.present.load(Ordering::Acquire) == 0
+    }
+
+    pub(super) fn places(&self) -> MutexGuard<'_, Vec<Place>> {
         self.places.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -37,6 +48,18 @@ impl Attendance {
         if let Some(of_worker) = self.places().get_mut(worker) {
             *of_worker = place;
         }
+    }
+
+    /// The worker has stopped.
+    fn leave(&self, worker: usize) {
+        let mut places = self.places();
+        if let Some(of_worker) = places.get_mut(worker) {
+            *of_worker = Place::Gone;
+        }
+        // Before the lock is released: whoever waited for the last worker finds it over.
+        self.present.fetch_sub(1, Ordering::AcqRel);
+        drop(places);
+        self.someone_left.notify_all();
     }
 
     /// Those that have not stopped.
@@ -88,7 +111,6 @@ impl Presence {
 
 impl Drop for Presence {
     fn drop(&mut self) {
-        self.shared.attendance.set(self.worker, Place::Gone);
-        self.shared.attendance.someone_left.notify_all();
+        self.shared.attendance.leave(self.worker);
     }
 }

@@ -6,13 +6,14 @@ use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use pogu_port::{Clock, Poster};
+use pogu_port::{Clock, Counters as PortCounters, Poster};
 
 use crate::core::Resolver;
 use crate::core::presence::Attendance;
 use crate::core::watch::{Stall, Stalls};
 use crate::counters::{Counters, Ledger};
 use crate::message::Message;
+use crate::outside::Outside;
 use crate::progress::{Call, Marker, Progress, Turns};
 use crate::service::Running;
 
@@ -30,6 +31,8 @@ pub(crate) struct Shared {
     /// Sessions by worker: where the next one goes.
     pub(super) loads: Vec<AtomicUsize>,
     pub(super) ledgers: Vec<Mutex<Ledger>>,
+    /// What handles of services count.
+    pub(crate) outside: Outside,
     pub(super) services: Mutex<Vec<Weak<Running>>>,
     /// When what has not ended is to be aborted, in nanoseconds of the clock; [`NOT_STOPPING`](super::crew::NOT_STOPPING) while the core runs. Not a
     /// message, because it must arrive however full an inbox is.
@@ -134,6 +137,24 @@ impl Shared {
         total
     }
 
+    /// What all workers and all handles of services have counted.
+    pub(super) fn totals(&self) -> Counters {
+        let mut total = self.sum(Ledger::total);
+        self.outside.add_to(&mut total);
+        total
+    }
+
+    /// What the port of a worker counts. What its inbox refused is as new as can be: a worker that is never dispatched has
+    /// published nothing, and refuses most.
+    pub(super) fn port_counters(&self, worker: usize) -> PortCounters {
+        let published =
+            self.ledgers.get(worker).map(|ledger| ledger.lock().unwrap_or_else(PoisonError::into_inner).port);
+        let refused_posts = self.posters.get(worker).map_or(0, Poster::refused);
+        let mut counters = published.unwrap_or_default();
+        counters.refused_posts = refused_posts;
+        counters
+    }
+
     /// Clears a worker's books of the services that are over. False if somebody else is at the list of services just now.
     pub(crate) fn retire_services(&self, ledger: &mut Ledger) -> bool {
         let Ok(services) = self.services.try_lock() else { return false };
@@ -149,5 +170,32 @@ impl Shared {
 impl fmt::Debug for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Shared").field("node", &self.node).field("workers", &self.workers()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+
+    use super::*;
+    use crate::Core;
+    use crate::sim::Simulation;
+
+    #[test]
+    fn who_asks_whether_a_core_has_stopped_waits_for_nobody() {
+        let builder = Core::builder().simulated(&Simulation::new()).workers(2);
+        let (core, seeds) = builder.hand_out().expect("a core");
+        let places = core.shared.attendance.places();
+        let (answer, answered) = channel();
+        let asking = std::thread::spawn({
+            let shared = Arc::clone(&core.shared);
+            move || answer.send(shared.has_stopped())
+        });
+        let answered = answered.recv_timeout(Duration::from_secs(10));
+        drop(places);
+        asking.join().expect("no panic").expect("it is waited for");
+        assert_eq!(answered, Ok(false));
+        drop(seeds);
+        assert!(core.has_stopped());
     }
 }

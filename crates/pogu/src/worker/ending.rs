@@ -147,23 +147,38 @@ impl State {
         let well = self.say_disconnected(operations, name, &cause);
         let layer = self.carriers.get_mut(name).and_then(|carrier| carrier.layer.take());
         let well = drop_quietly(layer) && well;
-        let kind = if well { cause.kind() } else { CauseKind::HandlerPanicked };
+        if !well {
+            self.tell_panic(name);
+        }
+        let blamed = if well { &cause } else { &Cause::HandlerPanicked };
         self.leave_all(name);
         self.strike(name);
         self.forget_unsent(name);
-        let Some(mut carrier) = self.carriers.remove(name) else { return };
-        if let Some(layer) = carrier.layer.take() {
-            drop_quietly(layer);
-        }
+        let Some(carrier) = self.carriers.remove(name) else { return };
         if self.log.allows(Line::SessionEnded, self.now) {
             let session = self.session_id(name);
-            tracing::debug!(service = %carrier.running().address, %session, %cause, "session ended");
+            tracing::debug!(service = %carrier.running().address, %session, cause = %blamed, "session ended");
         }
         let goes_on = carrier.is_unconnected() && self.tries_next_address(&carrier);
         if !goes_on {
-            self.account(&carrier, kind);
+            self.account(&carrier, blamed.kind());
         }
         self.place_left(carrier, &cause, goes_on);
+    }
+
+    /// A handler, a layer or a drop of this session panicked: it ends for that, whatever it was ending for.
+    pub(super) fn panicked(&mut self, operations: &mut Operations<'_>, name: Name) {
+        self.tell_panic(name);
+        self.stop(operations, name, Cause::HandlerPanicked);
+        self.blame(name, Cause::HandlerPanicked);
+    }
+
+    fn tell_panic(&mut self, name: Name) {
+        if self.log.allows(Line::SessionPanicked, self.now)
+            && let Some(carrier) = self.carriers.get(name)
+        {
+            tracing::error!(service = %carrier.running().address, session = %self.session_id(name), "a session panicked");
+        }
     }
 
     /// The last call of the user's half, and its drop. False if one of them panicked.
@@ -236,8 +251,11 @@ impl State {
         }
     }
 
+    /// True once everything of this worker has ended, and what its sessions said last has left or is late.
     pub(super) fn has_stopped(&self) -> bool {
-        self.stopping.is_some() && self.carriers.is_empty() && self.listeners.is_empty()
+        let Some(stopping) = &self.stopping else { return false };
+        let delivered = self.mail.waiting() == 0 || self.now >= stopping.deadline;
+        delivered && self.carriers.is_empty() && self.listeners.is_empty()
     }
 
     /// The worker is dropped with everything that lives on it: no further session comes here, and the user's halves hear of
@@ -250,8 +268,6 @@ impl State {
             self.end_at(name, Cause::ServiceStopping, Step::Close);
             self.closed(operations, name);
         }
-        self.log.tell_all();
-        self.shared.publish_last(self.index, &mut self.ledger);
     }
 
     /// As [`State::call`], if the session is live.

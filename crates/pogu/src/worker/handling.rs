@@ -16,7 +16,6 @@ use crate::service::Service;
 use crate::session::Session;
 use crate::worker::carrier::Reached;
 use crate::worker::caught::{caught, drop_quietly};
-use crate::worker::log_gate::Line;
 use crate::worker::vigil::Metered;
 use crate::worker::{SPARE_BYTES_MAX, SPARE_MAX, State, Unfinished};
 
@@ -288,16 +287,6 @@ impl State {
         let well = drop_quietly(session);
         self.marker.end();
         well
-    }
-
-    fn panicked(&mut self, operations: &mut Operations<'_>, name: Name) {
-        if self.log.allows(Line::SessionPanicked, self.now)
-            && let Some(carrier) = self.carriers.get(name)
-        {
-            tracing::error!(service = %carrier.running().address, session = %self.session_id(name), "a session panicked");
-        }
-        self.stop(operations, name, Cause::HandlerPanicked);
-        self.blame(name, Cause::HandlerPanicked);
     }
 
     pub(super) fn peer_finished(&mut self, operations: &mut Operations<'_>, name: Name) {

@@ -33,6 +33,36 @@ impl State {
         }
     }
 
+    /// Tries again to deliver what did not fit into other inboxes, and counts what is for workers that have gone.
+    pub(super) fn retry_mail(&mut self) {
+        for message in self.mail.retry() {
+            match message {
+                Message::Enumerate(census) => self.pass_on(census),
+                message => self.lose(message),
+            }
+        }
+    }
+
+    /// This worker ends: what still waits reaches nobody.
+    pub(super) fn give_up_mail(&mut self) {
+        self.retry_mail();
+        for message in self.mail.take_all() {
+            self.lose(message);
+        }
+    }
+
+    /// Counts what was on its way when a worker went, its own or another. Sessions of that worker have gone with it, and what
+    /// was for all of them is no loss.
+    pub(super) fn lose(&mut self, message: Message) {
+        match message {
+            Message::Send { .. } => self.ledger.core().frames_to_gone += 1,
+            Message::Visit { .. } | Message::Kick(_) => self.ledger.core().posts_to_gone += 1,
+            Message::Join { .. } | Message::Broadcast { .. } => self.ledger.core().room_calls_to_gone += 1,
+            Message::Adopt { place: Some(place), .. } => self.ledger.row(place.running().index).refused += 1,
+            _ => {}
+        }
+    }
+
     /// Handles what this worker told itself until nothing is left, or as much as one turn allows: messages that beget
     /// messages must not keep the worker from its port.
     pub(super) fn own_messages(&mut self, operations: &mut Operations<'_>) {

@@ -86,8 +86,9 @@ impl Mail {
         self.outboxes.get(self.own).map_or(0, VecDeque::len)
     }
 
-    /// Tries again to deliver what did not fit.
-    pub(crate) fn retry(&mut self) {
+    /// Tries again to deliver what did not fit. Gives back what is for workers that have gone.
+    pub(crate) fn retry(&mut self) -> Vec<Message> {
+        let mut lost = Vec::new();
         for (worker, outbox) in self.outboxes.iter_mut().enumerate().filter(|(worker, _)| *worker != self.own) {
             while let Some(message) = outbox.pop_front() {
                 match self.shared.post(worker, message) {
@@ -96,9 +97,18 @@ impl Mail {
                         outbox.push_front(message);
                         break;
                     }
-                    Err(PostError::Closed(_)) => outbox.clear(),
+                    Err(PostError::Closed(message)) => {
+                        lost.push(message);
+                        lost.extend(outbox.drain(..));
+                    }
                 }
             }
         }
+        lost
+    }
+
+    /// Gives up: takes everything that waits, for others and for this worker itself.
+    pub(crate) fn take_all(&mut self) -> Vec<Message> {
+        self.outboxes.iter_mut().flat_map(|outbox| outbox.drain(..)).collect()
     }
 }

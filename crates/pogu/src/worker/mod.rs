@@ -19,6 +19,7 @@ mod handling;
 mod inbox;
 mod log_gate;
 mod mail;
+mod room_map;
 mod rooms;
 mod roster;
 mod send_queue;
@@ -52,6 +53,7 @@ pub(crate) use handling::Flow;
 use log_gate::LogGate;
 use mail::Mail;
 pub(crate) use mail::Undelivered;
+use room_map::RoomKey;
 use rooms::Rooms;
 pub use rooms::{BroadcastOutcome, JoinOutcome, ROOMS_PER_SESSION_MAX};
 use send_queue::SendQueue;
@@ -133,14 +135,24 @@ impl Worker {
         let mut operations = self.port.operations();
         state.now = operations.now();
         state.finish_turn(&mut operations);
+        state.ledger.port = self.port.counters();
         if state.has_stopped() {
-            state.log.tell_all();
-            state.shared.publish_last(state.index, &mut state.ledger);
+            self.finish();
             self.presence = None;
             return Ok(WorkerStatus::Stopped);
         }
         state.publish();
         Ok(WorkerStatus::Running)
+    }
+
+    /// Nothing comes in any more, and what will not be delivered is counted: then the totals are final.
+    fn finish(&mut self) {
+        let state = &mut self.state;
+        self.port.close_inbox(|message| state.lose(message));
+        state.give_up_mail();
+        state.log.tell_all();
+        state.ledger.port = self.port.counters();
+        state.shared.publish_last(state.index, &mut state.ledger);
     }
 
     /// Its number in the core, from 0.
@@ -171,6 +183,7 @@ impl fmt::Debug for Worker {
 impl Drop for Worker {
     fn drop(&mut self) {
         self.state.abandon(&mut self.port.operations());
+        self.finish();
     }
 }
 
@@ -228,7 +241,7 @@ impl State {
             turn: 0,
             carriers: Slots::with_generations(u32::MAX, u32::MAX),
             ledger: Ledger::default(),
-            rooms: Rooms::new(shared.workers()),
+            rooms: Rooms::new(shared.workers(), RoomKey::new(shared.seed(index))),
             marker: shared.marker(index),
             log: LogGate::new(index),
             rosters: roster::Rosters::default(),
@@ -331,7 +344,7 @@ impl State {
         self.look_at_services(operations);
         self.due(operations);
         self.own_messages(operations);
-        self.mail.retry();
+        self.retry_mail();
         self.close_listeners(operations);
         self.dial(operations);
         self.flush(operations);

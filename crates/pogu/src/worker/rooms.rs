@@ -14,13 +14,13 @@
 
 use pogu_port::Operations;
 use pogu_port::slots::Name;
-use rustc_hash::FxHashMap;
 use std::sync::Arc;
 
 use crate::identity::{Room, SessionId};
 use crate::message::{Message, SharedFrame};
 use crate::progress::Handler;
 use crate::worker::carrier::Membership;
+use crate::worker::room_map::{RoomKey, RoomMap};
 use crate::worker::{State, Undelivered};
 
 /// Rooms that one session may be in or joining: bounds what it costs others to forget it. One more join is refused.
@@ -54,24 +54,25 @@ pub enum BroadcastOutcome {
     Overloaded,
     /// The packet does not fit the session's frame format: the caller's mistake.
     Unencodable(pogu_wire::EncodeError),
-    /// The session has ended or is ending.
+    /// The session has ended, or the worker that the room lives in has gone: the core is stopping.
     Gone,
 }
 
 pub(crate) struct Rooms {
     workers: usize,
     /// Members by worker, of the rooms whose home is here. A room without members has no entry.
-    homes: FxHashMap<Room, Vec<u32>>,
+    homes: RoomMap<Vec<u32>>,
     /// Acknowledged members that live here.
-    members: FxHashMap<Room, Vec<Name>>,
+    members: RoomMap<Vec<Name>>,
     /// The memory of the list that `deliver` walks.
     walk: Vec<Name>,
     tickets: u32,
 }
 
 impl Rooms {
-    pub(crate) fn new(workers: usize) -> Rooms {
-        Rooms { workers, homes: FxHashMap::default(), members: FxHashMap::default(), walk: Vec::new(), tickets: 0 }
+    pub(crate) fn new(workers: usize, key: RoomKey) -> Rooms {
+        let (homes, members) = (RoomMap::with_hasher(key), RoomMap::with_hasher(key));
+        Rooms { workers, homes, members, walk: Vec::new(), tickets: 0 }
     }
 
     fn home(&self, room: Room) -> usize {
@@ -96,14 +97,21 @@ impl State {
         if carrier.rooms.len() >= ROOMS_PER_SESSION_MAX {
             return JoinOutcome::TooMany;
         }
+        let service = carrier.standing.running().index;
         let ticket = self.rooms.next_ticket();
         match self.mail.post(self.rooms.home(room), Message::Join { room, session, ticket }) {
             Ok(()) => {
                 carrier.rooms.push(Membership { room, ticket, place: None });
                 JoinOutcome::Asked
             }
-            Err(Undelivered::Full) => JoinOutcome::Overloaded,
-            Err(Undelivered::Gone(_)) => JoinOutcome::Gone,
+            Err(Undelivered::Full) => {
+                self.ledger.row(service).joins_refused += 1;
+                JoinOutcome::Overloaded
+            }
+            Err(Undelivered::Gone(_)) => {
+                self.ledger.core().room_calls_to_gone += 1;
+                JoinOutcome::Gone
+            }
         }
     }
 
@@ -151,9 +159,13 @@ impl State {
         let message = Message::Broadcast { room, from, frame: Arc::new(frame) };
         match self.mail.post(self.rooms.home(room), message) {
             Ok(()) => BroadcastOutcome::Posted,
-            Err(_) => {
+            Err(Undelivered::Full) => {
                 self.ledger.core().broadcasts_refused += 1;
                 BroadcastOutcome::Overloaded
+            }
+            Err(Undelivered::Gone(_)) => {
+                self.ledger.core().room_calls_to_gone += 1;
+                BroadcastOutcome::Gone
             }
         }
     }

@@ -63,15 +63,21 @@ impl State {
         self.rosters.walked(walk);
     }
 
-    /// Adds this worker's sessions to a list and passes it on; the last worker hands it over.
+    /// Adds this worker's sessions to a list and passes it on.
     pub(super) fn enumerate(&mut self, mut census: Box<Census>) {
         let names = self.rosters.of(census.service).iter();
         census.so_far.sessions.extend(names.map(|name| self.session_id(*name)));
+        self.pass_on(census);
+    }
+
+    /// Passes a list on to the next worker that has not gone; the last one hands it over.
+    pub(super) fn pass_on(&mut self, mut census: Box<Census>) {
         while census.next < self.shared.workers() {
             let worker = census.next;
             census.next += 1;
             if !self.mail.has_room(worker) {
                 census.so_far.workers_missed += 1;
+                self.ledger.row(census.service).posts_refused += 1;
                 continue;
             }
             match self.mail.post_always(worker, Message::Enumerate(census)) {
