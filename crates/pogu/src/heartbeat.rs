@@ -30,7 +30,7 @@ impl Heartbeat {
         Heartbeat { interval, ping_id, body: Vec::new(), pong_id: None, pong_timeout: None }
     }
 
-    /// The body of the ping, at most 1,000 bytes.
+    /// The body of the ping, at most 1,000 bytes. In the raw format at least one: what has no bytes cannot be sent.
     pub fn body(mut self, body: impl Into<Vec<u8>>) -> Heartbeat {
         self.body = body.into();
         self

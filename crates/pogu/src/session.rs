@@ -145,7 +145,8 @@ impl Refusal {
         Refusal { reason: reason.into(), packet: None }
     }
 
-    /// A packet that the peer receives before the connection is closed.
+    /// A packet that the peer receives before the connection is closed. In the raw format its body is not empty: what has no
+    /// bytes cannot be sent.
     pub fn with_packet(mut self, id: u16, body: impl Into<Vec<u8>>) -> Refusal {
         self.packet = Some((id, body.into()));
         self

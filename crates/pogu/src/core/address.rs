@@ -11,6 +11,8 @@ use crate::service::{Role, Service};
 /// Bytes of a heartbeat's body: what a send queue holds without an allocation of its own.
 const HEARTBEAT_BYTES_MAX: usize = 1000;
 
+const NOT_EMPTY: &str = "1 byte or more, where the frame format adds none";
+
 pub(super) fn check(service: &Service) -> Result<()> {
     service.format.validate()?;
     let limits = &service.limits;
@@ -57,10 +59,10 @@ fn check_heartbeat(service: &Service, heartbeat: &Heartbeat) -> Result<()> {
         return refuse(field, id.to_string(), "what fits the id field of the frame format");
     }
     let bytes = heartbeat.body.len();
-    let fits = service.format.encode(heartbeat.ping_id, &heartbeat.body, &mut Vec::new()).is_ok();
-    match bytes <= HEARTBEAT_BYTES_MAX && fits {
-        true => Ok(()),
-        false => refuse("the heartbeat's body", format!("{bytes} bytes"), "at most 1000, and what a frame can carry"),
+    match service.format.encode(heartbeat.ping_id, &heartbeat.body, &mut Vec::new()) {
+        Ok(0) => refuse("the heartbeat's body", format!("{bytes} bytes"), NOT_EMPTY),
+        Ok(_) if bytes <= HEARTBEAT_BYTES_MAX => Ok(()),
+        _ => refuse("the heartbeat's body", format!("{bytes} bytes"), "at most 1000, and what a frame can carry"),
     }
 }
 
@@ -88,6 +90,10 @@ fn check_refusal(service: &Service) -> Result<()> {
         return Err(Error::Configuration { field: "the refusal's packet id", value, allowed });
     }
     match service.format.encode(id, body, &mut Vec::new()) {
+        Ok(0) => {
+            let value = format!("{} bytes", body.len());
+            Err(Error::Configuration { field: "the refusal's body", value, allowed: NOT_EMPTY })
+        }
         Ok(_) => Ok(()),
         Err(_) => {
             let (value, allowed) = (format!("{} bytes", body.len()), "what a frame can carry");

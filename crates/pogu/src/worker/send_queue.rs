@@ -146,6 +146,9 @@ impl SendQueue {
     }
 
     fn enter(&mut self, now: Time, bytes: usize, kind: Kind) {
+        if bytes == 0 {
+            return;
+        }
         let entry = Entry { queued_at: now, unsent_bytes: u32::try_from(bytes).unwrap_or(u32::MAX), kind };
         self.charged_bytes += bytes + entry.overhead();
         self.entries.push(entry);
@@ -170,9 +173,9 @@ impl SendQueue {
         self.leaving_bytes = 0;
         let mut left = Left { bytes, is_activity: false };
         let mut rest = bytes;
-        while let Some(entry) = self.entries.first_mut().filter(|_| rest > 0) {
-            left.is_activity |= entry.kind != Kind::Heartbeat;
+        while let Some(entry) = self.entries.first_mut().filter(|entry| rest > 0 || entry.unsent_bytes == 0) {
             let of_entry = rest.min(entry.unsent_bytes as usize);
+            left.is_activity |= of_entry > 0 && entry.kind != Kind::Heartbeat;
             entry.unsent_bytes -= of_entry as u32;
             rest -= of_entry;
             self.charged_bytes = self.charged_bytes.saturating_sub(of_entry);
@@ -188,6 +191,11 @@ impl SendQueue {
     /// True if nothing waits and nothing is leaving.
     pub(super) fn is_empty(&self) -> bool {
         !self.is_leaving() && self.waiting.is_empty()
+    }
+
+    /// True if nothing of what was in an empty queue is left: no entry, no charge.
+    pub(super) fn is_clean(&self) -> bool {
+        self.entries.first().is_none() && self.charged_bytes == 0
     }
 
     /// Bytes of memory that an empty queue holds on to.
@@ -245,6 +253,19 @@ mod tests {
         }
         assert_eq!((batches, bytes, queue.charged_bytes(), queue.frames()), (5, 300_000, 0, 0));
         assert!(queue.is_empty());
+    }
+
+    #[test]
+    fn a_frame_of_no_bytes_is_no_entry() {
+        let mut queue = SendQueue::default();
+        queue.push(at(1), &frame(10));
+        queue.push(at(2), &frame(0));
+        queue.push_heartbeat(at(3), b"");
+        assert!(queue.encode(at(4), 0, |_| Ok::<usize, ()>(0)).is_ok());
+        assert_eq!((queue.frames(), queue.charged_bytes()), (1, 10 + FRAME_OVERHEAD_BYTES));
+        assert!(queue.take_batch(Gather::new).is_some());
+        queue.left(0);
+        assert!(queue.is_empty() && queue.is_clean());
     }
 
     #[test]

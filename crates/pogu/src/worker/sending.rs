@@ -30,6 +30,9 @@ pub enum SendOutcome {
     Overloaded,
     /// The packet does not fit the frame format: the caller's mistake. Nothing was sent.
     Unencodable(EncodeError),
+    /// The frame has no bytes: in the raw format an empty body is nothing that a peer could receive. Nothing was queued and
+    /// nothing counted; the session goes on.
+    Empty,
 }
 
 impl SendOutcome {
@@ -58,6 +61,7 @@ impl State {
         };
         let format = carrier.running().service.format;
         let frame_bytes = match format.frame_bytes(body.len()) {
+            Ok(0) => return SendOutcome::Empty,
             Ok(frame_bytes) => frame_bytes,
             Err(error) => return SendOutcome::Unencodable(error),
         };
@@ -78,6 +82,9 @@ impl State {
     fn send_encoded(&mut self, operations: &mut Operations<'_>, name: Name, frame: &Bytes) -> SendOutcome {
         if !self.carriers.get(name).is_some_and(Carrier::is_live) {
             return SendOutcome::Gone;
+        }
+        if frame.is_empty() {
+            return SendOutcome::Empty;
         }
         if let Some(outcome) = self.overflow(operations, name, frame.len()) {
             self.row_of(name).frames_dropped += 1;
@@ -236,8 +243,11 @@ impl State {
         let Some(outgoing) = carrier.outgoing.take_if(|outgoing| outgoing.is_empty()) else {
             return self.mark_dirty(name);
         };
+        // What an entry left behind here would be the next session's.
+        let is_clean = outgoing.is_clean();
+        debug_assert!(is_clean, "an empty queue has entries");
         let kept = self.spare_outgoing.len() < SPARE_MAX && outgoing.spare_bytes() <= SPARE_BYTES_MAX;
-        if kept {
+        if kept && is_clean {
             self.spare_outgoing.push(outgoing);
         }
     }
