@@ -1,14 +1,18 @@
 //! The times at which sessions want to be looked at.
 //!
 //! A session has one live entry; it is not moved when the session is active, but looked at when it is due and put back
-//! for the time that is then right. An entry that was overtaken by an earlier one, or whose session has ended, is stale: it is ignored when its time comes, or swept out
-//! before, when stale entries outnumber the sessions. So connections that come and go leave nothing behind that grows.
+//! for the time that is then right. An entry that was overtaken by an earlier one, or whose session has ended, is stale: it
+//! is ignored when its time comes, or swept out before, when stale entries outnumber the sessions. A stale entry becomes a
+//! copy when its session is put back for the same time, and of copies one is live. So neither connections that come and go
+//! nor timers that do leave anything behind that grows.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use pogu_port::Time;
-use pogu_port::slots::Name;
+use pogu_port::slots::{Name, Slots};
+
+use crate::worker::NEVER;
 
 #[derive(Default)]
 pub(crate) struct Deadlines {
@@ -43,10 +47,19 @@ impl Deadlines {
         self.heap.len() > 2 * sessions + STALE_MIN
     }
 
-    /// Throws out the entries that are not `alive`. As many pushes come before the next sweep as there are sessions, so it
-    /// costs each of them little.
-    pub(crate) fn sweep(&mut self, alive: impl Fn(Time, Name) -> bool) {
-        self.heap.retain(|Reverse((at, name))| alive(*at, *name));
+    /// Throws out all entries but one for each session, which is at its `armed_at`. As many pushes come before the next sweep as
+    /// there are sessions, so it costs each of them little.
+    pub(crate) fn sweep<T>(&mut self, sessions: &mut Slots<T>, armed_at: impl Fn(&mut T) -> &mut Time) {
+        // A session whose entry was found is armed for no time until all were looked at: its copies are stale.
+        self.heap.retain(|Reverse((at, name))| {
+            let armed = sessions.get_mut(*name).map(&armed_at).filter(|armed| **armed == *at);
+            armed.is_some_and(|armed| std::mem::replace(armed, NEVER) != NEVER)
+        });
+        for Reverse((at, name)) in &self.heap {
+            if let Some(session) = sessions.get_mut(*name) {
+                *armed_at(session) = *at;
+            }
+        }
         self.heap.shrink_to(2 * self.heap.len() + STALE_MIN);
     }
 }
@@ -68,21 +81,47 @@ mod tests {
         assert_eq!(due, [10, 20]);
         assert_eq!(deadlines.next(), Some(Time::from_nanos(30)));
     }
+
     #[test]
     fn what_sessions_leave_behind_does_not_grow() {
-        let live = Name { slot: 0, generation: 1 };
-        let at = |index: u32| Time::from_nanos(1_000_000 + u64::from(index));
+        let mut sessions: Slots<Time> = Slots::new(2);
+        let at = |index: u64| Time::from_nanos(1_000_000 + index);
+        let live = sessions.insert_with(|_| at(0)).expect("a slot");
         let mut deadlines = Deadlines::default();
         deadlines.push(at(0), live);
         let mut most = 0;
         for index in 1..100_000 {
-            deadlines.push(at(index), Name { slot: 1, generation: index });
+            deadlines.push(at(index), Name { slot: 1, generation: 7 });
             if deadlines.wants_sweep(1) {
-                deadlines.sweep(|_, name| name == live);
+                deadlines.sweep(&mut sessions, |armed_at| armed_at);
             }
             most = most.max(deadlines.heap.capacity());
         }
         assert!(most <= 4 * STALE_MIN, "{most}");
         assert_eq!(deadlines.next(), Some(at(0)), "the live one is still there");
+        assert_eq!(sessions.get(live), Some(&at(0)));
+    }
+
+    #[test]
+    fn of_copies_one_is_kept() {
+        const SESSIONS: u32 = 100;
+        let mut sessions: Slots<Time> = Slots::new(SESSIONS);
+        let (later, soon) = (Time::from_nanos(1_000_000), Time::from_nanos(10));
+        let names: Vec<Name> = (0..SESSIONS).filter_map(|_| sessions.insert_with(|_| later)).collect();
+        let mut deadlines = Deadlines::default();
+        let mut most = 0;
+        // Each has a timer that fires, and then waits for the same time as before, again and again.
+        for name in names.iter().cycle().take(100 * STALE_MIN) {
+            deadlines.push(soon, *name);
+            assert_eq!(deadlines.pop_due(soon), Some((soon, *name)));
+            deadlines.push(later, *name);
+            if deadlines.wants_sweep(names.len()) {
+                deadlines.sweep(&mut sessions, |armed_at| armed_at);
+                assert_eq!(deadlines.heap.len(), names.len());
+            }
+            most = most.max(deadlines.heap.capacity());
+        }
+        assert!(most <= 4 * STALE_MIN, "{most}");
+        assert!(names.iter().all(|name| sessions.get(*name) == Some(&later)), "they are armed as they were");
     }
 }

@@ -42,7 +42,7 @@ impl State {
     fn sweep_deadlines(&mut self) {
         let State { carriers, deadlines, .. } = self;
         if deadlines.wants_sweep(carriers.len()) {
-            deadlines.sweep(|at, name| carriers.get(name).is_some_and(|carrier| carrier.armed_at == at));
+            deadlines.sweep(carriers, |carrier| &mut carrier.armed_at);
         }
     }
 
