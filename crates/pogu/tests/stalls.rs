@@ -9,7 +9,7 @@ use std::io::Write;
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
-use pogu::{Core, PortConfig, Service, ServiceHandle, Time};
+use pogu::{Context, Core, Heartbeat, Packet, PortConfig, Service, ServiceHandle, Session, Time};
 use support::simulated::{Client, Flow, SERVER, World, at};
 use support::{ECHO, Event, FLOOD, JOIN, flood_body, frame, probes};
 
@@ -144,4 +144,61 @@ fn a_peer_that_read_during_a_stall_is_not_deaf() {
     });
     assert_eq!((time, ends(&reports)), (at(50), Vec::new()));
     assert!(heard.into_iter().eq((0..200).map(|index| (FLOOD, flood_body(index)))));
+}
+
+/// Tells when its timer, set once per packet, went off.
+struct Alarm;
+
+impl Session for Alarm {
+    fn on_packet(&mut self, cx: &mut Context<'_>, packet: Packet<'_>) {
+        cx.set_timer(Duration::from_millis(packet.reader().u32().expect("a number").into()));
+    }
+
+    fn on_timer(&mut self, cx: &mut Context<'_>) {
+        cx.send(ECHO, &cx.now().as_nanos().to_le_bytes());
+    }
+}
+
+#[test]
+fn a_timer_goes_off_at_its_time_while_limits_wait() {
+    for stall in [400, 1000, 60_000] {
+        for timer in [-300, -1, 0, 1, 50, 399] {
+            let mut world = World::new();
+            let core = world.core(1);
+            let service = core.serve(Service::server(SERVER).frame_timeout(Duration::from_secs(2)), |_| Alarm);
+            let service = service.expect("a service");
+            let mut client = world.connect(&service);
+            // The worker comes back `stall` after its frame timeout, and the timer is due about then.
+            let back = at(2) + Duration::from_millis(stall);
+            let due = Time::from_nanos(back.as_nanos().saturating_add_signed(timer * 1_000_000));
+            client.number(ECHO, u32::try_from(due.since(Time::ZERO).as_millis()).expect("a few seconds"));
+            client.peer.write_all(&[9]).expect("there is room");
+            world.settle();
+            world.simulation.advance_to(back);
+            let fired = due.max(back);
+            world.run_to(fired);
+            let expected = [(ECHO, fired.as_nanos().to_le_bytes().to_vec())];
+            assert_eq!(client.frames(), expected, "a stall of {stall} ms, a timer {timer} ms after it");
+            // The limit waits for what it has to wait, and not for longer.
+            let end = back + Duration::from_millis(stall.min(1000));
+            world.run_to(just_before(end));
+            assert_eq!(client.take_what_came(), Flow::Open);
+            world.run_to(end);
+            assert_eq!(client.take_what_came(), Flow::Finished);
+        }
+    }
+}
+
+#[test]
+fn a_ping_goes_out_at_its_time_while_limits_wait() {
+    let mut world = World::new();
+    let core = world.core(1);
+    let service = Service::server(SERVER).heartbeat(Heartbeat::every(Duration::from_secs(3), 900));
+    let service = core.serve(service.frame_timeout(Duration::from_secs(2)), |_| Alarm).expect("a service");
+    let mut client = world.connect(&service);
+    client.peer.write_all(&[9]).expect("there is room");
+    world.settle();
+    world.simulation.advance_to(at(2) + Duration::from_millis(600));
+    world.run_to(at(3));
+    assert_eq!(client.frames(), [(900, Vec::new())]);
 }

@@ -59,7 +59,7 @@ pub(crate) struct Carrier {
     pub(crate) dirty: bool,
     /// True once the peer's end of stream has come.
     pub(crate) peer_finished: bool,
-    /// True exactly while receiving is paused because the peer does not read its answers.
+    /// True exactly while receiving is paused: the peer does not read its answers, or the session is delayed.
     pub(crate) paused: bool,
     pub(crate) reached: Reached,
 }
@@ -192,6 +192,12 @@ impl Carrier {
         self.vigil.as_ref().is_some_and(|vigil| vigil.is_delayed())
     }
 
+    /// True while nothing is received because we do not want to: it is delayed, or does not read its answers. A silence that is
+    /// ours is held against nobody; what waits to be sent ages all the same.
+    pub(crate) fn stands_still(&self) -> bool {
+        self.vigil.as_ref().is_some_and(|vigil| vigil.stands_still())
+    }
+
     /// True for a connection that is only told why it is refused.
     pub(crate) fn is_refusal(&self) -> bool {
         matches!(self.standing, Standing::Refused(..))
@@ -210,24 +216,26 @@ impl Carrier {
         matches!(self.stage, Stage::Live)
     }
 
-    /// The earliest time at which something is due, seen from what is known now.
-    pub(crate) fn next_due(&self) -> Time {
+    /// The earliest time at which something is due, seen from what is known now. No limit is enforced before `limits_from`.
+    pub(crate) fn next_due(&self, limits_from: Time) -> Time {
         let limits = self.running().limits();
         match &self.stage {
-            Stage::Connecting { since } => *since + limits.connect_timeout.get(),
+            Stage::Connecting { since } => (*since + limits.connect_timeout.get()).max(limits_from),
             Stage::Ending(ending) if ending.step == Step::Close => NEVER,
             Stage::Ending(ending) => ending.deadline,
             Stage::Live => {
                 let oldest = self.outgoing.as_ref().and_then(|outgoing| outgoing.oldest());
                 let age = oldest.map_or(NEVER, |oldest| oldest + limits.send_age_max.get());
                 let heartbeat = self.running().service.heartbeat.as_ref();
-                let vigil = self.vigil.as_ref().map_or(NEVER, |vigil| vigil.next_due(limits, heartbeat));
-                let ours = age.min(self.timer_at).min(vigil);
-                if self.is_delayed() {
-                    return ours;
+                let vigil = self.vigil.as_ref();
+                let heard = vigil.map_or(NEVER, |vigil| vigil.limit_due(limits, heartbeat));
+                let more = vigil.map_or(NEVER, |vigil| vigil.next_due(heartbeat)).min(self.timer_at);
+                if self.stands_still() {
+                    return age.max(limits_from).min(more);
                 }
                 let frame = self.unfinished.as_ref().map_or(NEVER, |frame| frame.since + limits.frame_timeout.get());
-                (self.active_at + limits.idle_timeout.get()).min(frame).min(ours)
+                let idle = self.active_at + limits.idle_timeout.get();
+                age.min(heard).min(frame).min(idle).max(limits_from).min(more)
             }
         }
     }

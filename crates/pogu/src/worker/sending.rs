@@ -139,7 +139,7 @@ impl State {
 
     /// Stops receiving from a session that does not read its answers (`sent` resumes), or that is delayed (its time resumes).
     pub(super) fn hold_back(&mut self, operations: &mut Operations<'_>, name: Name) {
-        let congested = self.is_congested(name);
+        let (now, congested) = (self.now, self.is_congested(name));
         let Some(carrier) = self.carriers.get_mut(name).filter(|carrier| carrier.is_live() && !carrier.paused) else {
             return;
         };
@@ -147,14 +147,23 @@ impl State {
             return;
         }
         carrier.paused = operations.pause(carrier.connection).is_ok();
+        if carrier.paused {
+            carrier.vigil.get_or_insert_default().stand_still(now);
+        }
     }
 
-    /// Receives again when enough has left, or when the session is ending: then what comes is discarded.
+    /// Receives again when enough has left and no delay is on, or when the session is ending: then what comes is discarded.
     pub(super) fn resume(&mut self, operations: &mut Operations<'_>, name: Name) {
         let congested = self.is_congested(name);
         let Some(carrier) = self.carriers.get_mut(name) else { return };
-        if carrier.paused && (!congested && !carrier.is_delayed() || !carrier.is_live()) {
+        if carrier.is_live() && (carrier.is_delayed() || carrier.paused && congested) {
+            return;
+        }
+        if carrier.paused {
             carrier.paused = operations.receive(carrier.connection).is_err();
+        }
+        if !carrier.paused {
+            self.go_on(name);
         }
     }
 

@@ -30,8 +30,9 @@ enum Due {
 impl State {
     /// Sees to it that the session is looked at when something is due.
     pub(super) fn arm(&mut self, name: Name) {
+        let limits_from = if self.is_lenient() { self.lenient_until } else { Time::ZERO };
         let Some(carrier) = self.carriers.get_mut(name) else { return };
-        let due = carrier.next_due();
+        let due = carrier.next_due(limits_from);
         if due < carrier.armed_at {
             carrier.armed_at = due;
             self.deadlines.push(due, name);
@@ -48,7 +49,7 @@ impl State {
 
     /// Looks at every session whose time has come.
     pub(super) fn due(&mut self, operations: &mut Operations<'_>) {
-        self.enforced_since_leniency |= self.now >= self.lenient_until;
+        self.enforced_since_leniency |= !self.is_lenient();
         // What a handler makes due waits for the next turn: a timer of zero must not keep the worker from its port.
         let mut due = std::mem::take(&mut self.due_now);
         due.extend(std::iter::from_fn(|| self.deadlines.pop_due(self.now)));
@@ -65,10 +66,6 @@ impl State {
                 }
                 Due::Ping => self.ping(operations, name),
                 Due::Delay => self.end_delay(operations, name),
-                Due::Limit(_) if self.now < self.lenient_until => {
-                    self.look_again(name, self.lenient_until);
-                    continue;
-                }
                 Due::Limit(cause) => self.limit_reached(operations, name, cause),
                 Due::Linger => self.linger_expired(operations, name),
             }
@@ -89,11 +86,9 @@ impl State {
         }
     }
 
-    fn look_again(&mut self, name: Name, at: Time) {
-        if let Some(carrier) = self.carriers.get_mut(name) {
-            carrier.armed_at = at;
-            self.deadlines.push(at, name);
-        }
+    /// True while limits are not enforced. What ends nothing, such as a timer, is done at its time.
+    fn is_lenient(&self) -> bool {
+        self.now < self.lenient_until
     }
 
     fn limit_reached(&mut self, operations: &mut Operations<'_>, name: Name, cause: Cause) {
@@ -115,13 +110,15 @@ impl State {
             (waited >= allowed).then(|| Due::Limit(Cause::timeout(limit, waited, allowed)))
         };
         match &carrier.stage {
+            Stage::Connecting { .. } if self.is_lenient() => Due::Nothing,
+            Stage::Live if self.is_lenient() => self.what_else_is_due(carrier),
             Stage::Connecting { since } => {
                 late(Limit::ConnectTimeout, *since, limits.connect_timeout.get()).unwrap_or(Due::Nothing)
             }
             Stage::Ending(ending) if now >= ending.deadline => Due::Linger,
             Stage::Ending(_) => Due::Nothing,
             Stage::Live => {
-                let unfinished = carrier.unfinished.as_ref().filter(|_| !carrier.is_delayed());
+                let unfinished = carrier.unfinished.as_ref().filter(|_| !carrier.stands_still());
                 let oldest = carrier.outgoing.as_ref().and_then(|outgoing| outgoing.oldest());
                 let heartbeat = carrier.running().service.heartbeat.as_ref();
                 let vigil = carrier.vigil.as_ref();
@@ -130,7 +127,7 @@ impl State {
                     .and_then(|frame| late(Limit::FrameTimeout, frame.since, limits.frame_timeout.get()))
                     .or_else(|| oldest.and_then(|oldest| late(Limit::SendAge, oldest, limits.send_age_max.get())))
                     .or_else(|| vigil.and_then(|vigil| vigil.exceeded(now, limits, heartbeat)).map(Due::Limit))
-                    .or_else(|| if carrier.is_delayed() { None } else { idle() })
+                    .or_else(|| if carrier.stands_still() { None } else { idle() })
                     .unwrap_or_else(|| self.what_else_is_due(carrier))
             }
         }

@@ -1,5 +1,5 @@
 //! What a session is watched for beyond what every session is: the first frame, heartbeats, rates. Made only for sessions of
-//! services that ask for one of them, so that the others pay nothing.
+//! services that ask for one of them, and for sessions that had to be paused, so that the others pay nothing.
 
 use std::time::Duration;
 
@@ -20,6 +20,8 @@ pub(crate) struct Vigil {
     meters: [Meter; 3],
     /// While nothing is received because a rate was exceeded.
     delay: Option<Delay>,
+    /// Since when nothing is received because we do not want to, if that is so.
+    still_since: Option<Time>,
     /// When the last delay ended, and when the first began of which it was the last without a break.
     delayed: Option<(Time, Time)>,
 }
@@ -86,22 +88,41 @@ impl Vigil {
         }
     }
 
-    /// When something is due. While the session is delayed it cannot answer anything.
-    pub(super) fn next_due(&self, limits: &LiveLimits, heartbeat: Option<&Heartbeat>) -> Time {
-        if let Some(delay) = self.delay {
-            return delay.until;
+    pub(super) fn stands_still(&self) -> bool {
+        self.still_since.is_some()
+    }
+
+    /// From now on nothing is received because we do not want to.
+    pub(super) fn stand_still(&mut self, now: Time) {
+        self.still_since.get_or_insert(now);
+    }
+
+    /// When a limit is reached. While the session stands still it cannot answer anything.
+    pub(super) fn limit_due(&self, limits: &LiveLimits, heartbeat: Option<&Heartbeat>) -> Time {
+        if self.stands_still() {
+            return NEVER;
         }
         let first = self.first_frame_since.zip(limits.first_frame_timeout.get());
         let first = first.map_or(NEVER, |(since, timeout)| since + timeout);
-        let (Some(beat), Some(heartbeat)) = (&self.heartbeat, heartbeat) else { return first };
-        let unanswered = beat.unanswered_since.zip(heartbeat.pong_timeout);
-        let unanswered = unanswered.map_or(NEVER, |(since, timeout)| since + timeout);
-        first.min(unanswered).min(beat.quiet_since + heartbeat.interval)
+        let unanswered = self.heartbeat.as_ref().and_then(|beat| beat.unanswered_since);
+        let unanswered = unanswered.zip(heartbeat.and_then(|heartbeat| heartbeat.pong_timeout));
+        first.min(unanswered.map_or(NEVER, |(since, timeout)| since + timeout))
+    }
+
+    /// When something is due that ends nothing: a ping, the end of a delay.
+    pub(super) fn next_due(&self, heartbeat: Option<&Heartbeat>) -> Time {
+        if let Some(delay) = self.delay {
+            return delay.until;
+        }
+        match self.heartbeat.as_ref().zip(heartbeat) {
+            Some((beat, heartbeat)) if !self.stands_still() => beat.quiet_since + heartbeat.interval,
+            _ => NEVER,
+        }
     }
 
     /// The limit that has been reached, if one has.
     pub(super) fn exceeded(&self, now: Time, limits: &LiveLimits, heartbeat: Option<&Heartbeat>) -> Option<Cause> {
-        if self.is_delayed() {
+        if self.stands_still() {
             return None;
         }
         let late = |limit, since, allowed| {
@@ -117,7 +138,7 @@ impl Vigil {
 
     pub(super) fn wants_ping(&self, now: Time, heartbeat: &Heartbeat) -> bool {
         let quiet = self.heartbeat.as_ref().map(|beat| now.since(beat.quiet_since));
-        !self.is_delayed() && quiet.is_some_and(|quiet| quiet >= heartbeat.interval)
+        !self.stands_still() && quiet.is_some_and(|quiet| quiet >= heartbeat.interval)
     }
 
     pub(super) fn delay_is_over(&self, now: Time) -> bool {
@@ -146,6 +167,7 @@ impl State {
                 let until = vigil.delay.map_or(until, |delay| delay.until.max(until));
                 let begins = vigil.delay.replace(Delay { since, until }).is_none();
                 vigil.delayed = Some((now, began));
+                vigil.stand_still(now);
                 self.row_of(name).delays += u64::from(begins);
                 self.arm(name);
             }
@@ -171,14 +193,24 @@ impl State {
         }
     }
 
-    /// The time of a delay is up: what stood still meanwhile goes on from here.
+    /// The time of a delay is up.
     pub(super) fn end_delay(&mut self, operations: &mut Operations<'_>, name: Name) {
+        let now = self.now;
+        let Some(vigil) = self.carriers.get_mut(name).and_then(|carrier| carrier.vigil.as_mut()) else { return };
+        if vigil.delay.take().is_none() {
+            return;
+        }
+        vigil.delayed = vigil.delayed.map(|(_, began)| (now, began));
+        self.resume(operations, name);
+    }
+
+    /// A session is received from again: what stood still meanwhile goes on from here.
+    pub(super) fn go_on(&mut self, name: Name) {
         let now = self.now;
         let Some(carrier) = self.carriers.get_mut(name) else { return };
         let Some(vigil) = carrier.vigil.as_mut() else { return };
-        let Some(delay) = vigil.delay.take() else { return };
-        vigil.delayed = vigil.delayed.map(|(_, began)| (now, began));
-        let stood = now.since(delay.since);
+        let Some(still_since) = vigil.still_since.take() else { return };
+        let stood = now.since(still_since);
         let later = |time: Time| (time + stood).min(now);
         vigil.first_frame_since = vigil.first_frame_since.map(later);
         if let Some(beat) = &mut vigil.heartbeat {
@@ -189,7 +221,7 @@ impl State {
             unfinished.since = later(unfinished.since);
         }
         carrier.active_at = now;
-        self.resume(operations, name);
+        self.arm(name);
     }
 
     /// Nothing has come from the session for an interval.
