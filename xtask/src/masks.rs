@@ -40,13 +40,17 @@ const ROWS: [Row; 8] = [
 const OF_THE_DRIVER: [&str; 3] = ["faults", "guarded", "eighty_descriptors"];
 
 /// Suites that run in the simulation alone, or look at texts: no form of a driver reaches them.
-pub const OF_NO_DRIVER: [&str; 13] = [
+pub const OF_NO_DRIVER: [&str; 17] = [
     "admission",
+    "deadline_cost",
+    "empty_frames",
     "first_frames_and_heartbeats",
     "log_lines",
     "log_of_ends",
     "manual",
+    "pauses",
     "reconnect",
+    "reconnect_storms",
     "sanitized",
     "send_queue_memory",
     "services_virtual_time",

@@ -116,7 +116,7 @@ limits! {
     /// reset at once. Default 256.
     lingering_refusals_max: usize = 256,
     /// Connections that a client service opens at one time per worker, so that a large one does not overrun its server's
-    /// backlog. Default 128.
+    /// backlog. First ones stand in line; those of [`Reconnect`](crate::Reconnect) are put off. Default 128.
     connects_in_flight_max: usize = 128,
     /// Connections at one time from one address (IPv6: from one /64, which is what one customer has). One more is reset at
     /// once and counted; who is refused otherwise counts until it is gone. Where neither this nor

@@ -15,7 +15,7 @@ use crate::heartbeat::{Answer, Heartbeat};
 use crate::layer::{Layer, LayerFactory};
 use crate::limits::{Limits, LiveLimits, SendOverflow};
 use crate::outside::{Outside, Which};
-use crate::reconnect::{GaveUp, Reconnect};
+use crate::reconnect::{GaveUp, Phases, Reconnect};
 use crate::session::{Factory, Incoming, Refusal, Session};
 use crate::target::Target;
 use crate::worker::drop_quietly;
@@ -198,6 +198,8 @@ pub(crate) struct Running {
     pub(crate) closed: AtomicBool,
     /// Why the last connection that could not be made could not.
     pub(crate) connect_error: Mutex<Option<OsError>>,
+    /// When those of its sessions are dialled again that do it evenly.
+    pub(crate) phases: Phases,
     /// The last place that was given up.
     pub(crate) gave_up: Mutex<Option<GaveUp>>,
     /// What its handles count.

@@ -26,6 +26,7 @@ use crate::limits::LiveLimits;
 use crate::message::Message;
 use crate::outside::Outside;
 use crate::progress::Turns;
+use crate::reconnect::Phases;
 use crate::service::{Role, Running, Service};
 use crate::service_handle::ServiceHandle;
 use crate::session::{Admission, Factory, Incoming};
@@ -194,6 +195,7 @@ impl Core {
             sessions: AtomicUsize::new(0),
             closed: AtomicBool::new(false),
             connect_error: Mutex::default(),
+            phases: Phases::new(self.shared.seed(services.len())),
             gave_up: Mutex::default(),
             outside: Outside::default(),
         });

@@ -4,101 +4,36 @@
 //!                    +-- literal address --+          next address
 //!                    |                     v       +---------------+
 //!   wanted, due --> resolving --answer--> ready ---+--> connection +--> session
-//!                    |   ^                         |        |              |
-//!                    +---|--- all failed ----------+--------+--- ended ----+
+//!                    |   ^                  |      |        |              |
+//!                    +---|--- all failed ---|------+--------+--- ended ----+
 //!                        +--- due --- waiting <--- if the service reconnects; else the place is given back
 //! ```
 //!
 //! A place is a value and stands in exactly one of these, so none is forgotten and none is dialled twice; whatever drops it
 //! gives it back to its service.
+//!
+//! Who is dialled again does not stand in line: a place that is due and cannot begin waits for its next time. Else a server
+//! that was silent would on its return meet all of them at once. While nothing is heard of it few attempts hang at one time
+//! (`HANGING_MAX`) and one more begins each second, so that its return is noticed soon and those that hang are not many.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::net::SocketAddr;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use pogu_port::slots::Name;
 use pogu_port::{Operations, OsError, SubmitError, Time};
 
 use crate::cause::{Cause, Limit};
-use crate::core::{Place, Question};
+use crate::core::Place;
 use crate::reconnect::{GaveUp, is_replaced};
 use crate::service::Running;
 use crate::worker::admission::enroll_with;
 use crate::worker::carrier::{Reached, Standing};
+use crate::worker::dial::{Dial, SILENCE};
 use crate::worker::log_gate::Line;
 use crate::worker::{Carrier, Stage, State, Step};
 
 /// Addresses of one name that are tried: more than any honest name has.
 const ADDRESSES_MAX: usize = 256;
-
-/// What one client service still wants from this worker.
-pub(crate) struct Dial {
-    running: Arc<Running>,
-    /// What the name stood for when it was last looked up; not empty once a place is ready.
-    addresses: Vec<SocketAddr>,
-    /// The lookup that is under way. There is never more than one, however many places wait for it.
-    asked: Option<Arc<Question>>,
-    /// Waiting for the lookup, and since when.
-    resolving: VecDeque<(Time, Place)>,
-    ready: VecDeque<Place>,
-    /// Begun and neither connected nor come back.
-    in_flight: usize,
-    /// By when they are dialled again, and by order of coming.
-    waiting: BTreeMap<(Time, u64), Place>,
-    /// Places that have waited so far.
-    waited: u64,
-}
-
-impl Dial {
-    fn new(running: &Arc<Running>) -> Dial {
-        Dial {
-            running: Arc::clone(running),
-            addresses: running.address.literal().into_iter().collect(),
-            asked: None,
-            resolving: VecDeque::new(),
-            ready: VecDeque::new(),
-            in_flight: 0,
-            waiting: BTreeMap::new(),
-            waited: 0,
-        }
-    }
-
-    fn is_over(&self) -> bool {
-        self.in_flight == 0
-            && self.ready.is_empty()
-            && self.waiting.is_empty()
-            && self.resolving.is_empty()
-            && self.asked.is_none()
-    }
-
-    /// Gives back every place that is not being connected.
-    fn clear(&mut self) {
-        self.asked = None;
-        self.resolving.clear();
-        self.ready.clear();
-        self.waiting.clear();
-    }
-
-    /// An attempt begins: with the first address, as soon as that is known.
-    fn seek(&mut self, mut place: Place, now: Time) {
-        place.dialling_mut().next_address = 0;
-        match self.running.address.literal() {
-            Some(_) => self.ready.push_back(place),
-            None => self.resolving.push_back((now, place)),
-        }
-    }
-
-    fn wait(&mut self, until: Time, place: Place) {
-        self.waited += 1;
-        self.waiting.insert((until, self.waited), place);
-    }
-
-    fn next_due(&self) -> Option<Time> {
-        let lookup_timeout = self.running.limits().connect_timeout.get();
-        let unanswered = self.resolving.front().map(|(since, _)| *since + lookup_timeout);
-        self.waiting.first_key_value().map(|((until, _), _)| *until).into_iter().chain(unanswered).min()
-    }
-}
 
 impl State {
     pub(super) fn want(&mut self, running: Arc<Running>, places: Vec<Place>) {
@@ -129,6 +64,8 @@ impl State {
                 let Some(place) = dial.ready.pop_front() else { break };
                 self.connect(operations, dial, place);
             }
+            self.dial_again(operations, dial);
+            self.disperse(dial);
         }
         dials.retain(|_, dial| !dial.is_over());
         self.dials = dials;
@@ -137,8 +74,50 @@ impl State {
     fn begin_attempts(&mut self, dial: &mut Dial) {
         while let Some(first) = dial.waiting.first_entry().filter(|first| first.key().0 <= self.now) {
             let place = first.remove();
-            self.ledger.row(dial.running.index).reconnects += 1;
-            dial.seek(place, self.now);
+            match dial.may_begin(self.now) {
+                true => dial.seek(place, self.now),
+                false => self.defer(dial, place),
+            }
+        }
+    }
+
+    fn dial_again(&mut self, operations: &mut Operations<'_>, dial: &mut Dial) {
+        let mut due = std::mem::take(&mut dial.due);
+        for place in due.drain(..) {
+            if dial.may_begin(self.now) {
+                self.ledger.row(dial.running.index).reconnects += 1;
+                self.connect(operations, dial, place);
+            } else {
+                self.defer(dial, place);
+            }
+        }
+        dial.due = due;
+    }
+
+    /// A place is due and cannot begin: it waits for its next time. That is no attempt.
+    fn defer(&mut self, dial: &mut Dial, mut place: Place) {
+        let Some(reconnect) = &dial.running.service.reconnect else { return };
+        let is_silent = dial.silence(self.now) >= SILENCE;
+        let (random, phases) = (&mut self.random, &dial.running.phases);
+        let dialling = place.dialling_mut();
+        let since_due = self.now.since(dialling.due);
+        let until = self.now + reconnect.delay_deferred(dialling.attempts, since_due, is_silent, random, phases);
+        dialling.due = until;
+        dial.wait(until, place);
+    }
+
+    /// Nothing was heard of a server for as long as a connection may take: those in line would all come when it is there.
+    fn disperse(&mut self, dial: &mut Dial) {
+        let allowed = dial.running.limits().connect_timeout.get();
+        let silence = dial.silence(self.now);
+        if dial.running.service.reconnect.is_none() || silence < allowed {
+            return;
+        }
+        let cause = Cause::timeout(Limit::ConnectTimeout, silence, allowed);
+        for place in std::mem::take(&mut dial.ready) {
+            if let Some((until, place)) = self.back_off(place, &cause, false) {
+                dial.wait(until, place);
+            }
         }
     }
 
@@ -153,7 +132,9 @@ impl State {
                 dial.asked = None;
                 dial.addresses = addresses;
                 dial.addresses.truncate(ADDRESSES_MAX);
-                dial.ready.extend(dial.resolving.drain(..).map(|(_, place)| place));
+                for (_, place) in std::mem::take(&mut dial.resolving) {
+                    dial.found(place);
+                }
             }
             Some(Err(reason)) => {
                 dial.asked = None;
@@ -162,15 +143,21 @@ impl State {
                 }
                 let cause = Cause::Unresolved(reason.into());
                 for (_, place) in std::mem::take(&mut dial.resolving) {
-                    self.attempt_failed(dial, place, &cause);
+                    self.unresolved(dial, place, &cause);
                 }
             }
         }
         let allowed = dial.running.limits().connect_timeout.get();
         while let Some((since, place)) = dial.resolving.pop_front_if(|(since, _)| self.now.since(*since) >= allowed) {
             let cause = Cause::timeout(Limit::ConnectTimeout, self.now.since(since), allowed);
-            self.attempt_failed(dial, place, &cause);
+            self.unresolved(dial, place, &cause);
         }
+    }
+
+    /// An attempt has ended with the lookup of its name.
+    fn unresolved(&mut self, dial: &mut Dial, place: Place, cause: &Cause) {
+        self.ledger.row(dial.running.index).reconnects += u64::from(place.dialling().attempts > 0);
+        self.attempt_failed(dial, place, cause);
     }
 
     /// Begins a connection to the next address that can be tried at all.
@@ -198,7 +185,7 @@ impl State {
                     place = returned;
                 }
                 (Ok(name), _) => {
-                    dial.in_flight += 1;
+                    dial.begun(now);
                     return self.arm(name);
                 }
                 (Err(_), None) => return,
@@ -252,7 +239,8 @@ impl State {
             return None;
         }
         let dialling = place.dialling_mut();
-        let delay = reconnect.delay(dialling.attempts, self.now.since(dialling.due), &mut self.random);
+        let since_due = self.now.since(dialling.due);
+        let delay = reconnect.delay(dialling.attempts, since_due, &mut self.random, &running.phases);
         dialling.attempts = dialling.attempts.saturating_add(1);
         dialling.due = self.now + delay;
         Some((dialling.due, place))
@@ -262,10 +250,13 @@ impl State {
     pub(super) fn tries_next_address(&mut self, carrier: &Carrier) -> bool {
         let running = carrier.running();
         self.dialled(running.index);
+        self.stopping.is_none() && !running.is_closed() && self.has_next_address(carrier)
+    }
+
+    fn has_next_address(&self, carrier: &Carrier) -> bool {
         let Standing::Placed(place) = &carrier.standing else { return false };
-        let dial = self.dials.get(&running.index);
-        let wanted = self.stopping.is_none() && !running.is_closed();
-        wanted && dial.is_some_and(|dial| usize::from(place.dialling().next_address) < dial.addresses.len())
+        let dial = self.dials.get(&carrier.running().index);
+        dial.is_some_and(|dial| usize::from(place.dialling().next_address) < dial.addresses.len())
     }
 
     /// A connection of a client service is gone: its place goes on to the next address, waits, or is given back.
@@ -289,6 +280,11 @@ impl State {
         carrier.stage = Stage::Live;
         carrier.active_at = self.now;
         let service = carrier.running().index;
+        if let Standing::Placed(place) = &carrier.standing
+            && let Some(dial) = self.dials.get_mut(&service)
+        {
+            dial.connected(place, self.now);
+        }
         self.dialled(service);
         self.open(operations, name);
     }
@@ -296,6 +292,14 @@ impl State {
     pub(super) fn connect_failed(&mut self, name: Name, error: OsError) {
         if let Some(carrier) = self.carriers.get(name) {
             carrier.running().note_connect_error(error);
+            // A failure that took its time is a silence, as is one of an address that is not the last.
+            let answers = matches!(carrier.stage, Stage::Connecting { since } if self.now.since(since) < SILENCE);
+            if answers
+                && !self.has_next_address(carrier)
+                && let Some(dial) = self.dials.get_mut(&carrier.running().index)
+            {
+                dial.heard(self.now);
+            }
         }
         self.end_at(name, Cause::ConnectFailed(error), Step::Close);
     }

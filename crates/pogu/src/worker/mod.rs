@@ -13,6 +13,7 @@ mod blocks;
 mod carrier;
 mod caught;
 mod deadlines;
+mod dial;
 mod dialling;
 mod ending;
 mod handling;
@@ -208,7 +209,7 @@ pub(crate) struct State {
     mail: Mail,
     listeners: Vec<(ListenerId, Arc<Running>)>,
     /// By service.
-    dials: BTreeMap<usize, dialling::Dial>,
+    dials: BTreeMap<usize, dial::Dial>,
     random: Random,
     deadlines: Deadlines,
     /// The memory of the list that `due` walks.

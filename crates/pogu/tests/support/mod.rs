@@ -2,6 +2,7 @@
 #![allow(dead_code)] // every test binary uses a part of it
 
 pub mod layered;
+pub mod linked;
 pub mod log;
 pub mod simulated;
 

@@ -5,7 +5,7 @@ use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
 use pogu::sim::{Peer, Simulation, SimulationOptions};
-use pogu::{Cause, Core, Lockstep, ServiceHandle, Time};
+use pogu::{Cause, Core, ListenOptions, Lockstep, ServiceHandle, Time};
 
 use super::{Event, frame};
 
@@ -41,6 +41,15 @@ impl World {
         let client = Client::new(self.simulation.connect(service.address()).expect("an address"));
         self.settle();
         client
+    }
+
+    /// Takes an address, and answers nobody who connects to it: who asks asks again after 1, 3 and 7 seconds.
+    pub fn silence(&self, address: &str) -> impl Sized + use<> {
+        let mut options = ListenOptions::default();
+        options.backlog = 0;
+        let deaf = self.simulation.listen(address.parse().expect("an address"), &options).expect("it is free");
+        let filler = self.simulation.connect(deaf.local_address()).expect("the one that fits");
+        (deaf, filler)
     }
 
     pub fn settle(&mut self) {
