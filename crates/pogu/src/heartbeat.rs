@@ -43,7 +43,8 @@ impl Heartbeat {
     }
 
     /// As [`Heartbeat::pong`], and a session that leaves a ping without an answer for `timeout` ends with
-    /// [`Limit::HeartbeatTimeout`](crate::Limit::HeartbeatTimeout).
+    /// [`Limit::HeartbeatTimeout`](crate::Limit::HeartbeatTimeout). The time does not count in which we do not receive from
+    /// it, because it does not read its answers or is delayed.
     pub fn pong_required(mut self, pong_id: u16, timeout: Duration) -> Heartbeat {
         self.pong_timeout = Some(timeout);
         self.pong(pong_id)

@@ -105,7 +105,8 @@ limits! {
     /// How long a frame may stay unfinished after its first byte, however its bytes trickle. Default 10 s.
     frame_timeout: Duration = Duration::from_secs(10),
     /// How long a session may be silent in both directions. Heartbeats of ours do not count as speaking, answers to them do.
-    /// Default 60 s.
+    /// This clock, those of frames and those of heartbeats stand still while nothing is received because the session does
+    /// not read its answers or is delayed; what it does not read ages on ([`Limits::send_age_max`]). Default 60 s.
     idle_timeout: Duration = Duration::from_secs(60),
     /// How long an ending session may take to flush what was sent and to wait for the peer's end of stream. Then it is
     /// reset. Default 5 s.

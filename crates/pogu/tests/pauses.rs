@@ -7,7 +7,7 @@ use std::io::Read;
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
-use pogu::{Cause, CauseKind, Core, Heartbeat, Limits, Service, ServiceHandle};
+use pogu::{Cause, CauseKind, Core, FanOutOutcome, Heartbeat, Limits, Service, ServiceHandle};
 use support::simulated::{Client, SERVER, World, at};
 use support::{ECHO, Event, FLOOD, JOIN, probes};
 
@@ -25,6 +25,13 @@ fn serve(world: &mut World, configure: impl FnOnce(Service) -> Service) -> (Core
     let (factory, reports) = probes();
     let service = core.serve(configure(Service::server(SERVER)), factory).expect("a service");
     (core, service, reports)
+}
+
+/// Sends more to everybody than who does not read may have.
+fn congest(service: &ServiceHandle) {
+    for _ in 0..CONGESTING {
+        assert_eq!(service.broadcast(FLOOD, &[7; 1000]), FanOutOutcome::Posted);
+    }
 }
 
 fn pong_within(seconds: u32) -> Heartbeat {
@@ -152,7 +159,7 @@ fn a_first_frame_that_we_do_not_read_is_not_late() {
     };
     let (_core, service, reports) = serve(&mut world, configure);
     let mut client = world.connect(&service);
-    (0..CONGESTING).for_each(|_| drop(service.broadcast(FLOOD, &[7; 1000])));
+    congest(&service);
     world.run_to(at(4));
     // An answer to a heartbeat is heard, and found to be of one who does not read.
     client.send(PONG, b"");
@@ -168,7 +175,7 @@ fn a_first_frame_that_we_do_not_read_is_not_late() {
     assert!(heard.contains(&(ECHO, b"my name".to_vec())));
     // One that is silent has the rest of its time after the pause, and no more.
     let mut silent = world.connect(&service);
-    (0..CONGESTING).for_each(|_| drop(service.broadcast(FLOOD, &[7; 1000])));
+    congest(&service);
     world.run_to(at(44));
     silent.send(PONG, b"");
     world.run_to(at(70));
