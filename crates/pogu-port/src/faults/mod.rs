@@ -5,7 +5,7 @@
 //!          <-- Result: done, and then answered otherwise -----
 //! ```
 //!
-//! A port is given a [`Faults`](crate::Faults) with its configuration and asks it at each [`FaultPoint`]. Both drivers have
+//! A port is given a [`Faults`](crate::Faults) with its configuration and asks it at each [`FaultPoint`]. The drivers have
 //! the same points, whatever system call or operation stands behind them. This exists only with the crate feature
 //! `faults`, which the crate's own tests turn on; without it the questions are answered "no" at compile time.
 //!
@@ -34,18 +34,22 @@ pub enum FaultPoint {
     Send,
     /// Connecting.
     Connect,
-    /// Submitting and waiting: io_uring_enter(2), or the poller's wait.
+    /// Submitting and waiting: io_uring_enter(2), the poller's wait, or GetQueuedCompletionStatusEx.
     Wait,
     /// Arming, for the first time and again: the submission of an accept or a receive, or a registration with the poller.
     Arm,
+    /// Waking a port that sleeps: the post of a packet to its completion port. Only the iocp driver asks: elsewhere a wake cannot
+    /// fail.
+    #[cfg_attr(not(any(feature = "faults", windows)), allow(dead_code, reason = "only a plan and one driver ask"))]
+    Wake,
     /// Setting an option of a socket that is adopted.
     SetOption,
     /// Opening a socket for a connect.
     OpenSocket,
-    /// A newer form of an operation, of which there is an older one. The readiness driver has none.
+    /// A newer form of an operation, of which there is an older one. Only the uring driver has any.
     #[cfg_attr(not(feature = "faults"), allow(dead_code, reason = "only a plan asks"))]
     Form,
-    /// The submission queue, which counts as full. The readiness driver has none.
+    /// The submission queue, which counts as full. Only the uring driver has one.
     #[cfg_attr(not(feature = "faults"), allow(dead_code, reason = "only a plan asks"))]
     Queue,
 }

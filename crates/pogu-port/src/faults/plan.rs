@@ -117,7 +117,7 @@ impl Faults {
         self.take(point, FaultStage::Memory).is_some()
     }
 
-    #[cfg(target_os = "linux")]
+    #[cfg(any(target_os = "linux", windows))]
     pub(crate) fn note_drain(&self, in_flight: usize, memory_faults: u64, lost_buffers: usize) {
         let counter = if in_flight == 0 { &self.shared.clean } else { &self.shared.leaked };
         counter.fetch_add(1, Ordering::AcqRel);

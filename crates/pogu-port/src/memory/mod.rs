@@ -20,7 +20,7 @@ mod space;
 
 #[cfg(target_os = "linux")]
 pub(crate) use arena::Arena;
-#[cfg(target_os = "linux")]
+#[cfg(any(target_os = "linux", windows))]
 pub(crate) use held::Held;
 #[cfg(target_os = "linux")]
 pub(crate) use pages::{Access, Pages};
