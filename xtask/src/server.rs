@@ -53,6 +53,7 @@ impl Server {
     }
 
     /// Starts a server by a program that interrupts it when it reads a line.
+    #[cfg(target_os = "linux")]
     pub fn start_on_a_leash(mut command: Command, driver: &str, workers: usize) -> Result<Server, Failure> {
         command.stdin(Stdio::piped());
         Server::start(command, driver, workers, &[])

@@ -67,6 +67,21 @@ fn a_signal_ends_sessions_in_good_order_and_prints_the_summary() {
     }
 }
 
+#[cfg(windows)]
+#[test]
+fn the_end_of_the_console_or_of_the_machine_waits_for_the_drain() {
+    for end in ["close", "shutdown"] {
+        let server = Server::start(PLAIN_DRIVER, &[]);
+        let mut stays = Client::connect(server.address);
+        stays.echo(&[0; 96]);
+        server.process.tell_the_end(end);
+        stays.expect_end();
+        drop(stays);
+        let (summary, _) = server.process.finish();
+        assert!(summary.contains("served 1 session") && summary.contains("1 service stopping"), "{end}: {summary}");
+    }
+}
+
 #[test]
 fn a_taken_port_is_one_sentence_and_exit_code_2() {
     let server = Server::start(PLAIN_DRIVER, &[]);

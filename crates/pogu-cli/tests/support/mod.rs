@@ -144,6 +144,13 @@ impl Process {
         leash.write_all(b"interrupt\n").expect("it runs");
     }
 
+    /// The window of its console is closed, or the machine is shut down: it has some seconds left.
+    #[cfg(windows)]
+    pub fn tell_the_end(&self, of: &str) {
+        let mut leash = self.child.stdin.as_ref().expect("piped");
+        leash.write_all(format!("{of}\n").as_bytes()).expect("it runs");
+    }
+
     /// What it still says until it ends, and its exit code.
     pub fn finish(mut self) -> (String, Option<i32>) {
         let mut rest = Vec::new();
