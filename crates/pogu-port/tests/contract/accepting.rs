@@ -2,8 +2,8 @@
 
 use std::io::ErrorKind;
 
+use crate::codes::Errno;
 use pogu_port::{Completion, Operation, Owner};
-use rustix::io::Errno;
 
 use crate::support::{Desk, PATIENCE, Peer, Post, Seen, Stage, remember};
 

@@ -3,12 +3,14 @@
 
 use std::time::{Duration, Instant};
 
+use crate::codes::Errno;
 use pogu_port::{Fault, FaultPoint, FaultStage, Selection};
-use rustix::io::Errno;
 
 use crate::lines::{Lines, Reaction, Took, processor_time};
+use crate::on_each_driver;
+#[cfg(unix)]
+use crate::on_uring;
 use crate::server::{Server, client, reset};
-use crate::{on_each_driver, on_uring};
 
 /// Ports that are hurt side by side, each on a thread of its own, and how often each is.
 const PORTS: u64 = 10;
@@ -246,11 +248,13 @@ fn shortages_that_come_and_go_are_logged_once_a_second() {
     });
 }
 
+#[cfg(unix)]
 #[test]
 fn a_kernel_without_memory_for_operations() {
     on_uring(|selection| hurt_a_hundred_times(selection, FaultPoint::Wait, FaultStage::Call, Errno::AGAIN));
 }
 
+#[cfg(unix)]
 #[test]
 fn a_full_submission_queue() {
     on_uring(|selection| hurt_a_hundred_times(selection, FaultPoint::Queue, FaultStage::Call, Errno::BUSY));

@@ -5,7 +5,7 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 
 use pogu_port::PortConfig;
 
-use crate::on_uring;
+use crate::on_each_driver;
 use crate::server::{Server, client};
 
 const SENDERS: usize = 100;
@@ -27,7 +27,7 @@ fn senders(address: SocketAddr) {
 
 /// A hundred senders at once, none of which loses a byte.
 fn everything_comes_back(change: impl Fn(&mut PortConfig)) {
-    on_uring(|selection| {
+    on_each_driver(|selection| {
         let mut server = Server::start_with(selection, &change);
         let address = server.address;
         let thread = std::thread::spawn(move || senders(address));
@@ -63,5 +63,6 @@ fn everything_tiny() {
         config.receive_buffers = 1;
         config.receive_buffer_bytes = 64;
         config.accepts_per_turn_max = 1;
+        config.accepts_outstanding = 1;
     });
 }

@@ -4,8 +4,8 @@
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 
+use crate::codes::Errno;
 use pogu_port::{DriverKind, Fault, FaultPoint, FaultStage, Selection};
-use rustix::io::Errno;
 
 use crate::on_each_driver;
 use crate::server::{Server, impatient};
@@ -103,6 +103,7 @@ fn an_interrupted_receive() {
     survives(FaultPoint::Receive, FaultStage::Result, &[Errno::INTR, Errno::AGAIN]);
 }
 
+#[cfg(unix)]
 #[test]
 fn a_receive_that_finds_no_buffer() {
     crate::on_uring(|selection| {

@@ -1,20 +1,20 @@
 //! A driver that releases the memory of an operation as soon as it is submitted: guarded memory tells.
 
+use crate::codes::Errno;
 use pogu_port::{DriverKind, Fault, FaultPoint, FaultStage, Gather, Owner, Selection, StreamOptions};
-use rustix::io::Errno;
 
 use crate::lines::Lines;
 use crate::server::Server;
-use crate::{drivers, speaking};
+use crate::{drains, drivers, speaking};
 
 const EFAULT: i32 = Errno::FAULT.raw_os_error();
 
-/// The only driver that the kernel holds an address or a place for one of.
-const URING: &[DriverKind] = &[DriverKind::Uring];
+/// The drivers that the kernel holds an address or a place for one of.
+const HELD: &[DriverKind] = &[DriverKind::Uring, DriverKind::Iocp];
 
 /// Every driver receives and sends. The readiness driver lends its memory for one system call, before which the plant takes
 /// it away.
-const BOTH: &[DriverKind] = &[DriverKind::Uring, DriverKind::Readiness];
+const ALL: &[DriverKind] = &[DriverKind::Uring, DriverKind::Iocp, DriverKind::Readiness];
 
 /// Runs `body` with the bug planted, on guarded memory, where it must be noticed, and on plain memory, where the plant
 /// does nothing: what it would do there is silent.
@@ -33,7 +33,7 @@ fn planted(point: FaultPoint, kinds: &[DriverKind], body: fn(&mut Server)) {
             }
             drop(server);
             // Nothing of the readiness driver's is in flight between its calls: it has nothing to drain.
-            let clean = u64::from(selection.kind() == DriverKind::Uring);
+            let clean = u64::from(drains(selection.kind()));
             let ends = plan.drains();
             assert_eq!((ends.clean, ends.leaked, ends.lost_buffers), (clean, 0, 0), "it still ends in good order");
         });
@@ -58,12 +58,12 @@ fn start(selection: &Selection, point: FaultPoint, guarded: bool) -> Server {
 
 #[test]
 fn an_accept() {
-    planted(FaultPoint::Accept, URING, |server| drop(speaking(server)));
+    planted(FaultPoint::Accept, HELD, |server| drop(speaking(server)));
 }
 
 #[test]
 fn a_receive() {
-    planted(FaultPoint::Receive, BOTH, |server| {
+    planted(FaultPoint::Receive, ALL, |server| {
         for _ in 0..2 {
             let client = speaking(server);
             server.turn(std::time::Duration::from_millis(50));
@@ -75,7 +75,7 @@ fn a_receive() {
 
 #[test]
 fn a_send() {
-    planted(FaultPoint::Send, BOTH, |server| {
+    planted(FaultPoint::Send, ALL, |server| {
         let client = speaking(server);
         server.run_until("an echo", |server| server.counters().sent_bytes > 0 || !server.seen.failed.is_empty());
         assert_eq!(server.counters().memory_faults > 0, server.seen.failed == [EFAULT], "the session is told");
@@ -85,7 +85,7 @@ fn a_send() {
 
 #[test]
 fn a_send_of_several_pieces() {
-    planted(FaultPoint::Send, BOTH, |server| {
+    planted(FaultPoint::Send, ALL, |server| {
         let address = server.address;
         let mut operations = server.port.operations();
         let id = operations.connect(Owner(5), address, &StreamOptions::default()).expect("opens");
@@ -100,7 +100,7 @@ fn a_send_of_several_pieces() {
 
 #[test]
 fn a_connect() {
-    planted(FaultPoint::Connect, URING, |server| {
+    planted(FaultPoint::Connect, HELD, |server| {
         let address = server.address;
         let id = server.port.operations().connect(Owner(5), address, &StreamOptions::default()).expect("opens");
         server.run_until("an end", |server| {

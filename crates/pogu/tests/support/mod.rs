@@ -28,15 +28,29 @@ pub const FAREWELL: u16 = 8;
 #[macro_export]
 macro_rules! on_every_driver {
     ($($name:ident),* $(,)?) => {
+        #[cfg(unix)]
         mod readiness {
             $(#[test] fn $name() { super::$name(pogu::DriverChoice::Readiness) })*
         }
+        #[cfg(windows)]
+        mod iocp {
+            $(#[test] fn $name() { super::$name(pogu::DriverChoice::Iocp) })*
+        }
+        #[cfg(unix)]
         mod uring {
             $(#[test] fn $name() {
                 if $crate::support::runs(pogu::DriverChoice::Uring) { super::$name(pogu::DriverChoice::Uring) }
             })*
         }
     };
+}
+
+/// The driver that runs on every machine with this system.
+pub const PLAIN_DRIVER: DriverChoice = if cfg!(windows) { DriverChoice::Iocp } else { DriverChoice::Readiness };
+
+/// Says what is not tested here, and why, where the test harness does not hide it.
+pub fn skipped(why: &str) {
+    let _ = std::io::stderr().write_all(format!("SKIPPED {why}\n").as_bytes());
 }
 
 /// Whether a driver runs here; says so if not.

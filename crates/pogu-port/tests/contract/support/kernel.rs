@@ -6,7 +6,8 @@ use std::thread;
 use std::time::Duration;
 
 use pogu_port::{
-    BoundListener, Clock, Faults, ListenOptions, OpenError, OsError, PortConfig, PortSeed, Selection, Time,
+    BoundListener, Clock, DriverChoice, DriverKind, Faults, ListenOptions, OpenError, OsError, PortConfig, PortSeed,
+    Selection, Time,
 };
 use socket2::{Domain, SockRef, Socket, Type};
 
@@ -24,12 +25,22 @@ impl Kernel {
     pub fn new(selection: Selection) -> Kernel {
         Kernel { selection, clock: Clock::monotonic(), faults: Faults::new() }
     }
+
+    /// With the driver that runs on every machine with this system.
+    pub fn plain() -> Kernel {
+        let choice = if cfg!(windows) { DriverChoice::Iocp } else { DriverChoice::Readiness };
+        Kernel::new(Selection::choose(choice).expect("it runs everywhere"))
+    }
 }
 
 impl World for Kernel {
     fn lacks(&self, capability: Capability) -> Option<&'static str> {
-        let vanishes = cfg!(target_os = "linux");
-        (capability == Capability::Vanishing && !vanishes).then_some("only Linux lets us drop what reaches a socket")
+        let (linux, iocp) = (cfg!(target_os = "linux"), self.selection.kind() == DriverKind::Iocp);
+        match capability {
+            Capability::Vanishing if !linux => Some("only Linux lets us drop what reaches a socket"),
+            Capability::Detaching if iocp => Some("a socket belongs to its completion port until it is closed"),
+            _ => None,
+        }
     }
 
     /// What a busy machine may take to let a thread run that has slept.

@@ -23,8 +23,12 @@ pub struct Scenario {
 /// The drivers, each with its world.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Driver {
+    #[cfg(unix)]
     Readiness,
+    #[cfg(unix)]
     Uring,
+    #[cfg(windows)]
+    Iocp,
     /// A network in memory whose peers are near.
     Sim,
     /// The same with a way of some milliseconds to every peer.
@@ -34,8 +38,12 @@ pub enum Driver {
 impl fmt::Display for Driver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            #[cfg(unix)]
             Driver::Readiness => "readiness",
+            #[cfg(unix)]
             Driver::Uring => "uring",
+            #[cfg(windows)]
+            Driver::Iocp => "iocp",
             Driver::Sim => "sim",
             Driver::FarSim => "far sim",
         })
@@ -47,18 +55,22 @@ impl Driver {
     fn world(self) -> Result<Rc<dyn World>, String> {
         let kernel = |choice| Selection::choose(choice).map(Kernel::new).map_err(|unavailable| unavailable.to_string());
         match self {
+            #[cfg(unix)]
             Driver::Readiness => Ok(Rc::new(kernel(DriverChoice::Readiness)?)),
+            #[cfg(unix)]
             Driver::Uring => Ok(Rc::new(kernel(DriverChoice::Uring)?)),
+            #[cfg(windows)]
+            Driver::Iocp => Ok(Rc::new(kernel(DriverChoice::Iocp)?)),
             Driver::Sim => Ok(Rc::new(Simulated::new(Duration::ZERO))),
             Driver::FarSim => Ok(Rc::new(Simulated::new(Duration::from_millis(3)))),
         }
     }
 
-    /// Like [`world`](Driver::world). Fails where `POGU_REQUIRE_URING` says that it can.
+    /// Like [`world`](Driver::world). Fails where `POGU_REQUIRE_URING` says that it can, and where nothing may refuse it.
     fn world_if_any(self) -> Result<Rc<dyn World>, String> {
         let world = self.world();
         if let Err(reason) = &world {
-            assert!(std::env::var_os("POGU_REQUIRE_URING").is_none(), "{reason}");
+            assert!(cfg!(unix) && std::env::var_os("POGU_REQUIRE_URING").is_none(), "{reason}");
         }
         world
     }

@@ -22,6 +22,8 @@ pub enum Capability {
     Descriptors,
     /// What the system answers can be replaced.
     Faults,
+    /// A connection can be taken out of its port while it is open.
+    Detaching,
     /// A peer can go without a word, as a machine does that loses its power.
     Vanishing,
 }
@@ -32,6 +34,7 @@ impl fmt::Display for Capability {
             Capability::Threads => "threads",
             Capability::Descriptors => "descriptors",
             Capability::Faults => "faults",
+            Capability::Detaching => "detaching",
             Capability::Vanishing => "vanishing",
         })
     }
