@@ -98,7 +98,7 @@ mod system {
     }
 
     /// Called by the system on a thread that it makes for each event.
-    unsafe extern "system" fn routine(event: u32) -> BOOL {
+    extern "system" fn routine(event: u32) -> BOOL {
         handle();
         if !matches!(event, CTRL_C_EVENT | CTRL_BREAK_EVENT) {
             wait_for_drain();
@@ -136,16 +136,10 @@ mod system {
             let second = super::super::on_interrupt(|| {}).expect_err("there is one");
             assert_eq!(second.kind(), io::ErrorKind::AlreadyExists);
             for event in [CTRL_C_EVENT, CTRL_BREAK_EVENT] {
-                // SAFETY: the routine asks nothing of its caller.
-                assert_eq!(unsafe { routine(event) }, TRUE);
+                assert_eq!(routine(event), TRUE);
                 interrupts.recv().expect("it was called");
             }
-            let ends = [CTRL_CLOSE_EVENT, CTRL_SHUTDOWN_EVENT].map(|event| {
-                std::thread::spawn(move || {
-                    // SAFETY: the routine asks nothing of its caller.
-                    unsafe { routine(event) }
-                })
-            });
+            let ends = [CTRL_CLOSE_EVENT, CTRL_SHUTDOWN_EVENT].map(|event| std::thread::spawn(move || routine(event)));
             (0..2).for_each(|_| interrupts.recv().expect("it was called"));
             std::thread::sleep(Duration::from_millis(50));
             assert!(ends.iter().all(|end| !end.is_finished()), "the process would have ended amid the drain");
