@@ -183,6 +183,8 @@ pub fn a_configuration_that_makes_no_sense_is_refused(stage: &Stage) {
         ("accept_pause", |config| config.accept_pause = Duration::MAX),
         ("accepts_per_turn_max", |config| config.accepts_per_turn_max = 0),
         ("accepts_per_turn_max", |config| config.accepts_per_turn_max = 65),
+        ("accepts_outstanding", |config| config.accepts_outstanding = 0),
+        ("accepts_outstanding", |config| config.accepts_outstanding = 65),
         ("receive_buffers", |config| config.receive_buffers = 3),
     ];
     for (name, change) in nonsense {
