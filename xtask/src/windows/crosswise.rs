@@ -2,7 +2,7 @@
 //! server, every mode, every answer checked. The rates are what Wine carries: every message goes through its one server
 //! process, some thousands a second, whatever the program does.
 
-use std::path::Path;
+use std::path::PathBuf;
 use std::process::Command;
 
 use serde_json::Value;
@@ -54,9 +54,9 @@ pub fn run(toolchain: &Toolchain) -> Result<(), Failure> {
 
 struct Programs<'a> {
     toolchain: &'a Toolchain,
-    linux: std::path::PathBuf,
+    linux: PathBuf,
     /// A folder.
-    windows: std::path::PathBuf,
+    windows: PathBuf,
 }
 
 impl Programs<'_> {
@@ -95,7 +95,7 @@ impl Programs<'_> {
     fn pogu(&self, on: System) -> Command {
         match on {
             System::Linux => Command::new(&self.linux),
-            System::Windows => self.toolchain.wine(Path::new(&self.windows.join("pogu.exe"))),
+            System::Windows => self.toolchain.wine(&self.windows.join("pogu.exe")),
         }
     }
 }

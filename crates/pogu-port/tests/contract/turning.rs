@@ -176,7 +176,7 @@ pub fn a_configuration_that_makes_no_sense_is_refused(stage: &Stage) {
     type Change = fn(&mut PortConfig);
     let opens = |change: Change| stage.world().open(&stage.config(change)).map(drop);
     stage.station();
-    let nonsense: [(&str, Change); 7] = [
+    let nonsense: [(&str, Change); 9] = [
         ("posts_max", |config| config.posts_max = 0),
         ("posts_max", |config| config.posts_max = usize::MAX),
         ("accept_pause", |config| config.accept_pause = Duration::ZERO),
