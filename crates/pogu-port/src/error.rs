@@ -151,7 +151,9 @@ pub enum SubmitError {
     Foreign,
     /// The connection cannot be taken out of its port alive: Windows has no documented way to undo the association of a
     /// socket with a completion port. Nothing has happened to it; it can be used on, or closed.
-    #[error("a connection cannot leave its completion port: the system offers no documented way to undo the association")]
+    #[error(
+        "a connection cannot leave its completion port: the system offers no documented way to undo the association"
+    )]
     CannotDetach,
     /// The operating system refused.
     #[error(transparent)]

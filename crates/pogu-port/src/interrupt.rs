@@ -132,7 +132,8 @@ mod system {
         #[test]
         fn the_end_of_the_console_waits_for_the_drain() {
             let (sender, interrupts) = channel();
-            let first = super::super::on_interrupt(move || sender.send(()).expect("the test listens")).expect("none yet");
+            let first =
+                super::super::on_interrupt(move || sender.send(()).expect("the test listens")).expect("none yet");
             let second = super::super::on_interrupt(|| {}).expect_err("there is one");
             assert_eq!(second.kind(), io::ErrorKind::AlreadyExists);
             for event in [CTRL_C_EVENT, CTRL_BREAK_EVENT] {

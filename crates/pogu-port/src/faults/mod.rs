@@ -54,6 +54,23 @@ pub enum FaultPoint {
     Queue,
 }
 
+#[cfg(feature = "faults")]
+impl FaultPoint {
+    /// Whether the memory of these operations of `driver` can be released early ([`FaultStage::Memory`]) for a test.
+    ///
+    /// The readiness driver lends memory to receives and sends only. The iocp driver does not release the blocks of addresses of
+    /// accepts and connects, because they lie with their OVERLAPPED, which code of the system in this very process reads and
+    /// writes: it would not answer that it cannot, but end the process.
+    pub fn can_release_early(self, driver: crate::DriverKind) -> bool {
+        use crate::DriverKind as Kind;
+        match self {
+            FaultPoint::Receive | FaultPoint::Send => matches!(driver, Kind::Uring | Kind::Readiness | Kind::Iocp),
+            FaultPoint::Accept | FaultPoint::Connect => driver == Kind::Uring,
+            _ => false,
+        }
+    }
+}
+
 /// When the answer is replaced.
 #[cfg(feature = "faults")]
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]

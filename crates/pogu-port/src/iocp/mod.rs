@@ -59,6 +59,8 @@ mod delivery;
 mod listener;
 mod operation;
 mod pending;
+#[cfg(test)]
+mod probe;
 mod queue;
 mod receive;
 mod send;
@@ -114,8 +116,7 @@ impl Seed {
     pub(crate) fn start(self) -> Result<Iocp, OsError> {
         let Seed { port, winsock, config } = self;
         let table = Table::new(&config, Queue::new(port, config.faults()), winsock);
-        let delivery =
-            Delivery::new(&config, table).map_err(|error| OsError::from_io(Operation::OpenPort, &error))?;
+        let delivery = Delivery::new(&config, table).map_err(|error| OsError::from_io(Operation::OpenPort, &error))?;
         Ok(Iocp {
             delivery: ManuallyDrop::new(delivery),
             events: VecDeque::new(),

@@ -72,9 +72,9 @@ pub(super) fn overlapped<T: Overlapped>(operation: &mut T) -> *mut OVERLAPPED {
 /// # Safety
 /// The OVERLAPPED is that of an operation of this port whose packet is just being taken out of the queue.
 pub(super) unsafe fn token_of(overlapped: NonNull<OVERLAPPED>) -> Token {
-    let header = overlapped.cast::<Header>();
+    let token = overlapped.as_ptr().cast::<u8>().wrapping_add(offset_of!(Header, token)).cast::<Token>();
     // SAFETY: the caller's promise: the header is there until its packet has been handled, and the system is done with it.
-    unsafe { (&raw const (*header.as_ptr()).token).read() }
+    unsafe { token.read() }
 }
 
 /// See the [module](self).

@@ -76,11 +76,7 @@ impl CompletionPort {
     }
 
     /// Takes packets out, waiting for at least one for so long.
-    fn take<'e>(
-        &self,
-        entries: &'e mut [OVERLAPPED_ENTRY],
-        milliseconds: u32,
-    ) -> io::Result<&'e [OVERLAPPED_ENTRY]> {
+    fn take<'e>(&self, entries: &'e mut [OVERLAPPED_ENTRY], milliseconds: u32) -> io::Result<&'e [OVERLAPPED_ENTRY]> {
         let (count, mut taken) = (u32::try_from(entries.len()).unwrap_or(u32::MAX), 0);
         // SAFETY: the system writes at most so many entries, and their number, during the call
         // (GetQueuedCompletionStatusEx).

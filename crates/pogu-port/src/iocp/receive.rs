@@ -196,9 +196,7 @@ pub(super) fn explain(arrival: Arrival, trouble: Option<i32>) -> Arrival {
     match (arrival, trouble) {
         // Whatever the packet said of it: the peer has finished.
         (Arrival::End, Some(windows_sys::Win32::Networking::WinSock::WSAEDISCON)) => Arrival::End,
-        (Arrival::End | Arrival::Nothing, Some(code)) => {
-            Arrival::Failed(OsError::from_code(Operation::Receive, code))
-        }
+        (Arrival::End | Arrival::Nothing, Some(code)) => Arrival::Failed(OsError::from_code(Operation::Receive, code)),
         (arrival, _) => arrival,
     }
 }

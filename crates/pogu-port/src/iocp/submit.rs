@@ -281,11 +281,7 @@ impl Table {
     }
 
     /// The packet of a connect.
-    pub(super) fn connect_completed<M>(
-        &mut self,
-        name: Name,
-        failure: Option<i32>,
-    ) -> Option<Completion<'static, M>> {
+    pub(super) fn connect_completed<M>(&mut self, name: Name, failure: Option<i32>) -> Option<Completion<'static, M>> {
         let failure = failure.or_else(|| self.faults.at_result(FaultPoint::Connect));
         let connecting = self.connection(name).and_then(|connection| match connection.phase {
             Phase::Connecting { given_up, .. } => Some((connection, given_up)),

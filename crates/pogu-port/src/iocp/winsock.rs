@@ -22,9 +22,7 @@ use windows_sys::Win32::Networking::WinSock::{
 use windows_sys::Win32::System::IO::{CancelIoEx, OVERLAPPED};
 use windows_sys::core::GUID;
 
-use super::operation::{
-    ADDRESS_BYTES, AcceptOperation, Addresses, ConnectOperation, ReceiveOperation, SendOperation,
-};
+use super::operation::{ADDRESS_BYTES, AcceptOperation, Addresses, ConnectOperation, ReceiveOperation, SendOperation};
 
 /// What a provider names its extension function by, and what it answers with.
 type Function = unsafe extern "system" fn();
@@ -86,7 +84,9 @@ impl Extensions {
             // SAFETY: as above, ConnectEx.
             connect: unsafe { std::mem::transmute::<Option<Function>, LPFN_CONNECTEX>(connect) },
             // SAFETY: as above, GetAcceptExSockaddrs.
-            accepted_addresses: unsafe { std::mem::transmute::<Option<Function>, LPFN_GETACCEPTEXSOCKADDRS>(addresses) },
+            accepted_addresses: unsafe {
+                std::mem::transmute::<Option<Function>, LPFN_GETACCEPTEXSOCKADDRS>(addresses)
+            },
         })
     }
 }
