@@ -8,7 +8,8 @@
 //! byte by byte. No session is lost, the 99th percentile is at most 1.5 times what it was alone, and the silent are put out
 //! on time.
 //!
-//! Server and clients run on a processor each. The two sides of a ratio take turns, and the median of the ratios counts.
+//! Server and clients run on a processor each; beside the silent both have real-time priority, so that neither the attackers
+//! nor what else the machine does are taken for the server's slowness. The two sides of a ratio take turns, and the median of the ratios counts.
 
 mod silence;
 mod slow_readers;
@@ -19,7 +20,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use crate::Failure;
-use crate::server::{Server, build, pinned};
+use crate::server::{Server, ahead, build, pinned};
 
 #[derive(clap::Args)]
 pub struct Options {
@@ -64,16 +65,32 @@ struct Bench {
 impl Bench {
     /// A server on processor 0 with this configuration of its service.
     fn serve(&self, service: &str) -> Result<Server, Failure> {
+        let configuration = self.configuration(service)?;
+        Server::start_pinned(&self.program, self.driver, &["--config", &configuration])
+    }
+
+    /// The same, ahead of whatever else this machine does.
+    fn serve_ahead(&self, service: &str) -> Result<Server, Failure> {
+        let configuration = self.configuration(service)?;
+        Server::start_ahead(&self.program, self.driver, &["--config", &configuration])
+    }
+
+    /// Writes it to a file; tells the path.
+    fn configuration(&self, service: &str) -> Result<String, Failure> {
         let path = std::env::temp_dir().join(format!("pogu-bounds-{}.toml", std::process::id()));
         let mut file = std::fs::File::create(&path)?;
         writeln!(file, "[service.bounds]\n{service}")?;
-        let path = path.to_str().ok_or("the temporary folder has no name")?;
-        Server::start_pinned(&self.program, self.driver, &["--config", path])
+        Ok(path.to_str().ok_or("the temporary folder has no name")?.to_owned())
     }
 
     /// A command of the same program on processor 1.
     fn client(&self) -> Command {
         pinned(1, &self.program)
+    }
+
+    /// The same, ahead of whatever else this machine does.
+    fn client_ahead(&self) -> Command {
+        ahead(&self.client())
     }
 
     /// Shows the ratios of a measure and judges their median.

@@ -37,7 +37,11 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const ROUNDS: usize = 5;
 
 /// Connections of the warm-up, of the same kind as those of the rounds; a crowd follows.
-const WARM_UP: usize = 4_000;
+const WARM_UP: usize = 512;
+
+/// Receive buffers of each of the server's workers. A connection uses several, one after the other: a server that lost one of
+/// a thousand would have none left long before the end, and answer nobody.
+const RECEIVE_BUFFERS: usize = 64;
 
 /// Resident memory may end up this much higher than it was after the warm-up. Until then a server takes what depends on how
 /// many are there at one time (stacks, tables, send queues and the allocator's pages for them), and the warm-up has as many
@@ -59,7 +63,12 @@ pub fn run(options: &Options) -> Result<(), Failure> {
 }
 
 fn churn(program: &Path, driver: &str, options: &Options) -> Result<(), Failure> {
-    let server = Server::start_with_workers(program, driver, 2)?;
+    let configuration = std::env::temp_dir().join(format!("pogu-churn-{}.toml", std::process::id()));
+    std::fs::write(&configuration, format!("[core]\nreceive_buffers = {RECEIVE_BUFFERS}\n"))?;
+    let path = configuration.to_str().ok_or("the temporary folder has no name")?;
+    let server = Server::start_with_workers(program, driver, 2, &["--config", path]);
+    std::fs::remove_file(&configuration)?;
+    let server = server?;
     let mut probe = Probe::connect(server.address)?;
     probe.round_trip()?;
     let at_start = server.descriptors()?;

@@ -33,7 +33,7 @@ pub fn run(options: &Options) -> Result<(), Failure> {
     let program = build()?;
     let mut runs = 0;
     for driver in DRIVERS {
-        let server = Server::start_with_workers(&program, driver, 2)?;
+        let server = Server::start_with_workers(&program, driver, 2, &[])?;
         let mut opened = 0;
         for (mode, sessions, arguments) in MODES {
             let attack = Attack { mode, sessions, arguments, driver, seconds: options.seconds };

@@ -40,12 +40,14 @@ const ROWS: [Row; 8] = [
 const OF_THE_DRIVER: [&str; 3] = ["faults", "guarded", "eighty_descriptors"];
 
 /// Suites that run in the simulation alone, or look at texts: no form of a driver reaches them.
-const OF_NO_DRIVER: [&str; 11] = [
+pub const OF_NO_DRIVER: [&str; 13] = [
     "admission",
     "first_frames_and_heartbeats",
     "log_lines",
+    "log_of_ends",
     "manual",
     "reconnect",
+    "sanitized",
     "send_queue_memory",
     "services_virtual_time",
     "sim",
@@ -129,4 +131,14 @@ fn what_is_left_out_exists() {
     assert!(OF_THE_DRIVER.iter().all(|name| suites.contains(*name)), "{suites:?}");
     assert!(suites.contains("contract") && suites.contains("virtual_time"), "{suites:?}");
     assert!(!suites.contains("support"));
+}
+
+#[test]
+fn a_suite_that_comes_to_use_a_driver_is_no_longer_left_out() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("a workspace");
+    for name in OF_NO_DRIVER {
+        let places = ["pogu", "pogu-port"].map(|package| root.join(format!("crates/{package}/tests/{name}.rs")));
+        let text = places.iter().find_map(|place| std::fs::read_to_string(place).ok()).expect(name);
+        assert!(!text.contains("on_every_driver!") && !text.contains("Uring"), "{name} runs on drivers of the system");
+    }
 }

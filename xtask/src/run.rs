@@ -23,7 +23,7 @@ impl Tally {
     pub fn read(said: &str) -> Tally {
         let mut tally = Tally::default();
         for line in said.lines() {
-            tally.skipped += usize::from(line.contains("SKIPPED "));
+            tally.skipped += usize::from(line.contains("SKIPPED"));
             let Some((_, counts)) = line.split_once("test result: ") else { continue };
             let words: Vec<&str> = counts.split([' ', ';']).collect();
             let count = |name: &str| {

@@ -41,15 +41,32 @@ pub fn pinned(processor: u32, program: &Path) -> Command {
     command
 }
 
+/// The same, ahead of whatever else this machine does: what is measured is not how often others were let in between.
+pub fn ahead(command: &Command) -> Command {
+    let mut ahead = Command::new("chrt");
+    ahead.args(["--fifo", "10"]).arg(command.get_program()).args(command.get_args());
+    ahead
+}
+
 impl Server {
     /// Starts a server with one worker on processor 0 and waits until it is ready.
     pub fn start_pinned(program: &Path, driver: &str, arguments: &[&str]) -> Result<Server, Failure> {
         Server::start(pinned(0, program), driver, 1, arguments)
     }
 
+    /// As [`Server::start_pinned`], ahead of whatever else this machine does.
+    pub fn start_ahead(program: &Path, driver: &str, arguments: &[&str]) -> Result<Server, Failure> {
+        Server::start(ahead(&pinned(0, program)), driver, 1, arguments)
+    }
+
     /// Starts a server on all processors and waits until it is ready.
-    pub fn start_with_workers(program: &Path, driver: &str, workers: usize) -> Result<Server, Failure> {
-        Server::start(Command::new(program), driver, workers, &[])
+    pub fn start_with_workers(
+        program: &Path,
+        driver: &str,
+        workers: usize,
+        arguments: &[&str],
+    ) -> Result<Server, Failure> {
+        Server::start(Command::new(program), driver, workers, arguments)
     }
 
     /// Starts a server by a program that interrupts it when it reads a line.

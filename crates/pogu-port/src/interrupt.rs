@@ -123,8 +123,8 @@ mod system {
     #[cfg(test)]
     mod tests {
         use super::*;
+        use std::sync::atomic::{AtomicBool, Ordering};
         use std::sync::mpsc::channel;
-        use std::time::Duration;
 
         use windows_sys::Win32::System::Console::{CTRL_CLOSE_EVENT, CTRL_SHUTDOWN_EVENT};
 
@@ -140,12 +140,19 @@ mod system {
                 assert_eq!(routine(event), TRUE);
                 interrupts.recv().expect("it was called");
             }
-            let ends = [CTRL_CLOSE_EVENT, CTRL_SHUTDOWN_EVENT].map(|event| std::thread::spawn(move || routine(event)));
-            (0..2).for_each(|_| interrupts.recv().expect("it was called"));
-            std::thread::sleep(Duration::from_millis(50));
-            assert!(ends.iter().all(|end| !end.is_finished()), "the process would have ended amid the drain");
-            drop(first);
-            ends.into_iter().for_each(|end| assert_eq!(end.join().expect("no panic"), TRUE));
+            let has_drained = AtomicBool::new(false);
+            std::thread::scope(|scope| {
+                for event in [CTRL_CLOSE_EVENT, CTRL_SHUTDOWN_EVENT].repeat(10) {
+                    let has_drained = &has_drained;
+                    scope.spawn(move || {
+                        assert_eq!(routine(event), TRUE);
+                        assert!(has_drained.load(Ordering::Acquire), "the process would have ended amid the drain");
+                    });
+                }
+                (0..20).for_each(|_| interrupts.recv().expect("it was called"));
+                has_drained.store(true, Ordering::Release);
+                drop(first);
+            });
         }
     }
 }

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use pogu_port::{DriverChoice, Selection};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::lines::{Lines, Reaction, processor_time};
+use crate::lines::{Lines, Reaction, Took, processor_time};
 use crate::server::{Server, client};
 
 const DESCRIPTORS: u64 = 80;
@@ -29,6 +29,11 @@ const ECHO_MAX: Duration = Duration::from_secs(1);
 
 /// How soon the next client is served when there are descriptors again, and each further one.
 const RECOVERY_MAX: Duration = Duration::from_millis(100);
+
+/// Of these, so many may be later by the wall clock, if the system shows that it did not let the thread run, but not by more
+/// than this.
+const EXCUSED_MAX: usize = 1;
+const EXCUSED_AFTER_MAX: Duration = Duration::from_millis(300);
 
 /// Ten of them, by the wall clock.
 const TEN_MAX: Duration = Duration::from_secs(1);
@@ -43,7 +48,8 @@ fn eighty_descriptors_and_120_clients() {
             Ok(selection) => Lines::count(|lines| live_through(&selection, lines)),
             Err(unavailable) => {
                 assert!(std::env::var_os("POGU_REQUIRE_URING").is_none(), "{unavailable}");
-                eprintln!("SKIPPED: {unavailable}");
+                // Past the test harness, which captures what `eprintln` says.
+                let _ = writeln!(std::io::stderr(), "SKIPPED: {unavailable}");
             }
         }
     }
@@ -64,6 +70,7 @@ fn live_through(selection: &Selection, lines: &Lines) {
     let slowest = echo_all(&mut server, &mut clients);
     drop(limit);
     let ended = Reaction::begin();
+    let mut recoveries = Vec::new();
     for (served, client) in late.iter().enumerate() {
         let before = server.seen.served.len();
         let began = Reaction::begin();
@@ -72,9 +79,9 @@ fn live_through(selection: &Selection, lines: &Lines) {
         assert!(connected, "the backlog has room");
         server.run_until("a late client", |server| server.seen.served.contains(&from));
         assert!(server.seen.served.len() > before);
-        let took = if served == 0 { ended.took() } else { began.took() };
-        assert!(took.own() <= RECOVERY_MAX, "late client {served}: {took:?}");
+        recoveries.push(if served == 0 { ended.took() } else { began.took() });
     }
+    judge(&recoveries).expect("a listener that recovers");
     let again = ended.took().wall;
     let counters = server.counters();
     assert_eq!(counters.accept_pauses, 1, "one shortage");
@@ -91,6 +98,24 @@ fn live_through(selection: &Selection, lines: &Lines) {
     assert!(again <= TEN_MAX, "ten late clients took {again:?}");
     assert!(share <= 0.05, "{:.1} % of a core", share * 100.0);
     assert!(lines.so_far() as f64 <= 1.0 + began.elapsed().as_secs_f64(), "{} lines", lines.so_far());
+}
+
+/// Each late client is judged by itself, and by the wall clock unless the system kept the thread from running.
+fn judge(recoveries: &[Took]) -> Result<(), String> {
+    let late: Vec<&Took> = recoveries.iter().filter(|took| took.wall > RECOVERY_MAX).collect();
+    let excused = |took: &&Took| took.own() <= RECOVERY_MAX && took.wall <= EXCUSED_AFTER_MAX;
+    let good = late.len() <= EXCUSED_MAX && late.iter().all(excused);
+    good.then_some(()).ok_or_else(|| format!("late by the wall clock: {late:?}"))
+}
+
+#[test]
+fn a_late_client_is_excused_only_by_a_system_that_let_others_run_and_once() {
+    let took = |wall, queued| Took { wall: Duration::from_millis(wall), queued: Duration::from_millis(queued) };
+    assert!(judge(&[took(100, 0); 10]).is_ok());
+    assert!(judge(&[took(101, 0)]).is_err(), "late by itself");
+    assert!(judge(&[took(60, 0), took(180, 90)]).is_ok());
+    assert!(judge(&[took(180, 90); 2]).is_err(), "too often");
+    assert!(judge(&[took(301, 300)]).is_err(), "too late, whoever ran");
 }
 
 /// The sessions that are there notice nothing: how long the slowest of those that answer takes.

@@ -56,6 +56,7 @@ struct Told {
     panics: AtomicUsize,
     disconnected: AtomicUsize,
     refused: AtomicUsize,
+    blocks: AtomicBool,
 }
 
 struct Guilty {
@@ -88,7 +89,10 @@ impl Session for Guilty {
             SAY => (0..ROOMS).for_each(|room| {
                 let _ = cx.broadcast(Room(room.into()), SAY, b"");
             }),
-            BLOCK => drop(self.let_go.lock().expect("one blocks").recv()),
+            BLOCK => {
+                self.told.blocks.store(true, Ordering::SeqCst);
+                let _ = self.let_go.lock().expect("one blocks").recv();
+            }
             _ => {}
         }
         cx.send(packet.id(), packet.body());
@@ -283,10 +287,13 @@ fn panics_in_refused_broadcasts_end_the_guilty_alone(driver: DriverChoice) {
     member.send(SAY, b"");
     (0..=ROOMS).for_each(|_| assert_eq!(member.receive().0, SAY));
     member.send(BLOCK, b"");
+    // An inbox that is full before that may be emptied once more.
+    eventually("it blocks", || scene.told.blocks.load(Ordering::SeqCst));
+    let refused = scene.told.refused.load(Ordering::SeqCst);
     eventually("its inbox is full", || {
         filler.send(SAY, b"");
         assert_eq!(filler.receive().0, SAY);
-        scene.told.refused.load(Ordering::SeqCst) > 0
+        scene.told.refused.load(Ordering::SeqCst) > refused
     });
     for peer in &mut guilty {
         peer.send(SAY, b"");

@@ -83,7 +83,7 @@ impl Programs<'_> {
 
     fn serve(&self, on: System) -> Result<Server, Failure> {
         match on {
-            System::Linux => Server::start_with_workers(&self.linux, "auto", 2),
+            System::Linux => Server::start_with_workers(&self.linux, "auto", 2, &[]),
             System::Windows => {
                 let mut leash = self.toolchain.wine(&self.windows.join("examples/leash.exe"));
                 leash.arg(self.windows.join("pogu.exe"));

@@ -27,5 +27,5 @@ impl Faults {
 
     #[inline(always)]
     #[cfg(any(target_os = "linux", windows))]
-    pub(crate) const fn note_drain(&self, _in_flight: usize, _memory_faults: u64, _lost_buffers: usize) {}
+    pub(crate) const fn note_drain(&self, _in_flight: usize, _memory_faults: u64, _lost_buffers: Option<usize>) {}
 }

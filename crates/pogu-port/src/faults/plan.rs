@@ -47,6 +47,8 @@ pub struct Drains {
     /// Receive buffers that were neither in the kernel's hands nor in the port's when a port ended. Counted where the kernel
     /// tells which it has (Linux 6.8 or newer).
     pub lost_buffers: u64,
+    /// Ports for which such a kernel did not tell.
+    pub untold: u64,
 }
 
 /// A plan that a test shares with ports. Clones are the same plan.
@@ -65,6 +67,7 @@ struct Shared {
     leaked: AtomicU64,
     memory_faults: AtomicU64,
     lost_buffers: AtomicU64,
+    untold: AtomicU64,
     /// Memory was told to be released early, so that EFAULT is what the test is about.
     planted: AtomicBool,
 }
@@ -96,12 +99,13 @@ impl Faults {
     /// How the ports of this plan ended so far. The readiness driver, which has nothing in flight ever, does not count.
     pub fn drains(&self) -> Drains {
         let count = |counter: &AtomicU64| counter.load(Ordering::Acquire);
-        let Shared { clean, leaked, memory_faults, lost_buffers, .. } = &*self.shared;
+        let Shared { clean, leaked, memory_faults, lost_buffers, untold, .. } = &*self.shared;
         Drains {
             clean: count(clean),
             leaked: count(leaked),
             memory_faults: count(memory_faults),
             lost_buffers: count(lost_buffers),
+            untold: count(untold),
         }
     }
 
@@ -117,12 +121,14 @@ impl Faults {
         self.take(point, FaultStage::Memory).is_some()
     }
 
+    /// `lost_buffers`: none if the kernel should have told and did not.
     #[cfg(any(target_os = "linux", windows))]
-    pub(crate) fn note_drain(&self, in_flight: usize, memory_faults: u64, lost_buffers: usize) {
+    pub(crate) fn note_drain(&self, in_flight: usize, memory_faults: u64, lost_buffers: Option<usize>) {
         let counter = if in_flight == 0 { &self.shared.clean } else { &self.shared.leaked };
         counter.fetch_add(1, Ordering::AcqRel);
         self.shared.memory_faults.fetch_add(memory_faults, Ordering::AcqRel);
-        self.shared.lost_buffers.fetch_add(lost_buffers as u64, Ordering::AcqRel);
+        self.shared.lost_buffers.fetch_add(lost_buffers.unwrap_or(0) as u64, Ordering::AcqRel);
+        self.shared.untold.fetch_add(u64::from(lost_buffers.is_none()), Ordering::AcqRel);
     }
 
     /// An operation has ended with EFAULT. A test that has not asked for that fails here, whatever it looks at itself.

@@ -60,7 +60,6 @@ mod listener;
 mod operation;
 mod pending;
 #[cfg(test)]
-mod probe;
 mod queue;
 mod receive;
 mod send;
@@ -233,7 +232,7 @@ impl Drop for Iocp {
         let drained = self.drain();
         let table = &self.delivery.table;
         let in_flight = table.in_flight;
-        table.faults.note_drain(in_flight, table.counters.memory_faults, 0);
+        table.faults.note_drain(in_flight, table.counters.memory_faults, Some(0));
         if !drained {
             tracing::error!(in_flight, "a port could not be drained; what is in flight is leaked");
             return;

@@ -54,7 +54,8 @@ impl CompletionPort {
             return Err(io::Error::last_os_error());
         }
         // SAFETY: the handle was just opened, and is not an invalid one.
-        Ok(CompletionPort { handle: unsafe { OwnedHandle::from_raw_handle(handle) } })
+        let handle = unsafe { OwnedHandle::from_raw_handle(handle) };
+        Ok(CompletionPort { handle })
     }
 
     fn raw(&self) -> HANDLE {

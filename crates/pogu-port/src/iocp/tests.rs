@@ -10,8 +10,8 @@ use super::operation::{AcceptOperation, ConnectOperation, ReceiveOperation, Send
 use super::table::Thing;
 use crate::slots::Slots;
 use crate::{
-    BoundListener, Clock, Completion, ConnectionId, Detached, Fault, FaultPoint, FaultStage, Faults, ListenOptions, Operation,
-    Operations, Owner, Port, PortConfig, PortSeed, Selection, StreamOptions, SubmitError,
+    BoundListener, Clock, Completion, ConnectionId, Detached, Fault, FaultPoint, FaultStage, Faults, ListenOptions,
+    Operation, Operations, Owner, Port, PortConfig, PortSeed, Selection, StreamOptions, SubmitError,
 };
 
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -142,11 +142,11 @@ fn a_wake_that_the_system_refuses_loses_nothing() {
     let mut port = port_with(|config| config.faults = plan.clone());
     plan.inject(Fault::new(FaultPoint::Wake, FaultStage::Call, 1450));
     let poster = port.poster();
-    for number in 0..2 {
+    for number in 0.. {
+        let hits = plan.hits();
         let posted = std::thread::scope(|scope| {
             let poster = &poster;
             let thread = scope.spawn(move || {
-                std::thread::sleep(Duration::from_millis(50));
                 let began = Instant::now();
                 poster.post(Owner(7), number).expect("there is room");
                 began
@@ -166,8 +166,11 @@ fn a_wake_that_the_system_refuses_loses_nothing() {
         });
         let late = posted.elapsed();
         assert!(late < Duration::from_millis(1_500), "{late:?} late");
+        // A port that has not begun to wait needs no wake.
+        if plan.hits() > hits {
+            return;
+        }
     }
-    assert!(plan.hits() > 0, "a wake was asked for");
 }
 
 /// Never early; how late is the system's affair, and printed.

@@ -20,6 +20,8 @@ pub(crate) struct Arena {
     stride: usize,
     /// Offsets of inaccessible places, longest released first.
     resting: VecDeque<usize>,
+    /// Releases after which the place stayed accessible.
+    unguarded: u64,
 }
 
 impl Arena {
@@ -29,7 +31,7 @@ impl Arena {
         let resting = RESTING.min((RESTING_BYTES / stride).max(1));
         let all = places + resting;
         let pages = Pages::map(all * stride, Access::Shut)?;
-        Ok(Arena { pages, stride, resting: (0..all).map(|place| place * stride).collect() })
+        Ok(Arena { pages, stride, resting: (0..all).map(|place| place * stride).collect(), unguarded: 0 })
     }
 
     /// Takes a place into use; names it by its offset. `None` if all are, or the system refuses.
@@ -50,14 +52,25 @@ impl Arena {
     }
 
     /// Makes a place in use inaccessible at once, and takes another in its stead. If the system refuses, the place stays as
-    /// it is.
+    /// it is, which is said once.
     pub(crate) fn exchange(&mut self, place: usize) -> usize {
-        let Some(other) = self.take() else { return place };
+        let Some(other) = self.take() else { return self.stays_open(place) };
         if self.shut(place) {
             self.resting.push_back(place);
             return other;
         }
+        self.shut(other);
         self.resting.push_back(other);
+        self.stays_open(place)
+    }
+
+    fn stays_open(&mut self, place: usize) -> usize {
+        if self.unguarded == 0 {
+            tracing::warn!(
+                "the system does not shut a released receive buffer: uses after its release are not noticed"
+            );
+        }
+        self.unguarded += 1;
         place
     }
 
@@ -80,6 +93,20 @@ mod tests {
         let others: Vec<usize> = std::iter::from_fn(|| arena.take()).collect();
         assert_eq!(others.len(), 1 + RESTING);
         assert_eq!(others.last(), Some(&first));
+        assert_eq!(arena.unguarded, 0);
         assert_eq!(arena.exchange(second), second, "there is no other");
+        assert_eq!(arena.unguarded, 1);
+    }
+
+    #[test]
+    fn a_place_that_cannot_be_shut_counts_as_unguarded() {
+        let mut arena = Arena::new(2, 100).expect("maps");
+        let place = arena.take().expect("free");
+        // Pages that are not there cannot be protected, as if the system refused.
+        arena.stride = arena.pages.len() + page_bytes();
+        for _ in 0..3 {
+            assert_eq!(arena.exchange(place), place);
+        }
+        assert_eq!(arena.unguarded, 3);
     }
 }

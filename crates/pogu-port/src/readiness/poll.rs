@@ -55,7 +55,7 @@ impl Poll {
             return Ok(());
         }
         let event = Event::new(key_of(name), wanted.read, wanted.write);
-        let fault = self.faults.at_call(FaultPoint::Arm).filter(|_| wanted != Interest::NONE);
+        let fault = if wanted == Interest::NONE { None } else { self.faults.at_call(FaultPoint::Arm) };
         let changed = if let Some(code) = fault {
             Err(io::Error::from_raw_os_error(code))
         } else if wanted == Interest::NONE {

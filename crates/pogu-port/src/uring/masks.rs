@@ -50,7 +50,7 @@ mod tests {
 
     #[test]
     fn a_list_masks_each_of_its_forms_and_an_unknown_one_is_named() {
-        let Ok(features) = super::super::probe() else { return };
+        let Some(features) = super::super::tests::if_allowed(super::super::probe()) else { return };
         let left = apply_list(features, "multishot, no_iowait").expect("both have older forms");
         assert!(left.refused().contains("multishot receive"), "{}", left.refused());
         assert!(left.refused().contains("iowait"), "{}", left.refused());

@@ -157,8 +157,8 @@ impl Uring {
 
     /// Only tests ask.
     #[cfg(not(feature = "faults"))]
-    const fn lost_buffers(&self) -> usize {
-        0
+    const fn lost_buffers(&self) -> Option<usize> {
+        Some(0)
     }
 
     /// Operations whose last completion has not come, by both counts: the ring's and the table's.
@@ -171,7 +171,7 @@ impl Drop for Uring {
     fn drop(&mut self) {
         let drained = self.drain();
         let in_flight = self.in_flight();
-        let lost_buffers = if drained { self.lost_buffers() } else { 0 };
+        let lost_buffers = if drained { self.lost_buffers() } else { Some(0) };
         self.table.ring.injector.faults.note_drain(in_flight, self.table.counters.memory_faults, lost_buffers);
         if !drained {
             tracing::error!(in_flight, "a port could not be drained; what is in flight is leaked");

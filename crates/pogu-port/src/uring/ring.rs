@@ -52,7 +52,7 @@ pub(super) enum Wait {
     Forever,
 }
 
-/// How long to wait before submitting again what the kernel had no memory for.
+/// How long to wait before submitting again what the kernel had no memory, or no room, for.
 const SHORTAGE_WAIT: Duration = Duration::from_millis(5);
 
 /// See the [module](self).
@@ -106,9 +106,14 @@ impl Ring {
         self.in_flight
     }
 
-    /// True if the next turn has something to submit or to handle without waiting.
-    pub(super) fn has_backlog(&self) -> bool {
-        !self.backlog.is_empty() || self.injector.has_answers()
+    /// True if the next turn has something to handle without waiting.
+    pub(super) fn has_answers(&self) -> bool {
+        self.injector.has_answers()
+    }
+
+    /// How long a wait may be at most: what the kernel has not taken is offered again after a while, without spinning.
+    pub(super) fn patience(&self) -> Option<Duration> {
+        (!self.backlog.is_empty()).then_some(SHORTAGE_WAIT)
     }
 
     /// Queues an operation.
@@ -139,7 +144,7 @@ impl Ring {
         refused
     }
 
-    /// Moves the backlog into the kernel, as far as the kernel takes it.
+    /// Moves the backlog into the kernel, as far as the kernel takes it. What is left then has to wait.
     pub(super) fn flush_backlog(&mut self) -> Result<(), OsError> {
         loop {
             self.refill();
@@ -156,7 +161,7 @@ impl Ring {
 
     fn refill(&mut self) {
         let mut queue = self.io.submission();
-        while !queue.is_full() {
+        while !self.backlog.is_empty() && !queue.is_full() && !self.injector.queue_is_full() {
             let Some(entry) = self.backlog.pop_front() else { return };
             // SAFETY: whoever pushed it into the backlog promised the same (`Ring::push`).
             let pushed = unsafe { queue.push(&entry) };

@@ -127,7 +127,7 @@ impl Table {
     /// True exactly when a turn has something to do without waiting.
     pub(super) fn has_work(&self) -> bool {
         let due = !self.ready.is_empty() || !self.later.is_empty();
-        due || !self.starved.is_empty() || self.ring.has_backlog()
+        due || !self.starved.is_empty() || self.ring.has_answers()
     }
 
     /// Puts a connection into the list of what is due, once.

@@ -16,14 +16,13 @@ type Mask = fn(Features) -> Features;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// What io_uring gave; nothing where it is refused, which `POGU_REQUIRE_URING` says may not be.
+pub(super) fn if_allowed<T, E: std::fmt::Display>(given: Result<T, E>) -> Option<T> {
+    given.inspect_err(|refused| assert!(std::env::var_os("POGU_REQUIRE_URING").is_none(), "{refused}")).ok()
+}
+
 fn selection(mask: impl FnOnce(Features) -> Features) -> Option<Selection> {
-    let mut selection = match Selection::choose(DriverChoice::Uring) {
-        Ok(selection) => selection,
-        Err(unavailable) => {
-            eprintln!("skipped: {unavailable}");
-            return None;
-        }
-    };
+    let mut selection = if_allowed(Selection::choose(DriverChoice::Uring))?;
     selection.features = selection.features.map(mask);
     Some(selection)
 }

@@ -79,12 +79,11 @@ impl Uring {
             return Wait::No;
         }
         let earliest = [until, self.table.pause_ends()].into_iter().flatten().min();
-        let wait = match earliest {
+        let left = earliest.map(|time| time.since(self.clock.now()));
+        let wait = match [left, self.table.ring.patience()].into_iter().flatten().min() {
             None => Wait::Forever,
-            Some(time) => match time.since(self.clock.now()) {
-                Duration::ZERO => return Wait::No,
-                duration => Wait::AtMost(duration),
-            },
+            Some(Duration::ZERO) => return Wait::No,
+            Some(duration) => Wait::AtMost(duration),
         };
         if park() { wait } else { Wait::No }
     }

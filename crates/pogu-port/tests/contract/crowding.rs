@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use pogu_port::{Completion, ConnectionId, Gather};
 
-use crate::support::{Desk, Peer, Post, Random, Seen, Stage, Station, assert_same, narrow, pattern};
+use crate::support::{Capability, Desk, Peer, Post, Random, Seen, Stage, Station, assert_same, narrow, pattern};
 
 fn crowd(station: &mut Station, count: usize) -> Vec<(ConnectionId, Peer)> {
     let (listener, address) = station.listen();
@@ -50,6 +50,7 @@ pub fn completions_outnumber_their_queue_and_none_is_lost(stage: &Stage) {
         assert_eq!(peer.read_exactly(&mut station, 6), b"me too");
         station.wait("everybody's bytes", |station| station.bytes_of(*connection) == b"all at once");
     }
+    assert_eq!(station.port().counters().completion_overflows > 0, stage.has(Capability::Rings), "it was too short");
 }
 
 pub fn ready_peers_outnumber_the_receive_buffers_and_all_are_served(stage: &Stage) {
@@ -67,6 +68,7 @@ pub fn ready_peers_outnumber_the_receive_buffers_and_all_are_served(stage: &Stag
         station.wait("everybody's bytes", |station| station.count_from(*connection) >= expected.len());
         assert_same(&station.bytes_of(*connection), &expected);
     }
+    assert_eq!(station.port().counters().buffer_starvations > 0, stage.has(Capability::Rings), "there were too few");
 }
 
 pub fn bytes_over_the_budget_wait_for_the_next_turn(stage: &Stage) {

@@ -18,10 +18,11 @@ fn receiving(station: &mut Station) -> (ConnectionId, Peer) {
 
 pub fn interrupted_calls_are_made_again_and_nobody_notices(stage: &Stage) {
     let mut station = stage.station();
-    let (connection, mut peer) = receiving(&mut station);
+    let (connection, mut peer) = station.pair();
     for point in [FaultPoint::Receive, FaultPoint::Send, FaultPoint::Wait] {
         inject(stage, point, FaultStage::Call, Errno::INTR, 3);
     }
+    station.submit(|desk| desk.receive(connection)).expect("it is open");
     for round in 0..10u8 {
         peer.write(&[round; 1_000]);
         peer.want(1_000);
@@ -32,6 +33,7 @@ pub fn interrupted_calls_are_made_again_and_nobody_notices(stage: &Stage) {
         let sent = usize::from(round) + 1;
         station.wait("its end", |station| station.gathers.len() == sent);
     }
+    assert_eq!(stage.world().faults().hits(), 9, "each call was interrupted as often as planned");
     assert_eq!(station.count(|seen| matches!(seen, Seen::ReceiveEnded(..) | Seen::Sent(_, _, Some(_)))), 0);
 }
 
@@ -114,14 +116,20 @@ pub fn an_option_that_is_refused_gives_the_stream_back(stage: &Stage) {
 }
 
 pub fn a_listener_survives_whatever_accept_answers(stage: &Stage) {
-    let mut station = stage.station();
+    // With more in flight, a fault would take some and the rest would go on accepting.
+    let mut station = stage.station_with(|config| config.accepts_per_turn_max = 1);
     let (_, address) = station.listen();
-    // A shortage once: if it lasts, a client is told, and there would be nobody to accept.
-    let shortages = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM].map(|errno| (errno, 1));
-    for (errno, times) in shortages.into_iter().chain([(Errno::CONNABORTED, 100), (Errno::INTR, 100)]) {
-        inject(stage, FaultPoint::Accept, FaultStage::Call, errno, times);
-        station.accepted_at(address);
-        station.accepted_at(address);
+    let faults = stage.world().faults();
+    for errno in [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM, Errno::CONNABORTED, Errno::INTR] {
+        let hits = faults.hits();
+        inject(stage, FaultPoint::Accept, FaultStage::Call, errno, u32::MAX);
+        let clients = [(); 3].map(|()| stage.connect(address));
+        station.wait("a fault", |_| faults.hits() > hits);
+        assert!(station.streams.len() <= 1, "one accept may have been in flight: {errno}");
+        // A shortage of descriptors that lasted longer would cost a client.
+        faults.lift();
+        station.wait("every client", |station| station.streams.len() == clients.len());
+        station.streams.clear();
     }
     let pauses = station.count(|seen| *seen == Seen::AcceptPaused) as u64;
     assert_eq!(pauses, station.port().counters().accept_pauses, "each is reported when it begins");

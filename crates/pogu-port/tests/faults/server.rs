@@ -5,8 +5,8 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use pogu_port::{
-    BoundListener, Clock, Completion, ConnectionId, Counters, Faults, Gather, ListenOptions, Operations, Owner, Port,
-    PortConfig, PortSeed, Selection, StreamOptions,
+    BoundListener, Clock, Completion, ConnectionId, Counters, DriverKind, Faults, Gather, ListenOptions, Operations,
+    Owner, Port, PortConfig, PortSeed, Selection, StreamOptions,
 };
 
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -16,6 +16,7 @@ const SESSION: Owner = Owner(1);
 
 pub struct Server {
     pub port: Port<()>,
+    pub driver: DriverKind,
     pub faults: Faults,
     pub address: SocketAddr,
     pub seen: Seen,
@@ -62,7 +63,7 @@ impl Server {
         let address = bound.local_address();
         port.operations().listen(LISTENER, bound).map_err(|refused| refused.error).expect("listens");
         let (faults, clock) = (config.faults, config.clock);
-        Server { port, faults, address, seen: Seen::default(), planted: false, clock }
+        Server { port, driver: selection.kind(), faults, address, seen: Seen::default(), planted: false, clock }
     }
 
     pub fn turn(&mut self, patience: Duration) {

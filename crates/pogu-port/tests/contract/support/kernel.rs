@@ -35,10 +35,15 @@ impl Kernel {
 
 impl World for Kernel {
     fn lacks(&self, capability: Capability) -> Option<&'static str> {
-        let (linux, iocp) = (cfg!(target_os = "linux"), self.selection.kind() == DriverKind::Iocp);
+        let (linux, kind) = (cfg!(target_os = "linux"), self.selection.kind());
         match capability {
             Capability::Vanishing if !linux => Some("only Linux lets us drop what reaches a socket"),
-            Capability::Detaching if iocp => Some("a socket belongs to its completion port until it is closed"),
+            Capability::Rings if kind != DriverKind::Uring => {
+                Some("nothing is queued between this driver and the system")
+            }
+            Capability::Detaching if kind == DriverKind::Iocp => {
+                Some("a socket belongs to its completion port until it is closed")
+            }
             _ => None,
         }
     }

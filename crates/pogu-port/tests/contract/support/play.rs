@@ -66,13 +66,26 @@ impl Driver {
         }
     }
 
-    /// Like [`world`](Driver::world). Fails where `POGU_REQUIRE_URING` says that it can, and where nothing may refuse it.
+    /// Like [`world`](Driver::world), where the driver may be refused; anything else fails.
     fn world_if_any(self) -> Result<Rc<dyn World>, String> {
-        let world = self.world();
-        if let Err(reason) = &world {
-            assert!(cfg!(unix) && std::env::var_os("POGU_REQUIRE_URING").is_none(), "{reason}");
-        }
-        world
+        self.world().map_err(|reason| self.refused(reason, std::env::var_os("POGU_REQUIRE_URING").is_some()))
+    }
+
+    /// Why this driver may be skipped as a whole: only io_uring is refused by some systems, and `required` says that it is
+    /// not here.
+    fn refused(self, reason: String, required: bool) -> String {
+        assert!(self.may_be_refused() && !required, "{self} has to run here: {reason}");
+        format!("io_uring is refused here: {reason}")
+    }
+
+    #[cfg(unix)]
+    fn may_be_refused(self) -> bool {
+        self == Driver::Uring
+    }
+
+    #[cfg(windows)]
+    fn may_be_refused(self) -> bool {
+        false
     }
 }
 
@@ -84,6 +97,12 @@ pub fn play(driver: Driver, scenario: &Scenario) {
                 let stage = Stage::new(world);
                 (scenario.play)(&stage);
                 assert!(stage.stations() > 0, "it returned without a port: that is a skip in disguise");
+                let met = stage.world().faults().hits() > 0;
+                assert_eq!(
+                    met,
+                    scenario.needs.contains(&Capability::Faults),
+                    "faults are met where they are the point"
+                );
                 stage.assert_ended_well();
                 return;
             }
@@ -94,13 +113,14 @@ pub fn play(driver: Driver, scenario: &Scenario) {
     say(&format!("{driver}: SKIPPED {}: {skipped}\n", scenario.name));
 }
 
-/// Prints what is played and what is skipped in the world of `driver`, and returns what is skipped.
-pub fn table(driver: Driver, scenarios: &[Scenario]) -> Vec<&'static str> {
+/// Prints what is played and what is skipped in the world of `driver`, and returns what is skipped; if the driver is refused
+/// here, which skips everything, why.
+pub fn table(driver: Driver, scenarios: &[Scenario]) -> Result<Vec<&'static str>, String> {
     let world = match driver.world_if_any() {
         Ok(world) => world,
         Err(reason) => {
-            say(&format!("{driver}: all {} scenarios skipped: {reason}\n", scenarios.len()));
-            return Vec::new();
+            say(&format!("{driver}: {0} scenarios, 0 played, {0} skipped: {reason}\n", scenarios.len()));
+            return Err(reason);
         }
     };
     let skips: Vec<_> =
@@ -111,7 +131,7 @@ pub fn table(driver: Driver, scenarios: &[Scenario]) -> Vec<&'static str> {
         writeln!(text, "  skipped {name}: {reason}").expect("memory takes it");
     }
     say(&text);
-    skips.into_iter().map(|(name, _)| name).collect()
+    Ok(skips.into_iter().map(|(name, _)| name).collect())
 }
 
 fn lacks(world: &dyn World, scenario: &Scenario) -> Option<String> {
@@ -121,4 +141,18 @@ fn lacks(world: &dyn World, scenario: &Scenario) -> Option<String> {
 /// Not `eprintln`, which the test harness would hide.
 fn say(text: &str) {
     let _ = io::stderr().write_all(text.as_bytes());
+}
+
+#[test]
+fn only_io_uring_may_be_refused_and_not_where_it_is_required() {
+    let refused = |driver: Driver, required| std::panic::catch_unwind(|| driver.refused("EPERM".to_owned(), required));
+    #[cfg(unix)]
+    {
+        assert_eq!(refused(Driver::Uring, false).expect("a skip"), "io_uring is refused here: EPERM");
+        assert!(refused(Driver::Uring, true).is_err());
+        assert!(refused(Driver::Readiness, false).is_err());
+    }
+    #[cfg(windows)]
+    assert!(refused(Driver::Iocp, false).is_err());
+    assert!(refused(Driver::Sim, false).is_err());
 }

@@ -47,6 +47,7 @@ impl World for Simulated {
             Capability::Descriptors => Some("streams are in memory, for ports of the same simulation"),
             Capability::Faults => Some("no system answers here"),
             Capability::Detaching | Capability::Vanishing => None,
+            Capability::Rings => Some("nothing is queued for a kernel here"),
         }
     }
 

@@ -5,11 +5,11 @@ use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-use pogu_port::{BoundListener, Clock, Faults, OsError, PortConfig};
+use pogu_port::{BoundListener, Clock, Drains, Faults, OsError, PortConfig};
 
 use super::peer::{Activity, Actor, Peer};
 use super::station::Station;
-use super::world::{Silence, World};
+use super::world::{Capability, Silence, World};
 
 /// What a scenario is played on. Clones share the world and the peers in it.
 #[derive(Clone)]
@@ -33,6 +33,10 @@ impl Stage {
 
     pub fn world(&self) -> &dyn World {
         &*self.world
+    }
+
+    pub fn has(&self, capability: Capability) -> bool {
+        self.world.lacks(capability).is_none()
     }
 
     pub fn clock(&self) -> Clock {
@@ -68,7 +72,7 @@ impl Stage {
     pub fn assert_ended_well(&self) {
         for plan in &*self.plans.borrow() {
             let ends = plan.drains();
-            assert_eq!((ends.leaked, ends.memory_faults, ends.lost_buffers), (0, 0, 0), "{ends:?}");
+            assert_eq!(ends, Drains { clean: ends.clean, ..Drains::default() });
         }
     }
 

@@ -26,6 +26,9 @@ pub enum Capability {
     Detaching,
     /// A peer can go without a word, as a machine does that loses its power.
     Vanishing,
+    /// Operations, completions and receive buffers wait in queues that the kernel shares and that can be full, and the port
+    /// counts when they are.
+    Rings,
 }
 
 impl fmt::Display for Capability {
@@ -36,6 +39,7 @@ impl fmt::Display for Capability {
             Capability::Faults => "faults",
             Capability::Detaching => "detaching",
             Capability::Vanishing => "vanishing",
+            Capability::Rings => "rings",
         })
     }
 }
