@@ -150,9 +150,15 @@ impl Connection {
         self.arm == Arm::Armed || matches!(self.sending, Sending::Leaving(_))
     }
 
+    /// True exactly while more may come.
+    pub(super) fn awaits_bytes(&self) -> bool {
+        let over = matches!(self.receive, Receive::Finished | Receive::Failed(_)) || self.ended != Ended::No;
+        self.is_open() && !over
+    }
+
     /// True exactly when bytes are to be received. `kept_max`: bytes behind which nothing is.
     pub(super) fn wants_bytes(&self, kept_max: usize) -> bool {
-        self.is_open() && self.receive_is_open() && self.ended == Ended::No && self.kept.len() < kept_max
+        self.delivers() && self.ended == Ended::No && self.kept.len() < kept_max
     }
 
     /// True exactly when bytes or the end of the stream may be delivered.

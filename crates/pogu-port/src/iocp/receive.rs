@@ -31,22 +31,18 @@ use crate::identity::Name;
 use crate::memory::Held;
 
 impl Table {
-    /// Sees to it that what the receiver waits for is noticed: by a receive of no bytes, or, if something is known to be there,
-    /// by a read in the next turn.
+    /// Sees to it that what comes is noticed: by a receive of no bytes, whether or not it is wanted now; or, if something is
+    /// known to be there and is wanted, by a read in the next turn.
     pub(super) fn await_bytes(&mut self, name: Name) {
         let kept_max = self.receive_bytes_per_turn_max;
-        let Some(connection) = self.connection(name).filter(|connection| connection.wants_bytes(kept_max)) else {
-            return;
-        };
+        let Some(connection) = self.connection(name) else { return };
         match connection.arm {
-            Arm::Armed => {}
-            Arm::Off => self.arm_receive(name),
-            Arm::Ready if connection.delivers() && !connection.listed => {
+            Arm::Off if connection.awaits_bytes() => self.arm_receive(name),
+            Arm::Ready if connection.wants_bytes(kept_max) && !connection.listed => {
                 connection.listed = true;
                 self.readable.push_back(name);
             }
-            // Listed already, or when its pause is confirmed.
-            Arm::Ready => {}
+            Arm::Off | Arm::Armed | Arm::Ready => {}
         }
     }
 
@@ -180,15 +176,24 @@ pub(super) fn receive_now(mut socket: &Socket, space: &mut [u8], faults: &Faults
         },
     };
     let error = match answered {
-        Ok(_) => match socket.take_error() {
-            Ok(None) => return Arrival::End,
-            // Some systems answer once with the error of a reset, perhaps to somebody else, and then with an end.
-            Ok(Some(error)) | Err(error) => error,
+        Ok(_) => match hidden_reset(socket) {
+            None => return Arrival::End,
+            Some(error) => error,
         },
         Err(error) => error,
     };
     let error = OsError::from_io(Operation::Receive, &error);
     if codes::is_transient(error.code()) { Arrival::Nothing } else { Arrival::Failed(error) }
+}
+
+/// Whether the end of the stream is one. Wine may have told of a reset already, to itself, and then answers with an end; but
+/// nothing can be sent on such a connection, not even no bytes. (Windows answers with the reset in the first place.)
+fn hidden_reset(socket: &Socket) -> Option<io::Error> {
+    if let Some(error) = socket.take_error().unwrap_or_else(Some) {
+        return Some(error);
+    }
+    let error = socket.send(&[]).err()?;
+    (error.raw_os_error() == Some(codes::CONNECTION_RESET)).then_some(error)
 }
 
 /// What a read found, given what the receive of no bytes failed with.

@@ -41,6 +41,9 @@ impl World for Kernel {
             Capability::Rings if kind != DriverKind::Uring => {
                 Some("nothing is queued between this driver and the system")
             }
+            Capability::ShortSends if kind == DriverKind::Iocp => {
+                Some("a send waits in the system until it has taken everything")
+            }
             Capability::Detaching if kind == DriverKind::Iocp => {
                 Some("a socket belongs to its completion port until it is closed")
             }
@@ -129,7 +132,14 @@ fn drop_what_comes(stream: &TcpStream) {
 
 impl Line for TcpStream {
     fn read(&mut self, space: &mut [u8]) -> io::Result<usize> {
-        Read::read(self, space)
+        match Read::read(self, space) {
+            // Wine may have told somebody else that the other side had reset it: then not even no bytes can be sent.
+            Ok(0) if cfg!(windows) => match Write::write(self, &[]) {
+                Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Err(error),
+                _ => Ok(0),
+            },
+            read => read,
+        }
     }
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
