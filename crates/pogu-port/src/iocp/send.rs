@@ -56,6 +56,7 @@ pub(super) struct Leaving {
 
 /// The memory of sends that have ended.
 #[derive(Default)]
+#[allow(clippy::vec_box, reason = "the box is what is kept")]
 pub(super) struct SpareSends(Vec<Box<Leaving>>);
 
 impl SpareSends {
