@@ -59,7 +59,6 @@ mod delivery;
 mod listener;
 mod operation;
 mod pending;
-#[cfg(test)]
 mod queue;
 mod receive;
 mod send;
