@@ -12,7 +12,7 @@ use crate::driver::{Driver, Operations};
 use crate::error::OsError;
 use crate::options::PortConfig;
 use crate::post::{Inbox, Poster, Receiver, Wake};
-use crate::selection::{DriverKind, OpenError, Selection};
+use crate::selection::{OpenError, Selection};
 
 /// A port that has its resources but no thread yet. `Send`: open it anywhere, [`start`](PortSeed::start) it on the thread
 /// that will dispatch.
@@ -65,12 +65,12 @@ impl<M: Send> PortSeed<M> {
     /// A configuration value that makes no sense, or the system's refusal.
     pub fn open(selection: &Selection, config: &PortConfig) -> Result<PortSeed<M>, OpenError> {
         config.validate()?;
-        let driver = match (selection.kind(), selection) {
+        let driver = match selection {
             #[cfg(target_os = "linux")]
-            (DriverKind::Uring, Selection { features: Some(features), .. }) => {
+            Selection { features: Some(features), .. } => {
                 DriverSeed::Uring(crate::uring::Seed::open(config, *features)?)
             }
-            (_, Selection { simulation: Some(simulation), .. }) => {
+            Selection { simulation: Some(simulation), .. } => {
                 DriverSeed::Simulated(crate::sim::Seed::open(config, simulation)?)
             }
             #[cfg(windows)]
