@@ -56,7 +56,7 @@ pub(super) struct Leaving {
 
 /// The memory of sends that have ended.
 #[derive(Default)]
-#[allow(clippy::vec_box, reason = "the box is what is kept")]
+#[expect(clippy::vec_box, reason = "the boxes are what is spared")]
 pub(super) struct SpareSends(Vec<Box<Leaving>>);
 
 impl SpareSends {

@@ -13,6 +13,7 @@
 //! where such uses happen, it does not.
 
 mod arena;
+#[cfg(any(target_os = "linux", windows))]
 mod held;
 mod pages;
 mod quarantine;
@@ -24,5 +25,7 @@ pub(crate) use arena::Arena;
 pub(crate) use held::Held;
 #[cfg(target_os = "linux")]
 pub(crate) use pages::{Access, Pages};
-pub(crate) use quarantine::{Block, Memory};
+#[cfg(any(target_os = "linux", windows))]
+pub(crate) use quarantine::Block;
+pub(crate) use quarantine::Memory;
 pub(crate) use space::Space;

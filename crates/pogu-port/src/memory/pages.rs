@@ -175,11 +175,11 @@ mod windows {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, any(target_os = "linux", windows)))]
 mod tests {
     use super::*;
 
-    #[cfg(unix)]
+    #[cfg(target_os = "linux")]
     #[test]
     fn the_kernel_cannot_read_shut_pages() {
         let pages = Pages::map(1, Access::Open).expect("maps");

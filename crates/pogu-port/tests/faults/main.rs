@@ -15,7 +15,6 @@ mod server;
 mod streams;
 
 use pogu_port::{DriverChoice, Selection};
-use std::io::Write;
 
 /// Runs `test` on each driver that runs here.
 #[cfg(unix)]
@@ -32,6 +31,7 @@ fn on_each_driver(test: impl Fn(&Selection)) {
 /// Drivers with a queue and a ring of buffers of their own.
 #[cfg(unix)]
 fn on_uring(test: impl Fn(&Selection)) {
+    use std::io::Write;
     match Selection::choose(DriverChoice::Uring) {
         Ok(selection) => test(&selection),
         Err(unavailable) => {
