@@ -82,7 +82,7 @@ fn once(server: &mut Server, fault: Fault, point: FaultPoint, lasts: Duration, f
     server.run_for(lasts);
     figures.busy += processor_time() - busy;
     figures.lasted += from.elapsed();
-    let in_flight = u64::from(server.driver == DriverKind::Uring);
+    let in_flight = u64::from(server.driver != DriverKind::Readiness);
     let served = server.counters().accepted - accepted;
     assert!(served <= in_flight, "{served} clients were accepted while {fault:?} lasted");
     server.faults.lift();

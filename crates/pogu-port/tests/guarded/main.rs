@@ -91,12 +91,15 @@ fn a_thousand_starts_and_stops() {
     }
 }
 
+/// Fewer where every call takes a round trip to a server, as under Wine: a turn under this load takes fifty milliseconds there.
+const STOPS: u64 = if cfg!(windows) { 15 } else { 100 };
+
 #[test]
 fn a_hundred_stops_at_random_moments_under_load() {
     for selection in drivers() {
         Lines::count(|lines| {
             let plan = Faults::new();
-            for seed in 0..100 {
+            for seed in 0..STOPS {
                 let mut random = Random(seed);
                 let mut server = guarded(&selection, &plan);
                 let address = server.address;
@@ -109,7 +112,7 @@ fn a_hundred_stops_at_random_moments_under_load() {
                 drop(server);
                 load.join().expect("the clients are content");
             }
-            assert_clean(&selection, &plan, lines, 100);
+            assert_clean(&selection, &plan, lines, STOPS);
         });
     }
 }
