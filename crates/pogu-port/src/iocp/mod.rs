@@ -53,12 +53,26 @@
 //! | closing a port that somebody waits on | ends the wait | does not | the waiting thread is the one that closes |
 //!
 //! The statuses of packets are mapped by [`status`].
+//!
+//! # Guarded memory
+//!
+//! | what is made inaccessible | Wine 8 | Windows, by its documentation |
+//! |---|---|---|
+//! | memory of a receive or send before its call | WSAEFAULT at once, no packet | the same |
+//! | the buffer of a send in flight | its packet says STATUS_ACCESS_VIOLATION | pages may be locked by the call: nothing |
+//! | the OVERLAPPED of an operation in flight, with what lies beside it | the end of the process and of Wine's server | the end of the process, when we read the token |
+//!
+//! So what is sent and what is received into is guarded and counted as WSAEFAULT; operations lie on guarded pages too, where a
+//! use after release ends the process instead of being silent. A release that comes too early is planted by tests in receives
+//! and sends only: the addresses of accepts and connects lie beside their OVERLAPPED.
 
 mod connection;
 mod delivery;
 mod listener;
 mod operation;
 mod pending;
+#[cfg(test)]
+mod probe;
 mod queue;
 mod receive;
 mod send;

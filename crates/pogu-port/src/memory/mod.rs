@@ -23,7 +23,7 @@ mod space;
 pub(crate) use arena::Arena;
 #[cfg(any(target_os = "linux", windows))]
 pub(crate) use held::Held;
-#[cfg(target_os = "linux")]
+#[cfg(any(target_os = "linux", all(windows, test)))]
 pub(crate) use pages::{Access, Pages};
 #[cfg(any(target_os = "linux", windows))]
 pub(crate) use quarantine::Block;
