@@ -1,6 +1,6 @@
 //! `leash PROGRAM ARGUMENTS...`: runs a Windows program so that another can end it in good order. Each line on standard input
 //! becomes an event of the console for it: `interrupt` (Ctrl-Break), `close` or `shutdown`. The exit code is the program's. What
-//! tests use where there are no signals.
+//! tests use where there are no signals; nobody needs a console for it.
 
 #[cfg(not(windows))]
 fn main() {
@@ -14,11 +14,7 @@ fn main() -> std::io::Result<()> {
 
     let mut arguments = std::env::args_os().skip(1);
     let program = arguments.next().ok_or_else(|| Error::other("leash PROGRAM ARGUMENTS..."))?;
-    console::have_one();
-    let mut command = Command::new(program);
-    command.args(arguments).stdin(Stdio::null());
-    // A group of its own: the events are for it, and not for this program.
-    let mut child = pogu_port::keep_from_terminal(&mut command).spawn()?;
+    let mut child = Command::new(program).args(arguments).stdin(Stdio::null()).spawn()?;
     let target = console::Target::of(&child)?;
     std::thread::spawn(move || {
         for line in stdin().lock().lines().map_while(Result::ok) {
@@ -38,51 +34,29 @@ mod console {
     use std::process::Child;
     use std::ptr::{null, null_mut, without_provenance};
 
-    use windows_sys::Win32::System::Console::{
-        AllocConsole, CTRL_BREAK_EVENT, CTRL_CLOSE_EVENT, CTRL_SHUTDOWN_EVENT, GenerateConsoleCtrlEvent, GetConsoleCP,
-    };
+    use windows_sys::Win32::System::Console::{CTRL_BREAK_EVENT, CTRL_CLOSE_EVENT, CTRL_SHUTDOWN_EVENT};
     use windows_sys::Win32::System::LibraryLoader::{GetModuleHandleA, GetProcAddress};
     use windows_sys::Win32::System::Threading::CreateRemoteThread;
-
-    /// Events travel by a console, which a program that nobody sees may not have.
-    pub fn have_one() {
-        // SAFETY: it has no conditions.
-        let page = unsafe { GetConsoleCP() };
-        if page == 0 {
-            // SAFETY: it has no conditions.
-            let made = unsafe { AllocConsole() };
-            assert!(made != 0, "no console: {}", Error::last_os_error());
-        }
-    }
 
     /// The program at the end of the leash.
     pub struct Target {
         process: OwnedHandle,
-        group: u32,
     }
 
     impl Target {
         pub fn of(child: &Child) -> Result<Target> {
-            Ok(Target { process: child.as_handle().try_clone_to_owned()?, group: child.id() })
+            Ok(Target { process: child.as_handle().try_clone_to_owned()? })
         }
 
+        /// What a console does: it starts the system's routine for events in the process. Not every event may be generated
+        /// otherwise, and the one that may needs a console and a group of processes, whose members Wine deafens to all.
         pub fn tell(&self, event: &str) -> Result<()> {
-            match event {
-                "interrupt" => self.interrupt(),
-                "close" => self.end_of(CTRL_CLOSE_EVENT),
-                "shutdown" => self.end_of(CTRL_SHUTDOWN_EVENT),
-                _ => Err(Error::other("there is no such event")),
-            }
-        }
-
-        fn interrupt(&self) -> Result<()> {
-            // SAFETY: it has no conditions; the group's number is nobody else's while the process has a handle here.
-            let sent = unsafe { GenerateConsoleCtrlEvent(CTRL_BREAK_EVENT, self.group) };
-            if sent == 0 { Err(Error::last_os_error()) } else { Ok(()) }
-        }
-
-        /// Nobody may generate these events: the console does what is done here, it starts the system's routine in the process.
-        fn end_of(&self, event: u32) -> Result<()> {
+            let event = match event {
+                "interrupt" => CTRL_BREAK_EVENT,
+                "close" => CTRL_CLOSE_EVENT,
+                "shutdown" => CTRL_SHUTDOWN_EVENT,
+                _ => return Err(Error::other("there is no such event")),
+            };
             // SAFETY: the name ends with a zero. That library is in every process, and stays.
             let library = unsafe { GetModuleHandleA(c"kernel32.dll".as_ptr().cast()) };
             // SAFETY: the name ends with a zero, and the library was found or is null, which is refused.

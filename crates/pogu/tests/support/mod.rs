@@ -53,6 +53,11 @@ pub fn skipped(why: &str) {
     let _ = std::io::stderr().write_all(format!("SKIPPED {why}\n").as_bytes());
 }
 
+/// Whether a text says that an address is taken: in the words of the system, or, if it has none, with its number.
+pub fn says_in_use(text: &str) -> bool {
+    text.contains("in use") || cfg!(windows) && text.contains("os error 10048")
+}
+
 /// Whether a driver runs here; says so if not. Fails where `POGU_REQUIRE_URING` says that it must.
 pub fn runs(driver: DriverChoice) -> bool {
     match core(driver, 1).hand_out() {
