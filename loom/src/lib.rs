@@ -13,6 +13,9 @@ extern crate self as pogu_port;
 #[allow(dead_code)]
 #[path = "../../crates/pogu-port/src/clock.rs"]
 mod clock;
+#[allow(dead_code)]
+#[path = "../../crates/pogu-port/src/codes.rs"]
+mod codes;
 mod core;
 #[cfg(test)]
 mod engine_models;

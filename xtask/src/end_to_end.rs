@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::Failure;
 use crate::server::{Server, build};
+use crate::swarm::{Attack, number};
 
 #[derive(clap::Args)]
 pub struct Options {
@@ -35,8 +36,9 @@ pub fn run(options: &Options) -> Result<(), Failure> {
         let server = Server::start_with_workers(&program, driver, 2, &[])?;
         let mut opened = 0;
         for (mode, sessions, arguments) in MODES {
-            let report = swarm(&program, driver, &server, mode, sessions, arguments, options.seconds)?;
-            let number = |key: &str| report.get(key).and_then(Value::as_u64).unwrap_or(0);
+            let attack = Attack { mode, sessions, arguments, driver, seconds: options.seconds };
+            let report = attack.run(Command::new(&program), server.address)?;
+            let number = |key: &str| number(&report, key).unwrap_or(0);
             println!(
                 "{driver:>9} {mode:>5} {arguments:?}: {sessions} sessions, {} sent, {} received, p99 {} us",
                 number("sent"),
@@ -55,42 +57,6 @@ pub fn run(options: &Options) -> Result<(), Failure> {
     demo(&program)?;
     println!("end to end: {} passed, 0 failed", runs + 1);
     Ok(())
-}
-
-fn swarm(
-    program: &Path,
-    driver: &str,
-    server: &Server,
-    mode: &str,
-    sessions: u32,
-    arguments: &[&str],
-    seconds: u32,
-) -> Result<Value, Failure> {
-    let file = std::env::temp_dir().join(format!("pogu-end-to-end-{}.json", std::process::id()));
-    let output = Command::new(program)
-        .args(["swarm", "--mode", mode, "--driver", driver, "--sessions", &sessions.to_string()])
-        .args(["--target", &server.address.to_string(), "--seconds", &seconds.to_string()])
-        .args(arguments)
-        .arg("--json")
-        .arg(&file)
-        .output()?;
-    let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
-    if !output.status.success() {
-        return Err(format!("swarm --mode {mode} on {driver} ended with {}:\n{said}", output.status).into());
-    }
-    let report: Value = serde_json::from_str(&std::fs::read_to_string(&file)?)?;
-    std::fs::remove_file(&file)?;
-    let number = |key: &str| report.get(key).and_then(Value::as_u64).ok_or_else(|| format!("no {key} in {report}"));
-    let expected = [("sessions", u64::from(sessions)), ("lost", 0), ("duplicated", 0), ("reordered", 0)];
-    for (key, value) in expected {
-        if number(key)? != value {
-            return Err(format!("swarm --mode {mode} on {driver}: {key} is not {value}: {report}").into());
-        }
-    }
-    if number("sent")? == 0 || number("received")? < number("sent")? {
-        return Err(format!("swarm --mode {mode} on {driver} said too little: {report}").into());
-    }
-    Ok(report)
 }
 
 fn demo(program: &Path) -> Result<(), Failure> {

@@ -16,6 +16,9 @@ mod models;
 mod run;
 mod sanitize;
 mod server;
+mod swarm;
+#[cfg(target_os = "linux")]
+mod windows;
 
 use std::process::ExitCode;
 
@@ -54,6 +57,9 @@ enum Task {
     Sanitize(sanitize::Options),
     /// Explores the interleavings of the cross-thread pieces (the loom models).
     Models(models::Options),
+    /// Builds for Windows and runs there, under Wine: tests, examples, and servers and swarms across systems.
+    #[cfg(target_os = "linux")]
+    Windows(windows::Options),
     /// Runs a program to which the kernel refuses io_uring.
     #[cfg(target_os = "linux")]
     WithoutIoUring(deny::Options),
@@ -71,6 +77,8 @@ fn main() -> ExitCode {
         Task::Kernels(options) => kernels::run(&options),
         Task::Sanitize(options) => sanitize::run(&options),
         Task::Models(options) => models::run(&options),
+        #[cfg(target_os = "linux")]
+        Task::Windows(options) => windows::run(&options),
         #[cfg(target_os = "linux")]
         Task::WithoutIoUring(options) => deny::run(&options),
     };

@@ -1,10 +1,10 @@
 //! A `pogu serve` process to measure: started, read, ended.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use crate::Failure;
 
@@ -14,6 +14,8 @@ const TICK_MICROSECONDS: f64 = 10_000.0;
 pub struct Server {
     child: Child,
     stdout: BufReader<ChildStdout>,
+    /// There if it runs under another program, which is told to interrupt it. Otherwise it is sent a signal.
+    leash: Option<ChildStdin>,
     pub address: SocketAddr,
 }
 
@@ -67,6 +69,13 @@ impl Server {
         Server::start(Command::new(program), driver, workers, arguments)
     }
 
+    /// Starts a server by a program that interrupts it when it reads a line.
+    #[cfg(target_os = "linux")]
+    pub fn start_on_a_leash(mut command: Command, driver: &str, workers: usize) -> Result<Server, Failure> {
+        command.stdin(Stdio::piped());
+        Server::start(command, driver, workers, &[])
+    }
+
     fn start(mut command: Command, driver: &str, workers: usize, arguments: &[&str]) -> Result<Server, Failure> {
         let mut child = command
             .args(["serve", "--listen", "127.0.0.1:0", "--workers", &workers.to_string(), "--driver", driver])
@@ -78,7 +87,8 @@ impl Server {
         stdout.read_line(&mut line)?;
         let address = line.split([' ', ',']).find_map(|word| word.parse().ok());
         let address = address.ok_or_else(|| format!("the server did not say its address: {line:?}"))?;
-        Ok(Server { child, stdout, address })
+        let leash = child.stdin.take();
+        Ok(Server { child, stdout, leash, address })
     }
 
     /// Processor time used so far, in microseconds: user and system.
@@ -106,7 +116,10 @@ impl Server {
 
     /// Asks the server to drain, waits for it, and gives its closing words.
     pub fn stop(mut self) -> Result<String, Failure> {
-        Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status()?;
+        match &mut self.leash {
+            Some(leash) => writeln!(leash, "interrupt")?,
+            None => drop(Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status()?),
+        }
         let mut summary = String::new();
         while self.stdout.read_line(&mut summary)? > 0 {}
         let status = self.child.wait()?;

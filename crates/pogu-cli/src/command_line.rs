@@ -129,6 +129,8 @@ pub(crate) enum Driver {
     Uring,
     /// epoll or kqueue
     Readiness,
+    /// Windows I/O completion ports
+    Iocp,
 }
 
 impl From<Driver> for DriverChoice {
@@ -137,6 +139,7 @@ impl From<Driver> for DriverChoice {
             Driver::Auto => DriverChoice::Auto,
             Driver::Uring => DriverChoice::Uring,
             Driver::Readiness => DriverChoice::Readiness,
+            Driver::Iocp => DriverChoice::Iocp,
         }
     }
 }
@@ -298,7 +301,7 @@ mod tests {
         );
         assert_eq!(
             sentence("pogu serve --driver epoll"),
-            "invalid value 'epoll' for '--driver <DRIVER>' [possible values: auto, uring, readiness]"
+            "invalid value 'epoll' for '--driver <DRIVER>' [possible values: auto, uring, readiness, iocp]"
         );
         assert_eq!(sentence("pogu serve --workers 0"), "invalid value '0' for '--workers <N>': 0 is not in 1..=1024");
         assert_eq!(

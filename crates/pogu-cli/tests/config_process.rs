@@ -1,17 +1,34 @@
 //! Configuration files and logs of `pogu` as a process.
-#![cfg(unix)]
 
 mod support;
 
-use std::io::Write;
 use std::net::SocketAddr;
-use std::process::{Output, Stdio};
+use std::process::Output;
 
-use support::{Client, Process, Server, output, pogu, text};
+use support::{Client, Interruption, PLAIN_DRIVER, Process, Server, output, pogu, text};
 
-/// What the command does with this configuration, which it reads from a pipe.
+/// Where the command finds its configuration: a pipe, where one has a name.
+#[cfg(unix)]
+const PLACE: &str = "/dev/stdin";
+#[cfg(windows)]
+const PLACE: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/one-at-a-time.toml");
+
+/// What the command does with this configuration.
+#[cfg(windows)]
 fn with_config(config: &str, flags: &[&str]) -> Output {
-    let mut command = pogu(&[&["serve", "--config", "/dev/stdin"], flags].concat());
+    static ONE_AT_A_TIME: std::sync::Mutex<()> = std::sync::Mutex::new(());
+    let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    std::fs::write(PLACE, config).expect("a file");
+    let output = output(&[&["serve", "--config", PLACE], flags].concat());
+    std::fs::remove_file(PLACE).expect("it is there");
+    output
+}
+
+#[cfg(unix)]
+fn with_config(config: &str, flags: &[&str]) -> Output {
+    use std::io::Write;
+    use std::process::Stdio;
+    let mut command = pogu(&[&["serve", "--config", PLACE], flags].concat());
     let piped = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = piped.spawn().expect("the binary starts");
     // It may end before it has read all.
@@ -33,17 +50,19 @@ fn a_printed_configuration_is_printed_again() {
 #[test]
 fn what_is_wrong_in_a_file_is_one_sentence_and_exit_code_2() {
     for (config, said) in [
-        ("[core]\nworkrs = 1", "/dev/stdin:2: unknown key \"workrs\" in [core] (did you mean \"workers\"?)"),
-        ("[core", "/dev/stdin:1: this is no TOML: unclosed table, expected `]`"),
-        ("[service.a]\n[service.b]", "the services a and b both listen on 127.0.0.1:7777"),
+        ("[core]\nworkrs = 1", format!("{PLACE}:2: unknown key \"workrs\" in [core] (did you mean \"workers\"?)")),
+        ("[core", format!("{PLACE}:1: this is no TOML: unclosed table, expected `]`")),
+        ("[service.a]\n[service.b]", "the services a and b both listen on 127.0.0.1:7777".to_owned()),
     ] {
         let output = with_config(config, &[]);
         let said = (Some(2), String::new(), format!("pogu: {said}\n"));
         assert_eq!((output.status.code(), text(&output.stdout), text(&output.stderr)), said);
     }
     let missing = output(&["serve", "--config", "/nonexistent.toml", "--print-config"]);
-    let said = "pogu: the configuration /nonexistent.toml cannot be read: No such file or directory (os error 2)\n";
-    assert_eq!((missing.status.code(), text(&missing.stderr)), (Some(2), said.to_owned()));
+    // This code is the same on every system, its words are not.
+    let why = std::io::Error::from_raw_os_error(2);
+    let said = format!("pogu: the configuration /nonexistent.toml cannot be read: {why}\n");
+    assert_eq!((missing.status.code(), text(&missing.stderr)), (Some(2), said));
 }
 
 #[test]
@@ -73,7 +92,7 @@ fn the_level_is_that_of_the_flag_else_of_the_environment_else_of_the_file() {
 
 /// The line that says that a session has ended.
 fn end_of_a_session(flags: &[&str]) -> String {
-    let server = Server::start("readiness", flags);
+    let server = Server::start(PLAIN_DRIVER, flags);
     let mut client = Client::connect(server.address);
     client.echo(b"here");
     client.leave();
@@ -116,7 +135,7 @@ fn several_services_are_announced_and_summed_up_one_by_one() {
     let mut client = Client::connect(arena);
     client.echo(b"here");
     client.leave();
-    process.signal(rustix::process::Signal::TERM);
+    process.interrupt(Interruption::Terminate);
     let (summary, code) = process.finish();
     assert_eq!(code, Some(0));
     let expected = "pogu served 0 sessions as lobby\n  frames       0 in, 0 out\n";
@@ -126,9 +145,9 @@ fn several_services_are_announced_and_summed_up_one_by_one() {
 
 #[test]
 fn a_service_whose_address_is_taken_is_named() {
-    let taken = Server::start("readiness", &[]);
+    let taken = Server::start(PLAIN_DRIVER, &[]);
     let config = format!("[service.a]\nlisten = \"127.0.0.1:0\"\n[service.b]\nlisten = \"{}\"\n", taken.address);
-    let output = with_config(&config, &["--driver", "readiness"]);
+    let output = with_config(&config, &["--driver", PLAIN_DRIVER]);
     let said = format!("pogu: service b: {} is taken: something else listens there already\n", taken.address);
     assert_eq!((output.status.code(), text(&output.stderr)), (Some(2), said));
 }

@@ -1,6 +1,5 @@
 //! Hostile clients: what becomes of them, and that their neighbours do not notice. Those that are ended by a deadline are in
 //! `deadlines`.
-#![cfg(unix)]
 
 mod support;
 

@@ -1,5 +1,4 @@
 //! What `pogu serve` answers, frame by frame.
-#![cfg(unix)]
 
 mod support;
 

@@ -1,10 +1,8 @@
 //! `pogu serve` as a process: its lines, its signals, its exit codes. Its times are in `deadlines`.
-#![cfg(unix)]
 
 mod support;
 
-use rustix::process::Signal;
-use support::{Client, Server, drivers, on_each_driver, output, text};
+use support::{Client, FOREIGN_DRIVER, Interruption, PLAIN_DRIVER, Server, drivers, on_each_driver, output, text};
 
 #[test]
 fn the_ready_line_says_address_driver_reason_and_workers() {
@@ -42,7 +40,7 @@ fn auto_takes_a_driver_that_runs_here() {
 
 #[test]
 fn a_signal_ends_sessions_in_good_order_and_prints_the_summary() {
-    for signal in [Signal::TERM, Signal::INT] {
+    for interruption in [Interruption::Terminate, Interruption::CtrlC] {
         on_each_driver(|driver| {
             let server = Server::start(driver, &[]);
             let mut gone = Client::connect(server.address);
@@ -50,7 +48,7 @@ fn a_signal_ends_sessions_in_good_order_and_prints_the_summary() {
             gone.leave();
             let mut stays = Client::connect(server.address);
             stays.echo(&[0; 96]);
-            server.process.signal(signal);
+            server.process.interrupt(interruption);
             stays.expect_end();
             drop(stays);
             let (summary, code) = server.process.finish();
@@ -69,9 +67,24 @@ fn a_signal_ends_sessions_in_good_order_and_prints_the_summary() {
     }
 }
 
+#[cfg(windows)]
+#[test]
+fn the_end_of_the_console_or_of_the_machine_waits_for_the_drain() {
+    for end in ["close", "shutdown"] {
+        let server = Server::start(PLAIN_DRIVER, &[]);
+        let mut stays = Client::connect(server.address);
+        stays.echo(&[0; 96]);
+        server.process.tell_the_end(end);
+        stays.expect_end();
+        drop(stays);
+        let (summary, _) = server.process.finish();
+        assert!(summary.contains("served 1 session") && summary.contains("1 service stopping"), "{end}: {summary}");
+    }
+}
+
 #[test]
 fn a_taken_port_is_one_sentence_and_exit_code_2() {
-    let server = Server::start("readiness", &[]);
+    let server = Server::start(PLAIN_DRIVER, &[]);
     let second = output(&["serve", "--listen", &server.target()]);
     assert_eq!(second.status.code(), Some(2));
     assert_eq!(text(&second.stdout), "");
@@ -88,7 +101,7 @@ fn wrong_usage_is_one_sentence_and_exit_code_2() {
         &["serve", "--workers", "0"],
         &["serve", "--workers", "1025"],
         &["serve", "--workers", "two"],
-        &["serve", "--driver", "iocp"],
+        &["serve", "--driver", FOREIGN_DRIVER],
         &["serve", "--max-sessions", "0"],
         &["serve", "--idle-timeout", "0"],
         &["serve", "--send-queue", "-1"],
@@ -129,10 +142,10 @@ fn help_and_version_are_no_errors() {
 
 /// A server that was told to stop and waits for a client that never finishes its stream.
 fn waiting_for_its_client() -> (Server, Client) {
-    let server = Server::start("readiness", &[]);
+    let server = Server::start(PLAIN_DRIVER, &[]);
     let mut client = Client::connect(server.address);
     client.echo(b"here");
-    server.process.signal(Signal::TERM);
+    server.process.interrupt(Interruption::Terminate);
     client.expect_end();
     (server, client)
 }
@@ -142,7 +155,7 @@ fn a_second_signal_cuts_the_drain_short() {
     // Both wait for the same time, and this one began first.
     let (told_once, waited_for) = waiting_for_its_client();
     let (told_twice, _client) = waiting_for_its_client();
-    told_twice.process.signal(Signal::TERM);
+    told_twice.process.interrupt(Interruption::Terminate);
     let (summary, code) = told_twice.process.finish();
     assert_eq!(code, Some(0), "{summary}");
     assert!(summary.contains("1 service stopping"), "{summary}");

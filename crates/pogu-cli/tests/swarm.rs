@@ -1,5 +1,4 @@
 //! `pogu swarm` against `pogu serve`, and `pogu demo`.
-#![cfg(unix)]
 
 mod support;
 
@@ -7,7 +6,7 @@ use std::net::TcpListener;
 use std::path::PathBuf;
 
 use serde_json::Value;
-use support::{Process, Server, on_each_driver, output, text};
+use support::{Interruption, PLAIN_DRIVER, Process, Server, on_each_driver, output, text};
 
 /// A file name that no other test uses.
 fn json_file(name: &str) -> PathBuf {
@@ -107,7 +106,7 @@ fn hello_says_hello_once_a_second() {
 
 #[test]
 fn two_swarms_at_one_server_do_not_take_each_others_messages() {
-    let server = Server::start("readiness", &[]);
+    let server = Server::start(PLAIN_DRIVER, &[]);
     let target = server.target();
     std::thread::scope(|scope| {
         for _ in 0..2 {
@@ -129,16 +128,17 @@ fn nobody_listening_is_one_sentence_and_exit_code_1() {
     assert_eq!(output.status.code(), Some(1));
     let said = text(&output.stderr);
     let sentence = said.lines().last().expect("a sentence");
-    let expected = format!(
-        "pogu: nobody answers at {free}: of 3 connections none could be made (connecting failed: Connection refused (os error 111))"
-    );
+    // WSAECONNREFUSED, or the code of Linux.
+    let why = std::io::Error::from_raw_os_error(if cfg!(windows) { 10_061 } else { 111 });
+    let expected =
+        format!("pogu: nobody answers at {free}: of 3 connections none could be made (connecting failed: {why})");
     assert_eq!(sentence, expected);
     assert_eq!(text(&output.stdout), "");
 }
 
 #[test]
 fn a_server_that_is_full_is_found_wrong() {
-    let server = Server::start("readiness", &["--max-sessions", "3"]);
+    let server = Server::start(PLAIN_DRIVER, &["--max-sessions", "3"]);
     let output = output(&["swarm", "--target", &server.target(), "--sessions", "5", "--seconds", "1"]);
     assert_eq!(output.status.code(), Some(1));
     let table = text(&output.stdout);
@@ -148,10 +148,10 @@ fn a_server_that_is_full_is_found_wrong() {
 
 #[test]
 fn an_interrupt_ends_a_run_early_with_its_results() {
-    let server = Server::start("readiness", &[]);
+    let server = Server::start(PLAIN_DRIVER, &[]);
     let swarm = Process::start(&["swarm", "--target", &server.target(), "--sessions", "5", "--seconds", "600"]);
     swarm.wait_for_error_line("sending");
-    swarm.signal(rustix::process::Signal::INT);
+    swarm.interrupt(Interruption::CtrlC);
     let (table, code) = swarm.finish();
     assert_eq!(code, Some(0), "{table}");
     assert!(table.contains("interrupted") && table.contains("Every answer came once"), "{table}");
@@ -164,9 +164,9 @@ fn a_second_interrupt_leaves_at_once() {
     let swarm = Process::start(&["swarm", "--target", &target, "--sessions", "1", "--seconds", "600"]);
     swarm.wait_for_error_line("1 sent");
     // The server never answers: the swarm waits 5 s for what is under way.
-    swarm.signal(rustix::process::Signal::INT);
+    swarm.interrupt(Interruption::CtrlC);
     swarm.wait_for_error_line("draining");
-    swarm.signal(rustix::process::Signal::INT);
+    swarm.interrupt(Interruption::CtrlC);
     // If it waited all the same, it would print its results instead.
     swarm.wait_for_error_line("pogu: interrupted twice");
     assert_eq!(swarm.finish(), (String::new(), Some(1)));

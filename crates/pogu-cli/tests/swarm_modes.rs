@@ -1,5 +1,4 @@
 //! `--mode idle` and `--mode churn` against `pogu serve`, and against servers that are wrong in exactly one way.
-#![cfg(unix)]
 
 mod support;
 
@@ -8,7 +7,7 @@ use std::time::Duration;
 
 use pogu_cli::swarm::{Mode, Options, Pace, Progress, Report, run};
 use serde_json::Value;
-use support::{Client, ECHO, Process, Server, on_each_driver, output, text};
+use support::{Client, ECHO, Interruption, PLAIN_DRIVER, Process, Server, on_each_driver, output, text};
 
 /// Runs a swarm that must find nothing wrong. Its report and its table.
 fn clean(driver: &str, name: &str, seconds: &str, more: &[&str]) -> (Value, String) {
@@ -44,7 +43,7 @@ fn idle_sessions_send_one_echo_each_at_the_end() {
 
 #[test]
 fn sessions_that_the_server_ends_while_they_are_idle_are_counted() {
-    let server = Server::start("readiness", &["--idle-timeout", "0.3"]);
+    let server = Server::start(PLAIN_DRIVER, &["--idle-timeout", "0.3"]);
     let arguments = ["swarm", "--target", &server.target(), "--mode", "idle", "--sessions", "4", "--seconds", "2"];
     let output = output(&arguments);
     let table = text(&output.stdout);
@@ -83,12 +82,12 @@ fn churn_on_a_schedule_makes_the_connections_that_the_schedule_says() {
 
 #[test]
 fn an_interrupt_ends_a_churn_early_with_its_results() {
-    let server = Server::start("readiness", &[]);
+    let server = Server::start(PLAIN_DRIVER, &[]);
     let target = server.target();
     let swarm =
         Process::start(&["swarm", "--target", &target, "--mode", "churn", "--sessions", "3", "--seconds", "600"]);
     swarm.wait_for_error_line("sending");
-    swarm.signal(rustix::process::Signal::INT);
+    swarm.interrupt(Interruption::CtrlC);
     let (table, code) = swarm.finish();
     assert_eq!(code, Some(0), "{table}");
     assert!(table.contains("interrupted"), "{table}");

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::io;
 
+use crate::codes;
+
 /// The operation that an [`OsError`] happened in.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
@@ -53,7 +55,8 @@ impl fmt::Display for Operation {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
 pub enum OsErrorClass {
-    /// The peer reset the connection, or the path to it did (ECONNRESET, EPIPE, ECONNABORTED, ETIMEDOUT, ...).
+    /// The peer reset the connection, or the path to it did (ECONNRESET, EPIPE, ECONNABORTED, ETIMEDOUT, ...; on Windows the
+    /// `WSA` codes of these names, and ERROR_NETNAME_DELETED).
     Reset,
     /// Nobody listens there, or the peer cannot be reached (ECONNREFUSED, EHOSTUNREACH, ENETUNREACH).
     Unreachable,
@@ -73,7 +76,7 @@ pub struct OsError {
 }
 
 impl OsError {
-    /// An error with the operating system's `code` (`errno`).
+    /// An error with the operating system's `code`: `errno`, or on Windows a code of Winsock or of the system.
     pub const fn from_code(operation: Operation, code: i32) -> OsError {
         OsError { operation, code }
     }
@@ -96,7 +99,11 @@ impl OsError {
     /// What it means for a connection.
     pub fn class(&self) -> OsErrorClass {
         use io::ErrorKind as Kind;
-        if is_exhaustion(self.code) {
+        // Before its kind: the standard library calls a cancelled operation of Windows a timeout.
+        if self.code == codes::CANCELLED {
+            return OsErrorClass::Cancelled;
+        }
+        if codes::EXHAUSTED.contains(&self.code) {
             return OsErrorClass::Exhausted;
         }
         match io::Error::from_raw_os_error(self.code).kind() {
@@ -107,19 +114,11 @@ impl OsError {
             | Kind::NotConnected => OsErrorClass::Reset,
             Kind::ConnectionRefused | Kind::HostUnreachable | Kind::NetworkUnreachable => OsErrorClass::Unreachable,
             Kind::OutOfMemory | Kind::AddrNotAvailable => OsErrorClass::Exhausted,
-            _ if is_cancelled(self.code) => OsErrorClass::Cancelled,
+            _ if codes::RESET_TOO.contains(&self.code) => OsErrorClass::Reset,
+            _ if codes::UNREACHABLE_TOO.contains(&self.code) => OsErrorClass::Unreachable,
             _ => OsErrorClass::Other,
         }
     }
-}
-
-fn is_exhaustion(code: i32) -> bool {
-    use rustix::io::Errno;
-    [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM].iter().any(|errno| errno.raw_os_error() == code)
-}
-
-fn is_cancelled(code: i32) -> bool {
-    code == rustix::io::Errno::CANCELED.raw_os_error()
 }
 
 impl fmt::Display for OsError {
@@ -150,6 +149,12 @@ pub enum SubmitError {
     /// to a port of the system or of another simulation.
     #[error("the socket and the port are of different kinds: system and simulation, or two simulations")]
     Foreign,
+    /// The connection cannot be taken out of its port alive: Windows has no documented way to undo the association of a
+    /// socket with a completion port. Nothing has happened to it; it can be used on, or closed.
+    #[error(
+        "a connection cannot leave its completion port: the system offers no documented way to undo the association"
+    )]
+    CannotDetach,
     /// The operating system refused.
     #[error(transparent)]
     Os(#[from] OsError),

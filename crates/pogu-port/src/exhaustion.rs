@@ -8,13 +8,12 @@
 //! A failure that concerns one client, or nobody (an interruption), is skipped; but many in a row without a client are a
 //! shortage of their own kind. However often shortages begin and end, a listener writes one line in five seconds.
 
-use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixDatagram;
 use std::time::Duration;
 
-use rustix::io::Errno;
+use socket2::{Domain, Socket, Type};
 
 use crate::clock::Time;
+use crate::codes;
 use crate::error::{OsError, OsErrorClass};
 
 /// A shortage that has not shown itself for so long after a pause is over, even if nobody connected meanwhile.
@@ -100,27 +99,23 @@ impl Shortage {
 
 /// True if the next try may well succeed: one client had gone, or the try was interrupted.
 fn passes(error: OsError) -> bool {
-    let nobody = [Errno::INTR, Errno::AGAIN, Errno::WOULDBLOCK, Errno::CANCELED];
-    error.class() == OsErrorClass::Reset || is_one_of(error, &nobody)
+    matches!(error.class(), OsErrorClass::Reset | OsErrorClass::Cancelled) || codes::is_transient(error.code())
 }
 
 fn lacks_descriptor(error: OsError) -> bool {
-    is_one_of(error, &[Errno::MFILE, Errno::NFILE])
-}
-
-fn is_one_of(error: OsError, errnos: &[Errno]) -> bool {
-    errnos.iter().any(|errno| errno.raw_os_error() == error.code())
+    codes::LACKS_DESCRIPTOR.contains(&error.code())
 }
 
 /// A descriptor held in reserve.
 #[derive(Debug)]
-pub(crate) struct Spare(Option<OwnedFd>);
+pub(crate) struct Spare(Option<Socket>);
 
 impl Spare {
     /// Takes one, if the system has one to give.
     pub(crate) fn reserve() -> Spare {
-        // A socket that is connected to nothing: there on every system, without a file system.
-        Spare(UnixDatagram::unbound().ok().map(OwnedFd::from))
+        // A socket that is bound and connected to nothing: there on every system, without a file system.
+        let domain = if cfg!(unix) { Domain::UNIX } else { Domain::IPV4 };
+        Spare(Socket::new(domain, Type::DGRAM, None).ok())
     }
 
     /// Gives the descriptor up for the length of `use_it`, then takes one again.
@@ -137,24 +132,26 @@ mod tests {
     use super::*;
     use crate::error::Operation;
 
-    fn failed(errno: Errno) -> OsError {
-        OsError::from_code(Operation::Accept, errno.raw_os_error())
+    const PERMISSION_DENIED: i32 = if cfg!(windows) { 10_013 } else { 1 };
+
+    fn failed(code: i32) -> OsError {
+        OsError::from_code(Operation::Accept, code)
     }
 
     #[test]
     fn a_client_that_reset_is_skipped_and_a_shortage_pauses() {
         let mut shortage = Shortage::default();
         let pause = Duration::from_millis(50);
-        assert_eq!(shortage.judge(failed(Errno::CONNABORTED), Time::ZERO, pause), Verdict::Skip);
-        for errno in [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM, Errno::PERM] {
+        assert_eq!(shortage.judge(failed(codes::CONNECTION_RESET), Time::ZERO, pause), Verdict::Skip);
+        for &code in codes::EXHAUSTED.iter().chain([&PERMISSION_DENIED]) {
             let mut shortage = Shortage::default();
             let until = Time::ZERO + pause;
             let first = Verdict::Pause { until, begins: true };
-            assert_eq!(shortage.judge(failed(errno), Time::ZERO, pause), first);
+            assert_eq!(shortage.judge(failed(code), Time::ZERO, pause), first);
             assert!(!shortage.lasts());
             let second = Verdict::Pause { until, begins: false };
-            assert_eq!(shortage.judge(failed(errno), Time::ZERO, pause), second);
-            assert_eq!(shortage.lasts(), [Errno::MFILE, Errno::NFILE].contains(&errno), "one that a descriptor ends");
+            assert_eq!(shortage.judge(failed(code), Time::ZERO, pause), second);
+            assert_eq!(shortage.lasts(), codes::LACKS_DESCRIPTOR.contains(&code), "one that a descriptor ends");
             shortage.over();
             assert!(!shortage.lasts());
         }
@@ -162,13 +159,13 @@ mod tests {
 
     #[test]
     fn what_passes_is_skipped_but_not_for_ever() {
-        for errno in [Errno::CONNABORTED, Errno::INTR, Errno::AGAIN] {
+        for &code in codes::WOULD_BLOCK.iter().chain([&codes::CONNECTION_RESET, &codes::INTERRUPTED]) {
             let mut shortage = Shortage::default();
             for _ in 0..3 {
                 for _ in 0..SKIPS_MAX {
-                    assert_eq!(shortage.judge(failed(errno), Time::ZERO, LAPSE), Verdict::Skip);
+                    assert_eq!(shortage.judge(failed(code), Time::ZERO, LAPSE), Verdict::Skip);
                 }
-                assert!(matches!(shortage.judge(failed(errno), Time::ZERO, LAPSE), Verdict::Pause { .. }));
+                assert!(matches!(shortage.judge(failed(code), Time::ZERO, LAPSE), Verdict::Pause { .. }));
             }
         }
     }
@@ -177,7 +174,7 @@ mod tests {
     fn a_shortage_long_after_the_last_one_is_a_new_one() {
         let pause = Duration::from_millis(50);
         let begins = |shortage: &mut Shortage, now| {
-            let verdict = shortage.judge(failed(Errno::MFILE), now, pause);
+            let verdict = shortage.judge(failed(codes::LACKS_DESCRIPTOR[0]), now, pause);
             let Verdict::Pause { until, begins } = verdict else { panic!("{verdict:?}") };
             assert_eq!(until, now + pause);
             begins

@@ -2,7 +2,8 @@
 //!
 //! A [`Port`] completes operations on sockets, and values posted from any thread, to *owners*: tokens that its user
 //! chooses. One thread dispatches one port. What runs below is chosen at run time ([`Selection`]): `uring` (Linux
-//! io_uring), `readiness` (epoll, kqueue) or, for tests, a [simulation](sim) of network and time.
+//! io_uring), `iocp` (Windows I/O completion ports), `readiness` (epoll, kqueue) or, for tests, a [simulation](sim) of network
+//! and time.
 //!
 //! ```no_run
 //! use pogu_port::{Completion, ListenOptions, Owner, PortConfig, PortSeed, Selection, StreamOptions};
@@ -60,7 +61,9 @@
 //! one waiting client per try. ECONNABORTED and resets in the backlog are counted and skipped. It never spins.
 //!
 //! **j. Connections move.** `accept` gives a [`Detached`] stream: owned, `Send`, closed on drop. `adopt` takes it into any
-//! port; `detach` gives a live connection back with the bytes of both directions that had not gone their way.
+//! port; `detach` gives a live connection back with the bytes of both directions that had not gone their way. Where the system
+//! ties a connection to its port for life, as Windows does, `detach` is refused with
+//! [`CannotDetach`](SubmitError::CannotDetach), and the connection goes on.
 //!
 //! **k. The end of the peer's stream is a completion of its own,** [`Completion::PeerFinished`]; what follows is the
 //! owner's policy.
@@ -86,12 +89,14 @@
 //! # Platforms
 //!
 //! `uring` needs Linux 6.1 or newer and is refused by many container runtimes; `readiness` runs on every Unix with pointers of
-//! 64 bits. There is no driver for other systems. A simulation needs nothing of the system.
+//! 64 bits; `iocp` runs on Windows 10 and newer with pointers of 64 bits. There is no driver for other systems. A simulation
+//! needs nothing of the system.
 
-#[cfg(not(all(unix, target_pointer_width = "64")))]
-compile_error!("pogu-port has drivers for 64-bit Unix systems only");
+#[cfg(not(all(any(unix, windows), target_pointer_width = "64")))]
+compile_error!("pogu-port has drivers for 64-bit Unix and Windows systems only");
 
 mod clock;
+mod codes;
 mod completion;
 mod counters;
 mod descriptors;
@@ -101,6 +106,9 @@ mod exhaustion;
 mod faults;
 mod gather;
 mod identity;
+pub mod interrupt;
+#[cfg(windows)]
+mod iocp;
 mod kept;
 mod memory;
 mod options;
@@ -110,6 +118,7 @@ mod post;
 mod post_tests;
 mod process;
 mod random;
+#[cfg(unix)]
 mod readiness;
 mod selection;
 pub mod sim;

@@ -16,6 +16,8 @@ pub enum DriverChoice {
     Uring,
     /// Readiness (epoll, kqueue), or an error.
     Readiness,
+    /// I/O completion ports, or an error.
+    Iocp,
 }
 
 /// Configuration of one port.
@@ -37,8 +39,8 @@ pub struct PortConfig {
     /// connections).
     pub receive_buffers: u16,
     /// Bytes of one receive buffer. Default 2,048: most game packets; larger frames arrive in several pieces. One `Received`
-    /// lends at most that much of what has just come with io_uring, and at most 64 KiB with readiness, which has one buffer
-    /// per port; of what was kept it lends as much as one turn may bring, with either.
+    /// lends at most that much of what has just come with io_uring, and at most 64 KiB with readiness and iocp, which have one
+    /// buffer per port; of what was kept it lends as much as one turn may bring, with each.
     pub receive_buffer_bytes: u32,
     /// Bytes that one connection may receive in one turn; the rest waits for the next turn, so that an always-ready
     /// peer cannot starve the others. Default 64 KiB.
@@ -46,6 +48,10 @@ pub struct PortConfig {
     /// Connections that one listener hands out in one turn, at most 64: with io_uring as many accepts are in flight, and
     /// each costs some 200 bytes. Default 64.
     pub accepts_per_turn_max: usize,
+    /// Accepts that a listener keeps outstanding, 1 to 64 and no more than
+    /// [`accepts_per_turn_max`](PortConfig::accepts_per_turn_max) (IOCP only): as many clients can be accepted between two turns
+    /// without waiting in the backlog. Each costs a socket, made beforehand, and some 400 bytes. Default 32.
+    pub accepts_outstanding: usize,
     /// How long a listener pauses after the system ran out of descriptors or memory before it tries again.
     /// From 1 ms to 1 h. Default 50 ms: twenty tries a second cost nothing and a client hardly notices.
     pub accept_pause: Duration,
@@ -94,6 +100,7 @@ impl Default for PortConfig {
             receive_buffer_bytes: 2_048,
             receive_bytes_per_turn_max: 64 * 1024,
             accepts_per_turn_max: 64,
+            accepts_outstanding: 32,
             accept_pause: Duration::from_millis(50),
             submission_entries: 1_024,
             completion_entries: 16_384,
@@ -114,6 +121,9 @@ pub struct ListenOptions {
     pub backlog: u32,
     /// Whether the address may be bound while connections of an earlier process are still in TIME_WAIT
     /// (`SO_REUSEADDR`). Default true. A second listener on the same address is refused all the same.
+    ///
+    /// On Windows it has no effect: TIME_WAIT hinders nobody there, and the option of that name would let another process take
+    /// the address away; every listener takes its address for itself instead (`SO_EXCLUSIVEADDRUSE`).
     pub reuse_address: bool,
 }
 

@@ -12,7 +12,7 @@ use crate::driver::{Driver, Operations};
 use crate::error::OsError;
 use crate::options::PortConfig;
 use crate::post::{Inbox, Poster, Receiver, Wake};
-use crate::selection::{DriverKind, OpenError, Selection};
+use crate::selection::{OpenError, Selection};
 
 /// A port that has its resources but no thread yet. `Send`: open it anywhere, [`start`](PortSeed::start) it on the thread
 /// that will dispatch.
@@ -25,6 +25,9 @@ pub struct PortSeed<M> {
 enum DriverSeed {
     #[cfg(target_os = "linux")]
     Uring(crate::uring::Seed),
+    #[cfg(windows)]
+    Iocp(crate::iocp::Seed),
+    #[cfg(unix)]
     Readiness(crate::readiness::Seed),
     Simulated(crate::sim::Seed),
 }
@@ -34,6 +37,9 @@ impl DriverSeed {
         match self {
             #[cfg(target_os = "linux")]
             DriverSeed::Uring(seed) => seed.waker(),
+            #[cfg(windows)]
+            DriverSeed::Iocp(seed) => seed.waker(),
+            #[cfg(unix)]
             DriverSeed::Readiness(seed) => seed.waker(),
             DriverSeed::Simulated(seed) => seed.waker(),
         }
@@ -43,6 +49,9 @@ impl DriverSeed {
         match self {
             #[cfg(target_os = "linux")]
             DriverSeed::Uring(seed) => Ok(Box::new(seed.start()?)),
+            #[cfg(windows)]
+            DriverSeed::Iocp(seed) => Ok(Box::new(seed.start()?)),
+            #[cfg(unix)]
             DriverSeed::Readiness(seed) => Ok(Box::new(seed.start()?)),
             DriverSeed::Simulated(seed) => Ok(Box::new(seed.start())),
         }
@@ -50,20 +59,23 @@ impl DriverSeed {
 }
 
 impl<M: Send> PortSeed<M> {
-    /// Reserves what a port needs from the system: ring or poller, buffers, wake-up.
+    /// Reserves what a port needs from the system: ring, completion port or poller, buffers, wake-up.
     ///
     /// # Errors
     /// A configuration value that makes no sense, or the system's refusal.
     pub fn open(selection: &Selection, config: &PortConfig) -> Result<PortSeed<M>, OpenError> {
         config.validate()?;
-        let driver = match (selection.kind(), selection) {
+        let driver = match selection {
             #[cfg(target_os = "linux")]
-            (DriverKind::Uring, Selection { features: Some(features), .. }) => {
+            Selection { features: Some(features), .. } => {
                 DriverSeed::Uring(crate::uring::Seed::open(config, *features)?)
             }
-            (_, Selection { simulation: Some(simulation), .. }) => {
+            Selection { simulation: Some(simulation), .. } => {
                 DriverSeed::Simulated(crate::sim::Seed::open(config, simulation)?)
             }
+            #[cfg(windows)]
+            _ => DriverSeed::Iocp(crate::iocp::Seed::open(config)?),
+            #[cfg(unix)]
             _ => DriverSeed::Readiness(crate::readiness::Seed::open(config)?),
         };
         let inbox = Receiver(Inbox::new(config.posts_max, driver.waker()));
@@ -181,6 +193,7 @@ impl PortConfig {
             ("receive_buffer_bytes", self.receive_buffer_bytes as usize, 64, 1 << 24, "64 to 16,777,216"),
             ("receive_bytes_per_turn_max", self.receive_bytes_per_turn_max, 1, usize::MAX, "1 or more"),
             ("accepts_per_turn_max", self.accepts_per_turn_max, 1, 64, "1 to 64"),
+            ("accepts_outstanding", self.accepts_outstanding, 1, 64, "1 to 64"),
             ("submission_entries", self.submission_entries as usize, 1, 32_768, "1 to 32,768"),
             ("completion_entries", self.completion_entries as usize, 2, 65_536, "2 to 65,536"),
         ];

@@ -18,6 +18,8 @@ pub enum DriverKind {
     Uring,
     /// epoll or kqueue: completions made from readiness.
     Readiness,
+    /// Windows I/O completion ports: true completions.
+    Iocp,
     /// A [`Simulation`]: a network in memory under virtual time.
     Simulated,
 }
@@ -27,6 +29,7 @@ impl fmt::Display for DriverKind {
         f.write_str(match self {
             DriverKind::Uring => "uring",
             DriverKind::Readiness => "readiness",
+            DriverKind::Iocp => "iocp",
             DriverKind::Simulated => "sim",
         })
     }
@@ -83,12 +86,13 @@ impl Selection {
     /// [`Unavailable`] if a driver was asked for by name and cannot run; `Auto` finds one on every supported system.
     pub fn choose(choice: DriverChoice) -> Result<Selection, Unavailable> {
         match choice {
-            DriverChoice::Readiness => Ok(Selection::readiness("asked for".to_owned())),
+            DriverChoice::Readiness => Selection::readiness("asked for".to_owned()),
             DriverChoice::Uring => Selection::uring("asked for"),
-            DriverChoice::Auto => match Selection::uring("best available") {
-                Ok(selection) => Ok(selection),
-                Err(unavailable) => Ok(Selection::readiness(unavailable.to_string())),
-            },
+            DriverChoice::Iocp => Selection::iocp("asked for"),
+            DriverChoice::Auto if cfg!(windows) => Selection::iocp("the one of this system"),
+            DriverChoice::Auto => {
+                Selection::uring("best available").or_else(|refused| Selection::readiness(refused.to_string()))
+            }
         }
     }
 
@@ -137,14 +141,32 @@ impl Selection {
         self.simulation.as_ref().map_or_else(entropy, Simulation::next_seed)
     }
 
-    fn readiness(reason: String) -> Selection {
-        Selection {
+    #[cfg(unix)]
+    fn readiness(reason: String) -> Result<Selection, Unavailable> {
+        Ok(Selection {
             kind: DriverKind::Readiness,
             reason,
             #[cfg(target_os = "linux")]
             features: None,
             simulation: None,
-        }
+        })
+    }
+
+    #[cfg(not(unix))]
+    fn readiness(_reason: String) -> Result<Selection, Unavailable> {
+        let reason = "epoll and kqueue exist on Unix only".to_owned();
+        Err(Unavailable { driver: DriverKind::Readiness, reason })
+    }
+
+    #[cfg(windows)]
+    fn iocp(why: &str) -> Result<Selection, Unavailable> {
+        Ok(Selection { kind: DriverKind::Iocp, reason: why.to_owned(), simulation: None })
+    }
+
+    #[cfg(not(windows))]
+    fn iocp(_why: &str) -> Result<Selection, Unavailable> {
+        let reason = "I/O completion ports exist on Windows only".to_owned();
+        Err(Unavailable { driver: DriverKind::Iocp, reason })
     }
 
     pub(crate) fn simulated(simulation: Simulation) -> Selection {

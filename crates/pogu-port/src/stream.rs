@@ -33,6 +33,14 @@ pub(crate) struct SystemListener {
     address: SocketAddr,
 }
 
+#[cfg(windows)]
+impl SystemListener {
+    /// The address that it is bound to.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
 impl From<SystemListener> for BoundListener {
     fn from(listener: SystemListener) -> BoundListener {
         BoundListener(Bound::System(listener))
@@ -55,7 +63,10 @@ impl BoundListener {
         let failed = |operation| move |error: std::io::Error| OsError::from_io(operation, &error);
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))
             .map_err(failed(Operation::OpenSocket))?;
+        #[cfg(unix)]
         socket.set_reuse_address(options.reuse_address).map_err(failed(Operation::SetOption))?;
+        #[cfg(windows)]
+        crate::iocp::set_exclusive_address_use(&socket).map_err(failed(Operation::SetOption))?;
         socket.bind(&address.into()).map_err(failed(Operation::Bind))?;
         let backlog = i32::try_from(options.backlog).unwrap_or(i32::MAX);
         socket.listen(backlog).map_err(failed(Operation::Listen))?;

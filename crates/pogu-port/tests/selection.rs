@@ -18,6 +18,7 @@ fn the_automatic_choice_says_what_was_expected_of_it() {
     assert!(!selection.reason().is_empty() && !selection.reason().contains('\n'), "one line: {said}");
 }
 
+#[cfg(unix)]
 #[test]
 fn a_refused_driver_is_an_error_when_asked_for_and_a_reason_otherwise() {
     let automatic = Selection::choose(DriverChoice::Auto).expect("there is always one");
@@ -32,4 +33,19 @@ fn a_refused_driver_is_an_error_when_asked_for_and_a_reason_otherwise() {
     }
     let readiness = Selection::choose(DriverChoice::Readiness).expect("runs everywhere");
     assert_eq!((readiness.kind(), readiness.reason()), (DriverKind::Readiness, "asked for"));
+    let foreign = Selection::choose(DriverChoice::Iocp).expect_err("of another system");
+    assert_eq!(foreign.driver, DriverKind::Iocp);
+}
+
+#[cfg(windows)]
+#[test]
+fn windows_has_one_driver_and_the_others_say_that_they_are_of_other_systems() {
+    for choice in [DriverChoice::Auto, DriverChoice::Iocp] {
+        assert_eq!(Selection::choose(choice).expect("runs everywhere").kind(), DriverKind::Iocp);
+    }
+    for (choice, kind) in [(DriverChoice::Uring, DriverKind::Uring), (DriverChoice::Readiness, DriverKind::Readiness)] {
+        let refused = Selection::choose(choice).expect_err("of another system");
+        assert_eq!(refused.driver, kind);
+        assert!(refused.reason.contains("only"), "{refused}");
+    }
 }

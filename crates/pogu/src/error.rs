@@ -69,5 +69,5 @@ pub enum Error {
     Thread(std::io::Error),
     /// The handler of Ctrl-C could not be installed; there can be one per process.
     #[error("the interrupt handler could not be installed: {0}")]
-    Interrupt(#[from] ctrlc::Error),
+    Interrupt(std::io::Error),
 }

@@ -1,4 +1,4 @@
-//! Ctrl-C, SIGTERM and their like: opt-in, one handler per process.
+//! Ctrl-C, SIGTERM, a closed console and their like: opt-in, one handler per process.
 
 use std::fmt;
 use std::sync::Mutex;
@@ -6,25 +6,30 @@ use std::sync::PoisonError;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
-use crate::error::Result;
+use pogu_port::interrupt::{Installed, on_interrupt};
 
-/// The process's interrupt handler, once installed.
+use crate::error::{Error, Result};
+
+/// The process's interrupt handler, once installed. Keep it until the cores have stopped: on Windows the end of the console, of
+/// the user's session and of the machine wait until it is dropped, for as long as the system lets them (about 5 s for a
+/// console).
 pub struct Interrupt {
     signals: Mutex<Receiver<()>>,
+    _installed: Installed,
 }
 
 impl Interrupt {
     /// Catches Ctrl-C (and SIGTERM, SIGHUP on Unix; console close and shutdown on Windows) from now on.
     ///
     /// # Errors
-    /// There is a handler already.
+    /// There is a handler already, or the system refused.
     pub fn install() -> Result<Interrupt> {
         let (sender, receiver) = channel();
-        ctrlc::set_handler(move || {
+        let installed = on_interrupt(move || {
             // Nobody waits any more.
             let _ = sender.send(());
-        })?;
-        Ok(Interrupt { signals: Mutex::new(receiver) })
+        });
+        Ok(Interrupt { signals: Mutex::new(receiver), _installed: installed.map_err(Error::Interrupt)? })
     }
 
     /// Waits for an interrupt.

@@ -12,7 +12,7 @@ use pogu::{
     CauseKind, Context, Core, DriverChoice, Error, FrameFormat, Heartbeat, IdField, Limits, Packet, PortConfig,
     Refusal, Service, Session, SessionId, WorkerStatus,
 };
-use support::{ECHO, PATIENCE, Peer, core, eventually, probes};
+use support::{ECHO, PATIENCE, PLAIN_DRIVER, Peer, core, eventually, probes};
 
 on_every_driver!(
     a_timer_of_zero_starves_nobody,
@@ -236,7 +236,7 @@ fn contradictory_limits_are_configuration_errors(driver: DriverChoice) {
 
 #[test]
 fn packets_of_the_service_s_own_that_cannot_be_sent_or_never_end_are_refused_at_the_start() {
-    let core = core(DriverChoice::Readiness, 1).start().expect("a core");
+    let core = core(PLAIN_DRIVER, 1).start().expect("a core");
     let (factory, _reports) = probes();
     let small = FrameFormat::course().frame_bytes_max(64);
     let one_byte = FrameFormat::course().id_field(IdField::U8);

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use pogu::{Cause, Context, Core, DriverChoice, Error, Handler, Packet, Service, ServiceHandle, Session, Stall};
-use support::{ECHO, Peer, core, eventually};
+use support::{ECHO, PLAIN_DRIVER, Peer, core, eventually};
 
 on_every_driver!(
     a_packet_that_stalls_is_named_while_it_does,
@@ -166,7 +166,7 @@ fn long_turns_are_counted(driver: DriverChoice) {
 #[test]
 fn the_watch_ends_at_once() {
     let fastest = (0..5).map(|_| {
-        let core = core(DriverChoice::Readiness, 1).stall_limit(Some(Duration::from_secs(3600))).start();
+        let core = core(PLAIN_DRIVER, 1).stall_limit(Some(Duration::from_secs(3600))).start();
         let begun = Instant::now();
         core.expect("a core").stop(Duration::ZERO).expect("stopped");
         begun.elapsed()

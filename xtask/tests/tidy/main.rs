@@ -72,8 +72,11 @@ const ABOVE_THE_PORT: [&str; 2] = ["crates/pogu/src", "crates/pogu-cli/src"];
 fn above_the_port_there_is_no_operating_system() {
     let banned = [
         "cfg(target_os",
+        "cfg(target_family",
         "cfg(unix",
         "cfg(windows",
+        "cfg(any(",
+        "cfg(all(",
         "cfg(not(unix",
         "cfg(not(windows",
         "cfg!(",

@@ -20,8 +20,12 @@ const SOME_TIME: Time = Time(Duration::from_nanos(1)..=Duration::MAX);
 /// What `setsockopt` can be told.
 const SOCKET_BUFFER: Or<Bytes> = Or("off", Bytes(1..=i32::MAX as u64));
 const RATE: Or<Inline> = Or("off", Inline);
-const DRIVERS: Words<DriverChoice> =
-    Words(&[("auto", DriverChoice::Auto), ("uring", DriverChoice::Uring), ("readiness", DriverChoice::Readiness)]);
+const DRIVERS: Words<DriverChoice> = Words(&[
+    ("auto", DriverChoice::Auto),
+    ("uring", DriverChoice::Uring),
+    ("readiness", DriverChoice::Readiness),
+    ("iocp", DriverChoice::Iocp),
+]);
 const OVERFLOW: Words<SendOverflow> =
     Words(&[("disconnect", SendOverflow::Disconnect), ("drop-newest", SendOverflow::DropNewest)]);
 const EXCEEDED: Words<RateExceeded> =
@@ -58,6 +62,8 @@ const PORT: &[Key<CoreOptions>] = keys! { CoreOptions, |core| core.port;
     receive_bytes_per_turn_max: usize = SOME_BYTES,
         "Bytes that one connection may receive in one turn of its worker; the rest waits for the next.";
     accepts_per_turn_max: usize = Count(1..=64), "Connections that a listener hands out in one turn.";
+    accepts_outstanding: usize = Count(1..=64),
+        "Connections that a listener can take between two turns, with completion ports of Windows.";
     accept_pause: Duration = Time(Duration::from_millis(1)..=Duration::from_secs(3600)),
         "How long a listener pauses when the system is out of descriptors or memory.";
     submission_entries: u32 = Count(1..=32_768), "Entries of the submission queue of io_uring.";

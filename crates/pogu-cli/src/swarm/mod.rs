@@ -162,8 +162,12 @@ mod driver_name {
     use serde::de::Error;
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-    const NAMES: [(DriverChoice, &str); 3] =
-        [(DriverChoice::Auto, "auto"), (DriverChoice::Uring, "uring"), (DriverChoice::Readiness, "readiness")];
+    const NAMES: [(DriverChoice, &str); 4] = [
+        (DriverChoice::Auto, "auto"),
+        (DriverChoice::Uring, "uring"),
+        (DriverChoice::Readiness, "readiness"),
+        (DriverChoice::Iocp, "iocp"),
+    ];
 
     pub(super) fn serialize<S: Serializer>(driver: &DriverChoice, serializer: S) -> Result<S::Ok, S::Error> {
         NAMES.iter().find(|(choice, _)| choice == driver).map_or("auto", |(_, name)| name).serialize(serializer)

@@ -19,11 +19,15 @@ pub const ECHO: u16 = 3;
 /// Nothing under test takes so long.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
+/// The driver that runs on every machine with this system, and one of another system.
+pub const PLAIN_DRIVER: &str = if cfg!(windows) { "iocp" } else { "readiness" };
+pub const FOREIGN_DRIVER: &str = if cfg!(windows) { "readiness" } else { "iocp" };
+
 /// The drivers that can run here.
 pub fn drivers() -> &'static [&'static str] {
     static DRIVERS: LazyLock<Vec<&str>> = LazyLock::new(|| {
         let uring = Core::builder().workers(1).driver(DriverChoice::Uring).start();
-        if uring.is_ok() { vec!["readiness", "uring"] } else { vec!["readiness"] }
+        if uring.is_ok() { vec![PLAIN_DRIVER, "uring"] } else { vec![PLAIN_DRIVER] }
     });
     &DRIVERS
 }
@@ -56,6 +60,27 @@ pub fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
+/// The same command as a process that can be interrupted: by signals, or by a program that sends console events.
+fn interruptible(arguments: &[&str]) -> Command {
+    if !cfg!(windows) {
+        return pogu(arguments);
+    }
+    let binary = std::path::Path::new(env!("CARGO_BIN_EXE_pogu"));
+    // `cargo test` builds it with everything else.
+    let leash = binary.with_file_name("examples").join("leash.exe");
+    assert!(leash.exists(), "first run: cargo build --package pogu-port --example leash");
+    let mut command = Command::new(leash);
+    command.arg(binary).args(arguments).stdin(Stdio::piped()).env_remove("RUST_LOG");
+    command
+}
+
+/// What a person at a terminal does, and what a system does that stops a service. On Windows both are one console event.
+#[derive(Clone, Copy, Debug)]
+pub enum Interruption {
+    CtrlC,
+    Terminate,
+}
+
 /// A running command whose output is read line by line.
 pub struct Process {
     child: Child,
@@ -78,7 +103,7 @@ fn lines(source: impl Read + Send + 'static) -> Receiver<String> {
 impl Process {
     pub fn start(arguments: &[&str]) -> Process {
         let mut child =
-            pogu(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary starts");
+            interruptible(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary starts");
         let stdout = lines(child.stdout.take().expect("piped"));
         let stderr = lines(child.stderr.take().expect("piped"));
         Process { child, stdout, stderr }
@@ -104,8 +129,26 @@ impl Process {
     }
 
     #[cfg(unix)]
-    pub fn signal(&self, signal: rustix::process::Signal) {
-        rustix::process::kill_process(rustix::process::Pid::from_child(&self.child), signal).expect("it runs");
+    pub fn interrupt(&self, interruption: Interruption) {
+        use rustix::process::{Pid, Signal, kill_process};
+        let signal = match interruption {
+            Interruption::CtrlC => Signal::INT,
+            Interruption::Terminate => Signal::TERM,
+        };
+        kill_process(Pid::from_child(&self.child), signal).expect("it runs");
+    }
+
+    #[cfg(not(unix))]
+    pub fn interrupt(&self, _: Interruption) {
+        let mut leash = self.child.stdin.as_ref().expect("piped");
+        leash.write_all(b"interrupt\n").expect("it runs");
+    }
+
+    /// The window of its console is closed, or the machine is shut down: it has some seconds left.
+    #[cfg(windows)]
+    pub fn tell_the_end(&self, of: &str) {
+        let mut leash = self.child.stdin.as_ref().expect("piped");
+        leash.write_all(format!("{of}\n").as_bytes()).expect("it runs");
     }
 
     /// What it still says until it ends, and its exit code.
@@ -148,9 +191,8 @@ impl Server {
     }
 
     /// Asks it to stop. Its summary.
-    #[cfg(unix)]
     pub fn stop(self) -> String {
-        self.process.signal(rustix::process::Signal::TERM);
+        self.process.interrupt(Interruption::Terminate);
         let (summary, code) = self.process.finish();
         assert_eq!(code, Some(0), "{summary}");
         summary

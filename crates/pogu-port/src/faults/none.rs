@@ -26,6 +26,6 @@ impl Faults {
     pub(crate) const fn note_memory_fault(&self) {}
 
     #[inline(always)]
-    #[cfg(target_os = "linux")]
+    #[cfg(any(target_os = "linux", windows))]
     pub(crate) const fn note_drain(&self, _in_flight: usize, _memory_faults: u64, _lost_buffers: Option<usize>) {}
 }

@@ -122,7 +122,7 @@ impl Faults {
     }
 
     /// `lost_buffers`: none if the kernel should have told and did not.
-    #[cfg(target_os = "linux")]
+    #[cfg(any(target_os = "linux", windows))]
     pub(crate) fn note_drain(&self, in_flight: usize, memory_faults: u64, lost_buffers: Option<usize>) {
         let counter = if in_flight == 0 { &self.shared.clean } else { &self.shared.leaked };
         counter.fetch_add(1, Ordering::AcqRel);

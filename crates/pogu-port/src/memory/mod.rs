@@ -13,6 +13,7 @@
 //! where such uses happen, it does not.
 
 mod arena;
+#[cfg(any(target_os = "linux", windows))]
 mod held;
 mod pages;
 mod quarantine;
@@ -20,9 +21,11 @@ mod space;
 
 #[cfg(target_os = "linux")]
 pub(crate) use arena::Arena;
-#[cfg(target_os = "linux")]
+#[cfg(any(target_os = "linux", windows))]
 pub(crate) use held::Held;
-#[cfg(target_os = "linux")]
+#[cfg(any(target_os = "linux", all(windows, test)))]
 pub(crate) use pages::{Access, Pages};
-pub(crate) use quarantine::{Block, Memory};
+#[cfg(any(target_os = "linux", windows))]
+pub(crate) use quarantine::Block;
+pub(crate) use quarantine::Memory;
 pub(crate) use space::Space;

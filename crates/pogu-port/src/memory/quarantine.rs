@@ -26,7 +26,7 @@ impl Memory {
         if guarded { Memory::Guarded(Rc::default()) } else { Memory::Plain }
     }
 
-    #[cfg(target_os = "linux")]
+    #[cfg(any(target_os = "linux", windows))]
     pub(crate) fn is_guarded(&self) -> bool {
         matches!(self, Memory::Guarded(_))
     }

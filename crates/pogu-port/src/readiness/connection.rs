@@ -11,6 +11,7 @@ use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags};
 use socket2::Socket;
 
 use super::poll::Interest;
+use crate::codes;
 use crate::counters::Counters;
 use crate::error::{Operation, OsError};
 use crate::faults::{FaultPoint, Faults};
@@ -251,6 +252,5 @@ fn send_flags() -> SendFlags {
 }
 
 fn would_block(errno: Errno) -> bool {
-    // Two names, one number on most systems.
-    errno == Errno::AGAIN || errno == Errno::WOULDBLOCK
+    codes::WOULD_BLOCK.contains(&errno.raw_os_error())
 }

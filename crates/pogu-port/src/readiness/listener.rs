@@ -4,12 +4,12 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use rustix::io::Errno;
 use socket2::Socket;
 
 use super::poll::Interest;
 use super::table::{Table, Thing};
 use crate::clock::Time;
+use crate::codes;
 use crate::error::{Operation, OsError};
 use crate::exhaustion::{Shortage, Spare, Verdict};
 use crate::faults::{FaultPoint, Faults};
@@ -156,7 +156,7 @@ fn attempt_to_accept(listener: &Socket, faults: &Faults) -> io::Result<(Socket, 
 
 /// Nobody waits.
 fn is_would_block(error: OsError) -> bool {
-    [Errno::AGAIN, Errno::WOULDBLOCK].iter().any(|errno| errno.raw_os_error() == error.code())
+    codes::WOULD_BLOCK.contains(&error.code())
 }
 
 /// Accepts one client only to reset it.

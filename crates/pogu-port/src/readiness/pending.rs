@@ -6,6 +6,7 @@
 
 use super::connection::{Connection, Phase, Receive, Sending};
 use super::table::{Table, Thing};
+use crate::codes;
 use crate::completion::Completion;
 use crate::error::{Operation, OsError};
 use crate::gather::Gather;
@@ -29,7 +30,7 @@ pub(super) enum Pending {
 }
 
 pub(super) fn cancelled(operation: Operation) -> OsError {
-    OsError::from_code(operation, rustix::io::Errno::CANCELED.raw_os_error())
+    OsError::from_code(operation, codes::CANCELLED)
 }
 
 impl Table {

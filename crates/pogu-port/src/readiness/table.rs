@@ -12,13 +12,12 @@ use std::io;
 use std::net::Shutdown;
 use std::time::Duration;
 
-use rustix::io::Errno;
-
 use super::connection::{Connection, Ended, Phase, Progress, Receive, Sending, Shut, send_now};
 use super::listener::{Accepting, Listener, Pause};
 use super::pending::{Pending, cancelled};
 use super::poll::Poll;
 use crate::clock::{Clock, Time};
+use crate::codes;
 use crate::counters::Counters;
 use crate::error::{Operation, OsError, SubmitError};
 use crate::exhaustion::Spare;
@@ -180,7 +179,7 @@ impl Table {
 
     /// Takes note of an error that says that the kernel could not touch the memory of a call.
     pub(super) fn note_memory_fault(&mut self, error: OsError) {
-        if error.code() != Errno::FAULT.raw_os_error() {
+        if error.code() != codes::FAULT {
             return;
         }
         self.counters.memory_faults += 1;

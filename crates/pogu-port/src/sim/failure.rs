@@ -3,6 +3,7 @@
 
 use std::io;
 
+use crate::codes;
 use crate::error::{Operation, OsError};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -24,20 +25,17 @@ pub(super) enum Failure {
 }
 
 impl Failure {
-    #[cfg(unix)]
     fn code(self) -> i32 {
-        use rustix::io::Errno;
-        let errno = match self {
-            Failure::Refused => Errno::CONNREFUSED,
-            Failure::Reset => Errno::CONNRESET,
-            Failure::TimedOut => Errno::TIMEDOUT,
-            Failure::BrokenPipe => Errno::PIPE,
-            Failure::NotConnected => Errno::NOTCONN,
-            Failure::AddressInUse => Errno::ADDRINUSE,
-            Failure::AddressNotAvailable => Errno::ADDRNOTAVAIL,
-            Failure::Cancelled => Errno::CANCELED,
-        };
-        errno.raw_os_error()
+        match self {
+            Failure::Refused => codes::CONNECTION_REFUSED,
+            Failure::Reset => codes::CONNECTION_RESET,
+            Failure::TimedOut => codes::TIMED_OUT,
+            Failure::BrokenPipe => codes::BROKEN_PIPE,
+            Failure::NotConnected => codes::NOT_CONNECTED,
+            Failure::AddressInUse => codes::ADDRESS_IN_USE,
+            Failure::AddressNotAvailable => codes::ADDRESS_NOT_AVAILABLE,
+            Failure::Cancelled => codes::CANCELLED,
+        }
     }
 
     pub(super) fn of(self, operation: Operation) -> OsError {

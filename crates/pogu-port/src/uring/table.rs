@@ -20,6 +20,7 @@ use super::token::{ACCEPTS_MAX, Kind, Token};
 use super::wake::WakeEvent;
 use super::writable::Writable;
 use crate::clock::Time;
+use crate::codes;
 use crate::counters::Counters;
 use crate::error::{Operation, OsError};
 use crate::exhaustion::Spare;
@@ -214,5 +215,5 @@ impl Table {
 
 /// The error of an operation that was cancelled because its connection is ending.
 pub(super) fn cancelled(operation: Operation) -> OsError {
-    OsError::from_code(operation, Errno::CANCELED.raw_os_error())
+    OsError::from_code(operation, codes::CANCELLED)
 }

@@ -12,8 +12,6 @@ use std::collections::VecDeque;
 use std::mem::ManuallyDrop;
 use std::time::Duration;
 
-use rustix::io::Errno;
-
 use super::buffers::Buffers;
 use super::due::Due;
 use super::receive::Destination;
@@ -21,6 +19,7 @@ use super::ring::{Event, Wait};
 use super::table::{Subject, Table};
 use super::token::{Kind, Token};
 use crate::clock::{Clock, Time};
+use crate::codes;
 use crate::completion::{Completion, Lent};
 use crate::driver::{Operations, Sink};
 use crate::error::OsError;
@@ -99,7 +98,7 @@ impl Uring {
         if token.cancels {
             return self.table.cancel_answered(Token { cancels: false, ..token }, event.result);
         }
-        if event.result == -Errno::FAULT.raw_os_error() {
+        if event.result == -codes::FAULT {
             self.table.memory_fault(token.kind.name());
         }
         let completion = match token.kind {

@@ -1,7 +1,7 @@
 //! What a system may answer, and what its ports make of it.
 
+use crate::codes::Errno;
 use pogu_port::{ConnectionId, Fault, FaultPoint, FaultStage, Operation, OsErrorClass, StreamOptions, SubmitError};
-use rustix::io::Errno;
 
 use crate::support::{Peer, Seen, Stage, Station, assert_same, echo, narrow, pattern};
 

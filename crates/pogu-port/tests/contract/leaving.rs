@@ -7,8 +7,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use pogu_port::{Completion, ConnectionId, Gather, OsErrorClass};
-#[cfg(target_os = "linux")]
-use pogu_port::{DriverChoice, Selection};
 
 use crate::support::{Desk, Post, Seen, Stage, Station, narrow, remember};
 #[cfg(target_os = "linux")]
@@ -49,7 +47,7 @@ pub fn a_peer_that_vanishes_while_a_receive_is_pending_is_ended_by_its_owner(sta
 #[test]
 fn a_peer_that_has_vanished_acknowledges_nothing() {
     use std::io::{Read, Write};
-    let world = Kernel::new(Selection::choose(DriverChoice::Readiness).expect("it runs everywhere"));
+    let world = Kernel::plain();
     let listener = std::net::TcpListener::bind(localhost()).expect("an address is free");
     let mut line = world.connect(listener.local_addr().expect("it is bound")).expect("somebody listens");
     let (mut stream, _) = listener.accept().expect("somebody waits");

@@ -14,6 +14,8 @@
 
 mod accepting;
 mod bytes;
+#[path = "../codes/mod.rs"]
+mod codes;
 mod connecting;
 mod crowding;
 mod ending;
@@ -37,6 +39,7 @@ macro_rules! scenarios {
             play: $module::$name,
         }),*),*];
 
+        #[cfg(unix)]
         mod readiness {
             $($(#[test] fn $name() { crate::play_by_name(crate::Driver::Readiness, stringify!($name)); })*)*
         }
@@ -49,8 +52,14 @@ macro_rules! scenarios {
             $($(#[test] fn $name() { crate::play_by_name(crate::Driver::FarSim, stringify!($name)); })*)*
         }
 
+        #[cfg(unix)]
         mod uring {
             $($(#[test] fn $name() { crate::play_by_name(crate::Driver::Uring, stringify!($name)); })*)*
+        }
+
+        #[cfg(windows)]
+        mod iocp {
+            $($(#[test] fn $name() { crate::play_by_name(crate::Driver::Iocp, stringify!($name)); })*)*
         }
     };
 }
@@ -60,6 +69,7 @@ fn play_by_name(driver: Driver, name: &str) {
 }
 
 /// What each driver skips. Its world says why.
+#[cfg(unix)]
 const SKIPS: [(Driver, &[&str]); 4] = [
     (Driver::Readiness, SKIPS_OF_READINESS),
     (Driver::Uring, &[]),
@@ -67,11 +77,29 @@ const SKIPS: [(Driver, &[&str]); 4] = [
     (Driver::FarSim, SKIPS_IN_MEMORY),
 ];
 
+#[cfg(windows)]
+const SKIPS: [(Driver, &[&str]); 3] =
+    [(Driver::Iocp, SKIPS_OF_IOCP), (Driver::Sim, SKIPS_IN_MEMORY), (Driver::FarSim, SKIPS_IN_MEMORY)];
+
 #[cfg(target_os = "linux")]
 const SKIPS_OF_READINESS: &[&str] = &["a_queue_that_counts_as_full_loses_nothing"];
 
-#[cfg(not(target_os = "linux"))]
+#[cfg(all(unix, not(target_os = "linux")))]
 const SKIPS_OF_READINESS: &[&str] = &[
+    "a_peer_that_vanishes_while_a_receive_is_pending_is_ended_by_its_owner",
+    "a_peer_that_vanishes_amid_a_send_is_ended_by_its_owner",
+    "a_queue_that_counts_as_full_loses_nothing",
+];
+
+#[cfg(windows)]
+const SKIPS_OF_IOCP: &[&str] = &[
+    "a_send_that_waits_moves_with_its_connection",
+    "a_detached_connection_takes_its_bytes_along",
+    "a_connection_may_be_detached_amid_received_bytes",
+    "a_stream_moves_between_drivers_and_back",
+    "what_came_along_is_lent_in_turns",
+    "a_detach_amid_a_send_takes_the_rest_along",
+    "a_stream_that_moves_amid_arriving_bytes_loses_none",
     "a_peer_that_vanishes_while_a_receive_is_pending_is_ended_by_its_owner",
     "a_peer_that_vanishes_amid_a_send_is_ended_by_its_owner",
     "a_queue_that_counts_as_full_loses_nothing",
@@ -135,7 +163,7 @@ scenarios! {
     stalling:
         a_peer_that_has_finished_and_does_not_read_costs_nothing
         a_send_that_waits_ends_at_once_with_its_connection
-        a_send_that_waits_moves_with_its_connection
+        a_send_that_waits_moves_with_its_connection [Detaching]
         many_sends_that_wait_all_continue
         dropping_a_port_ends_sends_that_wait;
     ending:
@@ -169,11 +197,12 @@ scenarios! {
         a_stream_may_be_adopted_where_it_is_accepted;
     moving:
         a_stream_moves_to_a_port_on_another_thread [Threads]
-        a_detached_connection_takes_its_bytes_along
-        a_connection_may_be_detached_amid_received_bytes
-        a_stream_moves_between_drivers_and_back [Descriptors]
+        a_detached_connection_takes_its_bytes_along [Detaching]
+        a_connection_may_be_detached_amid_received_bytes [Detaching]
+        a_stream_moves_between_drivers_and_back [Descriptors Detaching]
         a_full_port_gives_the_stream_back
-        what_came_along_is_lent_in_turns
+        a_detach_succeeds_or_is_refused_and_harms_nothing
+        what_came_along_is_lent_in_turns [Detaching]
         what_is_of_another_kind_comes_back_as_it_was;
     turning:
         posts_of_four_threads_arrive_each_in_order [Threads]
@@ -192,8 +221,8 @@ scenarios! {
         an_abort_amid_arriving_bytes_is_the_last_word
         a_close_amid_arriving_bytes_is_the_last_word
         an_abort_amid_a_send_ends_it_once
-        a_detach_amid_a_send_takes_the_rest_along
-        a_stream_that_moves_amid_arriving_bytes_loses_none
+        a_detach_amid_a_send_takes_the_rest_along [Detaching]
+        a_stream_that_moves_amid_arriving_bytes_loses_none [Detaching]
         a_connect_that_is_aborted_as_it_succeeds_ends_once
         a_listener_that_is_closed_amid_accepts_leaves_no_client_waiting
         a_listener_survives_clients_that_reset_in_its_backlog

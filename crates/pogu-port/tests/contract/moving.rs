@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use pogu_port::{Completion, DriverChoice, Owner, Selection, StreamOptions, SubmitError};
+use pogu_port::{Completion, Owner, StreamOptions, SubmitError};
 
 use crate::support::{Capability, Desk, Kernel, Post, Seen, Simulated, Stage, Station, World};
 use crate::support::{PATIENCE, assert_same, echo, localhost, narrow, pattern, remember};
@@ -13,7 +13,7 @@ pub fn a_stream_moves_to_a_port_on_another_thread(stage: &Stage) {
     let seed = stage.world().open(&stage.config(|_| {})).expect("a port opens");
     let (elsewhere, clock) = (seed.poster(), stage.clock());
     let other = station.help(0, move || {
-        let mut other = Station::start(&Stage::new(of_readiness()), seed);
+        let mut other = Station::start(&Stage::new(of_the_system()), seed);
         other.clock = clock;
         other.wait("a stream", |other| !other.streams.is_empty());
         let stream = other.streams.pop().expect("it was waited for");
@@ -87,7 +87,7 @@ pub fn a_connection_may_be_detached_amid_received_bytes(stage: &Stage) {
 
 pub fn a_stream_moves_between_drivers_and_back(stage: &Stage) {
     let mut here = stage.station();
-    let mut there = stage.in_world(of_readiness()).station();
+    let mut there = stage.in_world(of_the_system()).station();
     let (mut stream, mut client) = here.accepted();
     for round in 0..2u8 {
         for station in [&mut here, &mut there] {
@@ -107,14 +107,41 @@ pub fn a_stream_moves_between_drivers_and_back(stage: &Stage) {
     }
 }
 
-/// A world of the driver that runs on every supported system.
-fn of_readiness() -> Rc<Kernel> {
-    Rc::new(Kernel::new(Selection::choose(DriverChoice::Readiness).expect("it runs everywhere")))
+/// A world of the driver that runs on every machine with this system.
+fn of_the_system() -> Rc<Kernel> {
+    Rc::new(Kernel::plain())
+}
+
+pub fn a_detach_succeeds_or_is_refused_and_harms_nothing(stage: &Stage) {
+    let mut station = stage.station();
+    let (mut connection, mut peer) = station.pair();
+    station.submit(|desk| desk.receive(connection)).expect("it is open");
+    peer.write(b"before");
+    station.wait("the first bytes", |station| station.bytes_of(connection) == b"before");
+    let detached = station.submit(|desk| desk.detach(connection));
+    let expected = match stage.world().lacks(Capability::Detaching) {
+        None => Ok(()),
+        Some(_) => Err(SubmitError::CannotDetach),
+    };
+    assert_eq!(detached, expected);
+    let mut all = b"before".to_vec();
+    if detached.is_ok() {
+        station.wait_seen(&Seen::Detached(connection));
+        let stream = station.streams.pop().expect("it was waited for");
+        connection = station.submit(|desk| desk.adopt(stream));
+        station.submit(|desk| desk.receive(connection)).expect("it is open");
+        all.clear();
+    }
+    all.extend(b"after");
+    peer.write(b"after");
+    station.wait("the other bytes", |station| station.bytes_of(connection) == all);
+    station.submit(|desk| desk.send(connection, b"heard"));
+    assert_eq!(peer.read_exactly(&mut station, 5), b"heard");
 }
 
 pub fn what_is_of_another_kind_comes_back_as_it_was(stage: &Stage) {
     let kind: Rc<dyn World> = match stage.world().lacks(Capability::Descriptors) {
-        Some(_) => of_readiness(),
+        Some(_) => of_the_system(),
         None => Rc::new(Simulated::new(Duration::ZERO)),
     };
     let elsewhere = stage.in_world(kind);

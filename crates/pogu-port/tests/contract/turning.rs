@@ -190,13 +190,15 @@ pub fn a_configuration_that_makes_no_sense_is_refused(stage: &Stage) {
     type Change = fn(&mut PortConfig);
     let opens = |change: Change| stage.world().open(&stage.config(change)).map(drop);
     stage.station();
-    let nonsense: [(&str, Change); 7] = [
+    let nonsense: [(&str, Change); 9] = [
         ("posts_max", |config| config.posts_max = 0),
         ("posts_max", |config| config.posts_max = usize::MAX),
         ("accept_pause", |config| config.accept_pause = Duration::ZERO),
         ("accept_pause", |config| config.accept_pause = Duration::MAX),
         ("accepts_per_turn_max", |config| config.accepts_per_turn_max = 0),
         ("accepts_per_turn_max", |config| config.accepts_per_turn_max = 65),
+        ("accepts_outstanding", |config| config.accepts_outstanding = 0),
+        ("accepts_outstanding", |config| config.accepts_outstanding = 65),
         ("receive_buffers", |config| config.receive_buffers = 3),
     ];
     for (name, change) in nonsense {

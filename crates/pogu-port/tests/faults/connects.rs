@@ -1,7 +1,7 @@
 //! Faults on the way out, and at adopting: each attempt fails once, with its code, and the next one works.
 
+use crate::codes::Errno;
 use pogu_port::{Fault, FaultPoint, FaultStage, Operation, Owner, Selection, StreamOptions, SubmitError};
-use rustix::io::Errno;
 
 use crate::on_each_driver;
 use crate::server::{Server, client};

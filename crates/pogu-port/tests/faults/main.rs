@@ -6,6 +6,8 @@
 //! Where io_uring is refused its tests say so on the error stream and pass; with `POGU_REQUIRE_URING` set they fail.
 
 mod accepts;
+#[path = "../codes/mod.rs"]
+mod codes;
 mod connects;
 mod limits;
 mod lines;
@@ -13,15 +15,23 @@ mod server;
 mod streams;
 
 use pogu_port::{DriverChoice, Selection};
-use std::io::Write;
 
 /// Runs `test` on each driver that runs here.
+#[cfg(unix)]
 fn on_each_driver(test: impl Fn(&Selection)) {
     test(&Selection::choose(DriverChoice::Readiness).expect("runs everywhere"));
     on_uring(test);
 }
 
+#[cfg(windows)]
+fn on_each_driver(test: impl Fn(&Selection)) {
+    test(&Selection::choose(DriverChoice::Iocp).expect("runs everywhere"));
+}
+
+/// Drivers with a queue and a ring of buffers of their own.
+#[cfg(unix)]
 fn on_uring(test: impl Fn(&Selection)) {
+    use std::io::Write;
     match Selection::choose(DriverChoice::Uring) {
         Ok(selection) => test(&selection),
         Err(unavailable) => {

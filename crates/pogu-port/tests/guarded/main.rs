@@ -4,6 +4,8 @@
 //! everything in flight that can be. No operation ends with EFAULT, and no memory goes before everything is back. Then a
 //! driver that releases too early is made, and noticed, and so is a receiver that looks at a buffer after its loan.
 
+#[path = "../codes/mod.rs"]
+mod codes;
 mod environment;
 #[path = "../faults/lines.rs"]
 #[allow(dead_code)]
@@ -24,6 +26,13 @@ use crate::lines::Lines;
 use crate::server::{Server, client};
 
 /// The drivers of the system that run here.
+#[cfg(windows)]
+fn drivers() -> Vec<Selection> {
+    vec![Selection::choose(DriverChoice::Iocp).expect("runs everywhere")]
+}
+
+/// As above.
+#[cfg(unix)]
 fn drivers() -> Vec<Selection> {
     let mut drivers = vec![Selection::choose(DriverChoice::Readiness).expect("runs everywhere")];
     match Selection::choose(DriverChoice::Uring) {
@@ -51,9 +60,14 @@ fn guarded_with(selection: &Selection, plan: &Faults, receive_buffers: u16) -> S
 
 /// Every port freed its memory, with nothing in flight, and nobody had to say anything.
 fn assert_clean(selection: &Selection, plan: &Faults, lines: &Lines, stops: u64) {
-    let clean = if selection.kind() == DriverKind::Uring { stops } else { 0 };
+    let clean = if drains(selection.kind()) { stops } else { 0 };
     assert_eq!(plan.drains(), Drains { clean, ..Drains::default() });
     assert_eq!(lines.so_far(), 0);
+}
+
+/// Whether its operations are in flight between its calls, so that it has something to wait for at its end.
+fn drains(driver: DriverKind) -> bool {
+    driver != DriverKind::Readiness
 }
 
 #[test]
@@ -77,12 +91,15 @@ fn a_thousand_starts_and_stops() {
     }
 }
 
+/// Fewer where every call takes a round trip to a server, as under Wine: a turn under this load takes fifty milliseconds there.
+const STOPS: u64 = if cfg!(windows) { 15 } else { 100 };
+
 #[test]
 fn a_hundred_stops_at_random_moments_under_load() {
     for selection in drivers() {
         Lines::count(|lines| {
             let plan = Faults::new();
-            for seed in 0..100 {
+            for seed in 0..STOPS {
                 let mut random = Random(seed);
                 let mut server = guarded(&selection, &plan);
                 let address = server.address;
@@ -95,7 +112,7 @@ fn a_hundred_stops_at_random_moments_under_load() {
                 drop(server);
                 load.join().expect("the clients are content");
             }
-            assert_clean(&selection, &plan, lines, 100);
+            assert_clean(&selection, &plan, lines, STOPS);
         });
     }
 }

@@ -1,25 +1,18 @@
 //! A driver that releases the memory of an operation as soon as it is submitted: guarded memory tells.
 
+use crate::codes::Errno;
 use pogu_port::{DriverKind, Fault, FaultPoint, FaultStage, Gather, Owner, Selection, StreamOptions};
-use rustix::io::Errno;
 
 use crate::lines::Lines;
 use crate::server::Server;
-use crate::{drivers, speaking};
+use crate::{drains, drivers, speaking};
 
 const EFAULT: i32 = Errno::FAULT.raw_os_error();
 
-/// The only driver that the kernel holds an address or a place for one of.
-const URING: &[DriverKind] = &[DriverKind::Uring];
-
-/// Every driver receives and sends. The readiness driver lends its memory for one system call, before which the plant takes
-/// it away.
-const BOTH: &[DriverKind] = &[DriverKind::Uring, DriverKind::Readiness];
-
 /// Runs `body` with the bug planted, on guarded memory, where it must be noticed, and on plain memory, where the plant
 /// does nothing: what it would do there is silent.
-fn planted(point: FaultPoint, kinds: &[DriverKind], body: fn(&mut Server)) {
-    for selection in drivers().into_iter().filter(|driver| kinds.contains(&driver.kind())) {
+fn planted(point: FaultPoint, body: fn(&mut Server)) {
+    for selection in drivers().into_iter().filter(|driver| point.can_release_early(driver.kind())) {
         Lines::count(|lines| {
             let mut server = start(&selection, point, true);
             body(&mut server);
@@ -33,7 +26,7 @@ fn planted(point: FaultPoint, kinds: &[DriverKind], body: fn(&mut Server)) {
             }
             drop(server);
             // Nothing of the readiness driver's is in flight between its calls: it has nothing to drain.
-            let clean = u64::from(selection.kind() == DriverKind::Uring);
+            let clean = u64::from(drains(selection.kind()));
             let ends = plan.drains();
             let lost = (ends.leaked, ends.lost_buffers, ends.untold);
             assert_eq!((ends.clean, lost), (clean, (0, 0, 0)), "it still ends in good order");
@@ -59,12 +52,12 @@ fn start(selection: &Selection, point: FaultPoint, guarded: bool) -> Server {
 
 #[test]
 fn an_accept() {
-    planted(FaultPoint::Accept, URING, |server| drop(speaking(server)));
+    planted(FaultPoint::Accept, |server| drop(speaking(server)));
 }
 
 #[test]
 fn a_receive() {
-    planted(FaultPoint::Receive, BOTH, |server| {
+    planted(FaultPoint::Receive, |server| {
         for _ in 0..2 {
             let client = speaking(server);
             server.turn(std::time::Duration::from_millis(50));
@@ -76,7 +69,7 @@ fn a_receive() {
 
 #[test]
 fn a_send() {
-    planted(FaultPoint::Send, BOTH, |server| {
+    planted(FaultPoint::Send, |server| {
         let client = speaking(server);
         server.run_until("an echo", |server| server.counters().sent_bytes > 0 || !server.seen.failed.is_empty());
         assert_eq!(server.counters().memory_faults > 0, server.seen.failed == [EFAULT], "the session is told");
@@ -86,7 +79,7 @@ fn a_send() {
 
 #[test]
 fn a_send_of_several_pieces() {
-    planted(FaultPoint::Send, BOTH, |server| {
+    planted(FaultPoint::Send, |server| {
         let address = server.address;
         let mut operations = server.port.operations();
         let id = operations.connect(Owner(5), address, &StreamOptions::default()).expect("opens");
@@ -101,7 +94,7 @@ fn a_send_of_several_pieces() {
 
 #[test]
 fn a_connect() {
-    planted(FaultPoint::Connect, URING, |server| {
+    planted(FaultPoint::Connect, |server| {
         let address = server.address;
         let id = server.port.operations().connect(Owner(5), address, &StreamOptions::default()).expect("opens");
         server.run_until("an end", |server| {

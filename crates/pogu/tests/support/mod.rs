@@ -29,15 +29,34 @@ pub const FAREWELL: u16 = 8;
 #[macro_export]
 macro_rules! on_every_driver {
     ($($name:ident),* $(,)?) => {
+        #[cfg(unix)]
         mod readiness {
             $(#[test] fn $name() { super::$name(pogu::DriverChoice::Readiness) })*
         }
+        #[cfg(windows)]
+        mod iocp {
+            $(#[test] fn $name() { super::$name(pogu::DriverChoice::Iocp) })*
+        }
+        #[cfg(unix)]
         mod uring {
             $(#[test] fn $name() {
                 if $crate::support::runs(pogu::DriverChoice::Uring) { super::$name(pogu::DriverChoice::Uring) }
             })*
         }
     };
+}
+
+/// The driver that runs on every machine with this system.
+pub const PLAIN_DRIVER: DriverChoice = if cfg!(windows) { DriverChoice::Iocp } else { DriverChoice::Readiness };
+
+/// Says what is not tested here, and why, where the test harness does not hide it.
+pub fn skipped(why: &str) {
+    let _ = std::io::stderr().write_all(format!("SKIPPED {why}\n").as_bytes());
+}
+
+/// Whether a text says that an address is taken: in the words of the system, or, if it has none, with its number.
+pub fn says_in_use(text: &str) -> bool {
+    text.contains("in use") || cfg!(windows) && text.contains("os error 10048")
 }
 
 /// Whether a driver runs here; says so if not. Fails where `POGU_REQUIRE_URING` says that it must.

@@ -74,7 +74,13 @@ fn w08_the_cap_counts_sessions_and_not_accepts(driver: DriverChoice) {
     assert_eq!(service.counters().sessions_opened, 4, "a refused one never was a session");
 }
 
-/// `errno` of what accept can answer: EMFILE, ENFILE, ENOBUFS, ENOMEM, ECONNABORTED, EPERM.
+/// What accept can answer: WSAEMFILE, ERROR_TOO_MANY_OPEN_FILES, WSAENOBUFS, ERROR_NOT_ENOUGH_MEMORY, WSAECONNABORTED,
+/// ERROR_ACCESS_DENIED.
+#[cfg(windows)]
+const ANSWERS: [i32; 6] = [10_024, 4, 10_055, 8, 10_053, 5];
+
+/// EMFILE, ENFILE, ENOBUFS, ENOMEM, ECONNABORTED, EPERM.
+#[cfg(not(windows))]
 const ANSWERS: [i32; 6] = [24, 23, 105, 12, 103, 1];
 
 fn w14_a_listener_goes_on_whatever_accept_answers(driver: DriverChoice) {

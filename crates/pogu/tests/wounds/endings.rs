@@ -30,7 +30,13 @@ fn with_faults(plan: &Faults) -> PortConfig {
     port
 }
 
-/// EIO, ENOMEM, ETIMEDOUT, EHOSTUNREACH, ENETDOWN, ENOTCONN, EPROTO: the course knew two codes.
+/// ERROR_GEN_FAILURE, WSAENOBUFS, WSAETIMEDOUT, WSAEHOSTUNREACH, WSAENETDOWN, WSAENOTCONN, WSAEPROTOTYPE: the course knew
+/// two codes.
+#[cfg(windows)]
+const CODES: [i32; 7] = [31, 10_055, 10_060, 10_065, 10_050, 10_057, 10_041];
+
+/// EIO, ENOMEM, ETIMEDOUT, EHOSTUNREACH, ENETDOWN, ENOTCONN, EPROTO.
+#[cfg(not(windows))]
 const CODES: [i32; 7] = [5, 12, 110, 113, 100, 107, 71];
 
 fn w11_every_error_of_a_receive_or_a_send_ends_its_session_with_its_code(driver: DriverChoice) {

@@ -12,7 +12,7 @@ use pogu::{
 };
 
 use crate::support::simulated::{Client, SERVER, World};
-use crate::support::{ECHO, Event, Peer, SAY, core, eventually, probes};
+use crate::support::{ECHO, Event, Peer, SAY, core, eventually, probes, skipped};
 use crate::{on_every_driver, serve, served, still_served};
 
 on_every_driver!(
@@ -58,6 +58,9 @@ fn w05_a_client_that_never_reads_costs_its_queue_and_no_more(driver: DriverChoic
 
 /// Runs `body` in a process of its own: this test program, told to run this test alone.
 fn alone(driver: Option<DriverChoice>, test: &str, body: impl FnOnce()) {
+    if !cfg!(target_os = "linux") {
+        return skipped(&format!("{test}: nothing tells here what a process has touched"));
+    }
     let name = match driver {
         Some(DriverChoice::Readiness) => format!("memory::readiness::{test}"),
         Some(_) => format!("memory::uring::{test}"),

@@ -6,7 +6,8 @@ use std::thread;
 use std::time::Duration;
 
 use pogu_port::{
-    BoundListener, Clock, DriverKind, Faults, ListenOptions, OpenError, OsError, PortConfig, PortSeed, Selection, Time,
+    BoundListener, Clock, DriverChoice, DriverKind, Faults, ListenOptions, OpenError, OsError, PortConfig, PortSeed,
+    Selection, Time,
 };
 use socket2::{Domain, SockRef, Socket, Type};
 
@@ -24,14 +25,28 @@ impl Kernel {
     pub fn new(selection: Selection) -> Kernel {
         Kernel { selection, clock: Clock::monotonic(), faults: Faults::new() }
     }
+
+    /// With the driver that runs on every machine with this system.
+    pub fn plain() -> Kernel {
+        let choice = if cfg!(windows) { DriverChoice::Iocp } else { DriverChoice::Readiness };
+        Kernel::new(Selection::choose(choice).expect("it runs everywhere"))
+    }
 }
 
 impl World for Kernel {
     fn lacks(&self, capability: Capability) -> Option<&'static str> {
-        let (vanishes, rings) = (cfg!(target_os = "linux"), self.selection.kind() == DriverKind::Uring);
+        let (linux, kind) = (cfg!(target_os = "linux"), self.selection.kind());
         match capability {
-            Capability::Vanishing if !vanishes => Some("only Linux lets us drop what reaches a socket"),
-            Capability::Rings if !rings => Some("nothing is queued between this driver and the system"),
+            Capability::Vanishing if !linux => Some("only Linux lets us drop what reaches a socket"),
+            Capability::Rings if kind != DriverKind::Uring => {
+                Some("nothing is queued between this driver and the system")
+            }
+            Capability::ShortSends if kind == DriverKind::Iocp => {
+                Some("a send waits in the system until it has taken everything")
+            }
+            Capability::Detaching if kind == DriverKind::Iocp => {
+                Some("a socket belongs to its completion port until it is closed")
+            }
             _ => None,
         }
     }
@@ -117,7 +132,14 @@ fn drop_what_comes(stream: &TcpStream) {
 
 impl Line for TcpStream {
     fn read(&mut self, space: &mut [u8]) -> io::Result<usize> {
-        Read::read(self, space)
+        match Read::read(self, space) {
+            // Wine may have told somebody else that the other side had reset it: then not even no bytes can be sent.
+            Ok(0) if cfg!(windows) => match Write::write(self, &[]) {
+                Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Err(error),
+                _ => Ok(0),
+            },
+            read => read,
+        }
     }
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {

@@ -23,8 +23,12 @@ pub struct Scenario {
 /// The drivers, each with its world.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Driver {
+    #[cfg(unix)]
     Readiness,
+    #[cfg(unix)]
     Uring,
+    #[cfg(windows)]
+    Iocp,
     /// A network in memory whose peers are near.
     Sim,
     /// The same with a way of some milliseconds to every peer.
@@ -34,8 +38,12 @@ pub enum Driver {
 impl fmt::Display for Driver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            #[cfg(unix)]
             Driver::Readiness => "readiness",
+            #[cfg(unix)]
             Driver::Uring => "uring",
+            #[cfg(windows)]
+            Driver::Iocp => "iocp",
             Driver::Sim => "sim",
             Driver::FarSim => "far sim",
         })
@@ -47,8 +55,12 @@ impl Driver {
     fn world(self) -> Result<Rc<dyn World>, String> {
         let kernel = |choice| Selection::choose(choice).map(Kernel::new).map_err(|unavailable| unavailable.to_string());
         match self {
+            #[cfg(unix)]
             Driver::Readiness => Ok(Rc::new(kernel(DriverChoice::Readiness)?)),
+            #[cfg(unix)]
             Driver::Uring => Ok(Rc::new(kernel(DriverChoice::Uring)?)),
+            #[cfg(windows)]
+            Driver::Iocp => Ok(Rc::new(kernel(DriverChoice::Iocp)?)),
             Driver::Sim => Ok(Rc::new(Simulated::new(Duration::ZERO))),
             Driver::FarSim => Ok(Rc::new(Simulated::new(Duration::from_millis(3)))),
         }
@@ -62,8 +74,18 @@ impl Driver {
     /// Why this driver may be skipped as a whole: only io_uring is refused by some systems, and `required` says that it is
     /// not here.
     fn refused(self, reason: String, required: bool) -> String {
-        assert!(self == Driver::Uring && !required, "{self} has to run here: {reason}");
+        assert!(self.may_be_refused() && !required, "{self} has to run here: {reason}");
         format!("io_uring is refused here: {reason}")
+    }
+
+    #[cfg(unix)]
+    fn may_be_refused(self) -> bool {
+        self == Driver::Uring
+    }
+
+    #[cfg(windows)]
+    fn may_be_refused(self) -> bool {
+        false
     }
 }
 
@@ -124,8 +146,13 @@ fn say(text: &str) {
 #[test]
 fn only_io_uring_may_be_refused_and_not_where_it_is_required() {
     let refused = |driver: Driver, required| std::panic::catch_unwind(|| driver.refused("EPERM".to_owned(), required));
-    assert_eq!(refused(Driver::Uring, false).expect("a skip"), "io_uring is refused here: EPERM");
-    assert!(refused(Driver::Uring, true).is_err());
-    assert!(refused(Driver::Readiness, false).is_err());
+    #[cfg(unix)]
+    {
+        assert_eq!(refused(Driver::Uring, false).expect("a skip"), "io_uring is refused here: EPERM");
+        assert!(refused(Driver::Uring, true).is_err());
+        assert!(refused(Driver::Readiness, false).is_err());
+    }
+    #[cfg(windows)]
+    assert!(refused(Driver::Iocp, false).is_err());
     assert!(refused(Driver::Sim, false).is_err());
 }

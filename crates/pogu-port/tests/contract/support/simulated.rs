@@ -46,7 +46,7 @@ impl World for Simulated {
             Capability::Threads => Some("one thread turns all ports of a simulation"),
             Capability::Descriptors => Some("streams are in memory, for ports of the same simulation"),
             Capability::Faults => Some("no system answers here"),
-            Capability::Vanishing => None,
+            Capability::Detaching | Capability::ShortSends | Capability::Vanishing => None,
             Capability::Rings => Some("nothing is queued for a kernel here"),
         }
     }

@@ -22,6 +22,10 @@ pub enum Capability {
     Descriptors,
     /// What the system answers can be replaced.
     Faults,
+    /// A connection can be taken out of its port while it is open.
+    Detaching,
+    /// A send takes what there is room for, and is continued by the driver.
+    ShortSends,
     /// A peer can go without a word, as a machine does that loses its power.
     Vanishing,
     /// Operations, completions and receive buffers wait in queues that the kernel shares and that can be full, and the port
@@ -35,6 +39,8 @@ impl fmt::Display for Capability {
             Capability::Threads => "threads",
             Capability::Descriptors => "descriptors",
             Capability::Faults => "faults",
+            Capability::Detaching => "detaching",
+            Capability::ShortSends => "short sends",
             Capability::Vanishing => "vanishing",
             Capability::Rings => "rings",
         })
