@@ -18,8 +18,8 @@ struct Suite {
 
 const SUITES: [Suite; 5] = [
     Suite { name: "pogu-wire", arguments: &["--package", "pogu-wire", "--lib", "--tests"], least: 37 },
-    Suite { name: "pogu-port", arguments: &["--package", "pogu-port", "--lib", "--tests"], least: 1 },
-    Suite { name: "pogu", arguments: &["--package", "pogu", "--lib", "--tests"], least: 290 },
+    Suite { name: "pogu-port", arguments: &["--package", "pogu-port", "--lib", "--tests"], least: 410 },
+    Suite { name: "pogu", arguments: &["--package", "pogu", "--lib", "--tests"], least: 320 },
     Suite { name: "pogu-cli", arguments: &["--package", "pogu-cli", "--lib", "--tests"], least: 130 },
     Suite {
         name: "documentation",
