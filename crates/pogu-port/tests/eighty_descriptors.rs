@@ -4,6 +4,8 @@
 
 #![cfg(target_os = "linux")]
 
+#[path = "faults/drivers.rs"]
+mod drivers;
 #[path = "faults/lines.rs"]
 mod lines;
 #[path = "faults/server.rs"]
@@ -15,7 +17,7 @@ use std::net::TcpStream;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
-use pogu_port::{DriverChoice, Selection};
+use pogu_port::Selection;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::lines::{Lines, Reaction, Took, processor_time};
@@ -43,15 +45,8 @@ const ABOVE: i32 = 1_000;
 
 #[test]
 fn eighty_descriptors_and_120_clients() {
-    for choice in [DriverChoice::Readiness, DriverChoice::Uring] {
-        match Selection::choose(choice) {
-            Ok(selection) => Lines::count(|lines| live_through(&selection, lines)),
-            Err(unavailable) => {
-                assert!(std::env::var_os("POGU_REQUIRE_URING").is_none(), "{unavailable}");
-                // Past the test harness, which captures what `eprintln` says.
-                let _ = writeln!(std::io::stderr(), "SKIPPED: {unavailable}");
-            }
-        }
+    for selection in drivers::all() {
+        Lines::count(|lines| live_through(&selection, lines));
     }
 }
 

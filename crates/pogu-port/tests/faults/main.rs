@@ -9,35 +9,21 @@ mod accepts;
 #[path = "../codes/mod.rs"]
 mod codes;
 mod connects;
+mod drivers;
 mod limits;
 mod lines;
 mod server;
 mod streams;
 
-use pogu_port::{DriverChoice, Selection};
+use pogu_port::Selection;
 
 /// Runs `test` on each driver that runs here.
-#[cfg(unix)]
 fn on_each_driver(test: impl Fn(&Selection)) {
-    test(&Selection::choose(DriverChoice::Readiness).expect("runs everywhere"));
-    on_uring(test);
-}
-
-#[cfg(windows)]
-fn on_each_driver(test: impl Fn(&Selection)) {
-    test(&Selection::choose(DriverChoice::Iocp).expect("runs everywhere"));
+    drivers::all().iter().for_each(test);
 }
 
 /// Drivers with a queue and a ring of buffers of their own.
 #[cfg(unix)]
 fn on_uring(test: impl Fn(&Selection)) {
-    use std::io::Write;
-    match Selection::choose(DriverChoice::Uring) {
-        Ok(selection) => test(&selection),
-        Err(unavailable) => {
-            assert!(std::env::var_os("POGU_REQUIRE_URING").is_none(), "{unavailable}");
-            // Past the test harness, which captures what `eprintln` says.
-            let _ = writeln!(std::io::stderr(), "SKIPPED: {unavailable}");
-        }
-    }
+    drivers::uring().iter().for_each(test);
 }

@@ -21,7 +21,7 @@ fn asked_for() -> bool {
 #[test]
 fn a_port_is_guarded_exactly_if_the_run_is_told_so() {
     assert_eq!(PortConfig::default().guarded, asked_for());
-    for selection in drivers() {
+    for selection in drivers::all() {
         // The report of the fault is not for this run's output.
         Lines::count(|_| {
             let mut server = Server::start_with(&selection, |config| {

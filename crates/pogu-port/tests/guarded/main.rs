@@ -6,6 +6,8 @@
 
 #[path = "../codes/mod.rs"]
 mod codes;
+#[path = "../faults/drivers.rs"]
+mod drivers;
 mod environment;
 #[path = "../faults/lines.rs"]
 #[allow(dead_code)]
@@ -20,31 +22,10 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-use pogu_port::{Drains, DriverChoice, DriverKind, Faults, Selection};
+use pogu_port::{Drains, DriverKind, Faults, Selection};
 
 use crate::lines::Lines;
 use crate::server::{Server, client};
-
-/// The drivers of the system that run here.
-#[cfg(windows)]
-fn drivers() -> Vec<Selection> {
-    vec![Selection::choose(DriverChoice::Iocp).expect("runs everywhere")]
-}
-
-/// As above.
-#[cfg(unix)]
-fn drivers() -> Vec<Selection> {
-    let mut drivers = vec![Selection::choose(DriverChoice::Readiness).expect("runs everywhere")];
-    match Selection::choose(DriverChoice::Uring) {
-        Ok(selection) => drivers.push(selection),
-        Err(unavailable) => {
-            assert!(std::env::var_os("POGU_REQUIRE_URING").is_none(), "{unavailable}");
-            // Past the test harness, which captures what `eprintln` says.
-            let _ = writeln!(std::io::stderr(), "SKIPPED: {unavailable}");
-        }
-    }
-    drivers
-}
 
 fn guarded(selection: &Selection, plan: &Faults) -> Server {
     guarded_with(selection, plan, 64)
@@ -73,7 +54,7 @@ fn drains(driver: DriverKind) -> bool {
 #[test]
 fn a_thousand_starts_and_stops() {
     const TIMES: u64 = 1_000;
-    for selection in drivers() {
+    for selection in drivers::all() {
         Lines::count(|lines| {
             let plan = Faults::new();
             for round in 0..TIMES {
@@ -96,7 +77,7 @@ const STOPS: u64 = if cfg!(windows) { 15 } else { 100 };
 
 #[test]
 fn a_hundred_stops_at_random_moments_under_load() {
-    for selection in drivers() {
+    for selection in drivers::all() {
         Lines::count(|lines| {
             let plan = Faults::new();
             for seed in 0..STOPS {
@@ -155,7 +136,7 @@ fn works(result: std::io::Result<usize>) -> bool {
 #[test]
 fn large_and_many_pieced_sends_leave_whole() {
     use pogu_port::{Gather, Owner, StreamOptions};
-    for selection in drivers() {
+    for selection in drivers::all() {
         let mut server = guarded(&selection, &Faults::new());
         let address = server.address;
         // The port's own client sends to the port's own session, which echoes to it.

@@ -12,7 +12,7 @@ const EFAULT: i32 = Errno::FAULT.raw_os_error();
 /// Runs `body` with the bug planted, on guarded memory, where it must be noticed, and on plain memory, where the plant
 /// does nothing: what it would do there is silent.
 fn planted(point: FaultPoint, body: fn(&mut Server)) {
-    for selection in drivers().into_iter().filter(|driver| point.can_release_early(driver.kind())) {
+    for selection in drivers::all().into_iter().filter(|driver| point.can_release_early(driver.kind())) {
         Lines::count(|lines| {
             let mut server = start(&selection, point, true);
             body(&mut server);

@@ -16,7 +16,7 @@ fn a_look_at_a_buffer_after_its_loan_ends_the_process() {
     if let Ok(about) = std::env::var(VARIABLE) {
         return looks_again(&about);
     }
-    for selection in drivers() {
+    for selection in drivers::all() {
         for guarded in ["guarded", "plain"] {
             let about = format!("{} {guarded}", selection.kind());
             let ended = child("released::a_look_at_a_buffer_after_its_loan_ends_the_process", &[(VARIABLE, &about)]);

@@ -65,8 +65,7 @@ pub fn runs(driver: DriverChoice) -> bool {
         Ok(_) => true,
         Err(error @ Error::Driver(_)) => {
             assert!(std::env::var_os("POGU_REQUIRE_URING").is_none(), "{error}");
-            // The standard error itself: what the test harness captures is seen by nobody.
-            let _ = writeln!(std::io::stderr(), "SKIPPED: {error}");
+            skipped(&error.to_string());
             false
         }
         Err(error) => panic!("{error}"),
