@@ -34,6 +34,15 @@ pub struct Options {
     /// Only this driver.
     #[arg(long)]
     driver: Option<String>,
+    /// Only this part.
+    #[arg(long)]
+    only: Option<Part>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Part {
+    SlowReaders,
+    Silence,
 }
 
 const DRIVERS: [&str; 2] = ["uring", "readiness"];
@@ -49,8 +58,12 @@ pub fn run(options: &Options) -> Result<(), Failure> {
     let pairs = if options.quick { 1 } else { options.pairs.max(1) };
     for driver in DRIVERS.iter().filter(|driver| options.driver.as_deref().is_none_or(|only| only == **driver)) {
         let bench = Bench { program: program.clone(), driver, pairs, judged: !options.quick };
-        slow_readers::run(&bench).map_err(|error| format!("{driver}, slow readers: {error}"))?;
-        silence::run(&bench).map_err(|error| format!("{driver}, silence: {error}"))?;
+        if options.only != Some(Part::Silence) {
+            slow_readers::run(&bench).map_err(|error| format!("{driver}, slow readers: {error}"))?;
+        }
+        if options.only != Some(Part::SlowReaders) {
+            silence::run(&bench).map_err(|error| format!("{driver}, silence: {error}"))?;
+        }
     }
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! `leash PROGRAM ARGUMENTS...`: runs a Windows program so that another can end it in good order. Each line on standard input
-//! becomes an event of the console for it: `interrupt` (Ctrl-Break), `close` or `shutdown`. The exit code is the program's. What
-//! tests use where there are no signals; nobody needs a console for it.
+//! becomes an event of the console for it: `interrupt` (Ctrl-Break), `close` or `shutdown`. At the end of standard input the
+//! program is ended at once: nobody holds the leash any more. The exit code is the program's. What tests use where there are no
+//! signals; nobody needs a console for it.
 
 #[cfg(not(windows))]
 fn main() {
@@ -22,6 +23,7 @@ fn main() -> std::io::Result<()> {
                 eprintln!("leash: {line}: {error}");
             }
         }
+        target.end();
     });
     exit(child.wait()?.code().unwrap_or(1))
 }
@@ -36,7 +38,7 @@ mod console {
 
     use windows_sys::Win32::System::Console::{CTRL_BREAK_EVENT, CTRL_CLOSE_EVENT, CTRL_SHUTDOWN_EVENT};
     use windows_sys::Win32::System::LibraryLoader::{GetModuleHandleA, GetProcAddress};
-    use windows_sys::Win32::System::Threading::CreateRemoteThread;
+    use windows_sys::Win32::System::Threading::{CreateRemoteThread, TerminateProcess};
 
     /// The program at the end of the leash.
     pub struct Target {
@@ -46,6 +48,12 @@ mod console {
     impl Target {
         pub fn of(child: &Child) -> Result<Target> {
             Ok(Target { process: child.as_handle().try_clone_to_owned()? })
+        }
+
+        /// Ends it, in no good order. If it has ended by itself there is nothing to do.
+        pub fn end(&self) {
+            // SAFETY: the handle is of a live process or one that has ended, which is refused (TerminateProcess).
+            unsafe { TerminateProcess(self.process.as_raw_handle(), 1) };
         }
 
         /// What a console does: it starts the system's routine for events in the process. Not every event may be generated

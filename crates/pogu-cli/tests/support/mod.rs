@@ -164,8 +164,11 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // Harmless once it has been waited for.
-        let _ = self.child.kill();
+        // On Windows the child is the leash: without its standard input it ends what it holds, and then itself.
+        if self.child.stdin.take().is_none() {
+            // Harmless once it has been waited for.
+            let _ = self.child.kill();
+        }
         let _ = self.child.wait();
     }
 }
