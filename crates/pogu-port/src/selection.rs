@@ -5,6 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 
 use crate::clock::{Clock, entropy};
+use crate::descriptors::reserve_descriptors;
 use crate::error::OsError;
 use crate::options::{DriverChoice, ListenOptions};
 use crate::sim::Simulation;
@@ -104,6 +105,14 @@ impl Selection {
     /// Why this one, including the operation forms that were refused: one line for people.
     pub fn reason(&self) -> &str {
         &self.reason
+    }
+
+    /// Makes room in the process for `count` connections and listeners in all, where the system would otherwise hold up whoever
+    /// opens one too many (Linux: a larger table of descriptors, 10 to 25 ms each time that it doubles).
+    pub fn reserve(&self, count: usize) {
+        if self.kind != DriverKind::Simulated {
+            reserve_descriptors(u64::try_from(count).unwrap_or(u64::MAX));
+        }
     }
 
     /// The clock that the ports of this selection take their time from: a new monotonic one, or the simulation's.

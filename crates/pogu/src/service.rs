@@ -217,6 +217,14 @@ impl Running {
         &self.limits
     }
 
+    /// So many it has at most, or opens.
+    pub(crate) fn sessions_wanted(&self) -> usize {
+        match self.service.role {
+            Role::Server => self.limits.sessions_max.get(),
+            Role::Client => self.service.sessions.unwrap_or(1),
+        }
+    }
+
     /// True once nothing new is to come in.
     pub(crate) fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Acquire)

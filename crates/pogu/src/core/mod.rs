@@ -50,6 +50,9 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 /// and a game loop that dispatches once per frame has a turn every 50 ms, or rarer.
 const ABORT_TIME: Duration = Duration::from_millis(500);
 
+/// Descriptors of a core's own, and of whatever else the process has open: of no account beside those of its sessions.
+const OWN_DESCRIPTORS: usize = 64;
+
 /// How often a thread that waits for an interrupt looks whether a worker has ended.
 const WATCH_INTERVAL: Duration = Duration::from_millis(20);
 
@@ -200,6 +203,11 @@ impl Core {
             outside: Outside::default(),
         });
         services.push(Arc::downgrade(&running));
+        let all: Vec<Arc<Running>> = services.iter().filter_map(Weak::upgrade).collect();
+        // One of them may go with this list.
+        drop(services);
+        let sessions = all.iter().map(|running| running.sessions_wanted());
+        self.selection.reserve(sessions.fold(OWN_DESCRIPTORS, usize::saturating_add));
         running
     }
 
