@@ -24,7 +24,9 @@ fn room() -> u64 {
 #[test]
 fn services_have_room_for_their_descriptors_from_the_start() {
     if !cfg!(target_os = "linux") {
-        return skipped("services_have_room_for_their_descriptors_from_the_start: nothing tells the room there is here");
+        return skipped(
+            "services_have_room_for_their_descriptors_from_the_start: nothing tells the room there is here",
+        );
     }
     let allowed = pogu::raise_descriptor_limit().expect("a limit");
     let core = core(DriverChoice::Readiness, 1).start().expect("a core");

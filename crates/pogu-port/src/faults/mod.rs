@@ -42,6 +42,16 @@ pub enum FaultPoint {
     /// fail.
     #[cfg_attr(not(any(feature = "faults", windows)), allow(dead_code, reason = "only a plan and one driver ask"))]
     Wake,
+    /// Asking for an operation back. Only the iocp driver asks: elsewhere nothing can refuse that, or it is an operation of its own.
+    #[cfg_attr(not(any(feature = "faults", windows)), allow(dead_code, reason = "only a plan and one driver ask"))]
+    Cancel,
+    /// Making a connection of a socket that was accepted or connected: SO_UPDATE_ACCEPT_CONTEXT, SO_UPDATE_CONNECT_CONTEXT. Only
+    /// the iocp driver asks.
+    #[cfg_attr(not(any(feature = "faults", windows)), allow(dead_code, reason = "only a plan and one driver ask"))]
+    Context,
+    /// Binding a socket to a port, for life: CreateIoCompletionPort. Only the iocp driver asks.
+    #[cfg_attr(not(any(feature = "faults", windows)), allow(dead_code, reason = "only a plan and one driver ask"))]
+    Associate,
     /// Setting an option of a socket that is adopted.
     SetOption,
     /// Opening a socket for a connect.

@@ -6,8 +6,9 @@
 //! and [`delivery`](super::delivery) (what a turn does).
 
 use socket2::Socket;
+use windows_sys::Win32::System::IO::OVERLAPPED;
 
-use super::operation::{ConnectOperation, ReceiveOperation};
+use super::operation::{ConnectOperation, ReceiveOperation, overlapped};
 use super::send::Leaving;
 use crate::error::OsError;
 use crate::identity::Owner;
@@ -104,6 +105,16 @@ pub(super) enum Sending {
     Left,
 }
 
+impl Sending {
+    /// What names the operation that the system holds.
+    fn in_flight(&self) -> Option<*const OVERLAPPED> {
+        match self {
+            Sending::Leaving(leaving) => leaving.in_flight(),
+            Sending::Idle | Sending::Left => None,
+        }
+    }
+}
+
 /// Whether the write side is shut.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Shut {
@@ -148,6 +159,23 @@ impl Connection {
     /// True exactly while the system holds an operation of either direction.
     pub(super) fn is_in_flight(&self) -> bool {
         self.arm == Arm::Armed || matches!(self.sending, Sending::Leaving(_))
+    }
+
+    /// Names what the system holds and is to give back.
+    pub(super) fn asks_back(&self, cancel: &mut impl FnMut(&Socket, *const OVERLAPPED)) {
+        let (receive, send) = match &self.phase {
+            Phase::Connecting { given_up: GivenUp::No, .. } | Phase::Open | Phase::Ending { .. } => return,
+            Phase::Connecting { operation, .. } => return cancel(&self.socket, overlapped(operation)),
+            // What is leaving may leave.
+            Phase::Closing => (&self.operation, None),
+            Phase::Aborting => (&self.operation, self.sending.in_flight()),
+        };
+        if let Some(operation) = receive.as_ref().filter(|_| self.arm == Arm::Armed) {
+            cancel(&self.socket, overlapped(operation));
+        }
+        if let Some(operation) = send {
+            cancel(&self.socket, operation);
+        }
     }
 
     /// True exactly while more may come.

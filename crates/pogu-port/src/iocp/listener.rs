@@ -9,9 +9,11 @@
 //! at once, with a new socket, so that the listener is topped up in every turn; what fails on the way is judged like a
 //! failed accept, when its turn comes ([`Pending::AcceptFailed`]).
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
+use windows_sys::Win32::System::IO::OVERLAPPED;
 
 use super::operation::{AcceptOperation, overlapped};
 use super::pending::Pending;
@@ -106,13 +108,27 @@ impl Listener {
         self.places.iter().all(|place| place.socket.is_none())
     }
 
-    /// Takes what an accept has brought out of its place. `None`: none was in flight there.
-    fn take(&mut self, number: u8) -> Option<(Socket, Option<std::net::SocketAddr>)> {
-        let place = self.places.get_mut(usize::from(number))?;
-        let socket = place.socket.take()?;
-        let peer = place.operation.as_ref();
-        let peer = peer.and_then(|operation| winsock::accepted_peer(self.extensions, &operation.addresses));
-        Some((socket, peer))
+    /// Takes the socket that was to become a client's out of its place. `None`: none was in flight there.
+    fn take(&mut self, number: u8) -> Option<Socket> {
+        self.places.get_mut(usize::from(number))?.socket.take()
+    }
+
+    /// The address of the client that an accept has brought, as long as its place is not started again. `None`: the provider
+    /// does not tell. No other accept has one: only one that succeeded wrote it.
+    fn peer(&self, number: u8) -> Option<SocketAddr> {
+        let operation = self.places.get(usize::from(number))?.operation.as_ref()?;
+        winsock::accepted_peer(self.extensions, &operation.addresses)
+    }
+
+    /// Names what the system holds and is to give back.
+    pub(super) fn asks_back(&self, cancel: &mut impl FnMut(&Socket, *const OVERLAPPED)) {
+        if self.state != Accepting::Closing {
+            return;
+        }
+        let in_flight = self.places.iter().filter(|place| place.socket.is_some());
+        for operation in in_flight.filter_map(|place| place.operation.as_ref()) {
+            cancel(&self.bound.socket, overlapped(operation));
+        }
     }
 }
 
@@ -159,17 +175,22 @@ impl Table {
         number: u8,
         failure: Option<i32>,
     ) -> Option<Completion<'static, M>> {
-        let Some((listener, (socket, peer))) =
-            self.listener(name).and_then(|listener| listener.take(number).map(|taken| (listener, taken)))
-        else {
+        let Table { things, faults, .. } = self;
+        let taken = match things.get_mut(name) {
+            Some(Thing::Listener(listener)) => listener.take(number).map(|socket| (listener, socket)),
+            _ => None,
+        };
+        let Some((listener, socket)) = taken else {
             self.late();
             self.counters.late_descriptors += u64::from(failure.is_none());
             return None;
         };
         let closing = listener.state == Accepting::Closing;
-        let updated = match failure {
-            None if !closing => winsock::update_accept_context(&socket, &listener.bound.socket),
-            _ => Ok(()),
+        let failed = match failure.or_else(|| faults.at_call(FaultPoint::Context)) {
+            None if !closing => winsock::update_accept_context(&socket, &listener.bound.socket)
+                .err()
+                .map(|error| OsError::from_io(Operation::Accept, &error).code()),
+            failed => failed,
         };
         self.in_flight -= 1;
         if closing {
@@ -179,14 +200,13 @@ impl Table {
             self.settle_closing(name);
             return None;
         }
-        let refused = updated.err().map(|error| OsError::from_io(Operation::Accept, &error).code());
-        if let Some(code) = failure.or(refused).or_else(|| self.faults.at_result(FaultPoint::Accept)) {
+        if let Some(code) = failed.or_else(|| self.faults.at_result(FaultPoint::Accept)) {
             drop(socket);
             return self.accept_failed(name, OsError::from_code(Operation::Accept, code));
         }
         let listener = self.listener(name)?;
         listener.shortage.over();
-        let owner = listener.owner;
+        let (owner, peer) = (listener.owner, listener.peer(number));
         self.counters.accepted += 1;
         self.start_accept(name, number);
         let stream = Detached::new(socket, peer);
@@ -257,12 +277,7 @@ impl Table {
     pub(super) fn stop_accepting(&mut self, name: Name) {
         let Some(listener) = self.listener(name) else { return };
         listener.state = Accepting::Closing;
-        let Listener { bound, places, .. } = listener;
-        for place in places.iter_mut().filter(|place| place.socket.is_some()) {
-            if let Some(operation) = &mut place.operation {
-                winsock::cancel(&bound.socket, overlapped(&mut **operation));
-            }
-        }
+        self.ask_back(name);
         self.settle_closing(name);
     }
 

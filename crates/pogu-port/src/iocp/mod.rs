@@ -76,6 +76,7 @@ mod pending;
 mod probe;
 mod queue;
 mod receive;
+mod retry;
 mod send;
 mod status;
 mod submit;
@@ -163,6 +164,7 @@ impl Iocp {
         let (readable, leftovers) = (table.readable.len(), table.leftovers.len());
         self.wait(until, park)?;
         self.delivery.table.end_pauses();
+        self.delivery.table.retry();
         self.delivery.read_on(readable, sink);
         for _ in 0..self.events.len() {
             let Some(event) = self.events.pop_front() else { break };
@@ -193,7 +195,7 @@ impl Iocp {
             return Duration::ZERO;
         }
         let table = &self.delivery.table;
-        let earliest = [until, table.next_retry()].into_iter().flatten().min();
+        let earliest = [until, table.next_retry(), table.retries.next()].into_iter().flatten().min();
         let wait = earliest.map_or(WAIT_MAX, |time| time.since(table.clock.now()).min(WAIT_MAX));
         if wait.is_zero() || !park() { Duration::ZERO } else { wait }
     }

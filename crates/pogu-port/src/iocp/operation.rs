@@ -24,6 +24,7 @@ use windows_sys::Win32::Networking::WinSock::WSABUF;
 use windows_sys::Win32::System::IO::{OVERLAPPED, OVERLAPPED_ENTRY};
 
 use crate::identity::Name;
+use crate::memory::Held;
 
 /// The kind of an operation.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -62,9 +63,9 @@ impl Header {
 /// The structure is `repr(C)`, its first field is the header, and it has no drop glue.
 pub(super) unsafe trait Overlapped {}
 
-/// What the system is given to name the operation by.
-pub(super) fn overlapped<T: Overlapped>(operation: &mut T) -> *mut OVERLAPPED {
-    std::ptr::from_mut(operation).cast()
+/// What the system is given to name the operation by. It may be in flight: only its address is taken.
+pub(super) fn overlapped<T: Overlapped>(operation: &Held<T>) -> *mut OVERLAPPED {
+    operation.address().cast()
 }
 
 /// The token of the operation that a packet names.
@@ -175,17 +176,18 @@ mod tests {
     fn a_packet_finds_its_operation() {
         let name = Name { slot: 7, generation: 3 };
         let address: std::net::SocketAddr = "127.0.0.1:7777".parse().expect("an address");
-        fn token<T: Overlapped>(operation: &mut T) -> Token {
-            let overlapped = NonNull::new(overlapped(operation)).expect("an address");
-            assert_eq!(overlapped.as_ptr().cast::<T>(), std::ptr::from_mut(operation), "it comes first");
-            // SAFETY: the operation is borrowed, and no system has it.
+        fn token<T: Overlapped>(operation: T) -> Token {
+            let held = Held::new(operation, &crate::memory::Memory::new(false));
+            let overlapped = NonNull::new(overlapped(&held)).expect("an address");
+            assert_eq!(overlapped.as_ptr().cast::<T>(), held.address(), "it comes first");
+            // SAFETY: the operation is held, and no system has it.
             unsafe { token_of(overlapped) }
         }
         let tokens = [
-            (token(&mut ReceiveOperation::new(name)), Kind::Receive),
-            (token(&mut SendOperation::new(name)), Kind::Send),
-            (token(&mut AcceptOperation::new(name, 31)), Kind::Accept(31)),
-            (token(&mut ConnectOperation::new(name, address.into())), Kind::Connect),
+            (token(ReceiveOperation::new(name)), Kind::Receive),
+            (token(SendOperation::new(name)), Kind::Send),
+            (token(AcceptOperation::new(name, 31)), Kind::Accept(31)),
+            (token(ConnectOperation::new(name, address.into())), Kind::Connect),
         ];
         for (token, kind) in tokens {
             assert_eq!(token, Token { kind, name });

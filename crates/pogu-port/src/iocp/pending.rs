@@ -19,8 +19,6 @@ pub(super) enum Pending {
     Paused(Name),
     ReceiveEnded(Name, OsError),
     Sent(Name, Gather, Option<OsError>),
-    /// The system turned a send away for now: it is tried again.
-    SendAgain(Name),
     Closed(Name),
     ListenerClosed(Name),
     /// The system refused to start an accept.
@@ -48,10 +46,6 @@ impl Table {
                 let connection = self.connection(name)?;
                 connection.sending = Sending::Idle;
                 Completion::Sent { connection: ConnectionId(name), owner: connection.owner, gather, error }
-            }
-            Pending::SendAgain(name) => {
-                self.continue_send(name);
-                return None;
             }
             Pending::Closed(name) => {
                 // Its socket is closed here: the system has given everything back.

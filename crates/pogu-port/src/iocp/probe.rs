@@ -18,7 +18,7 @@ use super::winsock;
 use crate::codes;
 use crate::faults::Faults;
 use crate::identity::Name;
-use crate::memory::{Access, Pages};
+use crate::memory::{Access, Held, Memory, Pages};
 
 const NAME: Name = Name { slot: 1, generation: 1 };
 
@@ -59,9 +59,9 @@ fn a_call_whose_memory_is_shut_fails_and_queues_nothing() {
     let (socket, mut queue, _peer) = associated();
     let pages = Pages::map(BYTES, Access::Open).expect("maps");
     shut(&pages);
-    let mut operation = Box::new(SendOperation::new(NAME));
-    // SAFETY: the box outlives the call, which fails; the system is told to read what nobody can.
-    let sent = unsafe { winsock::send(&socket, &[whole(&pages)], &mut operation) };
+    let operation = Held::new(SendOperation::new(NAME), &Memory::new(false));
+    // SAFETY: what is held outlives the call, which fails; the system is told to read what nobody can.
+    let sent = unsafe { winsock::send(&socket, &[whole(&pages)], &operation) };
     assert_eq!(sent, Err(codes::FAULT));
     assert!(!queue.wait(Duration::from_millis(50), &mut VecDeque::new()).expect("it waits"), "there is no packet");
 }
@@ -71,9 +71,9 @@ fn a_call_whose_memory_is_shut_fails_and_queues_nothing() {
 fn a_buffer_that_is_shut_in_flight_fails_its_operation_or_leaves_whole() {
     let (socket, mut queue, mut peer) = associated();
     let pages = Pages::map(BYTES, Access::Open).expect("maps");
-    let mut operation = Box::new(SendOperation::new(NAME));
-    // SAFETY: box and pages outlive the packet, which is waited for below; that they are shut meanwhile is what is tried.
-    unsafe { winsock::send(&socket, &[whole(&pages)], &mut operation) }.expect("it waits for room");
+    let operation = Held::new(SendOperation::new(NAME), &Memory::new(false));
+    // SAFETY: operation and pages outlive the packet, which is waited for below; that they are shut meanwhile is what is tried.
+    unsafe { winsock::send(&socket, &[whole(&pages)], &operation) }.expect("it waits for room");
     shut(&pages);
     let reader = std::thread::spawn(move || {
         peer.set_read_timeout(Some(Duration::from_millis(500))).expect("an option");

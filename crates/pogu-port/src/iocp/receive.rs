@@ -20,8 +20,9 @@ use std::io::{self, Read};
 use socket2::Socket;
 
 use super::connection::{Arm, Ended, Receive};
-use super::operation::{ReceiveOperation, overlapped};
+use super::operation::ReceiveOperation;
 use super::pending::Pending;
+use super::retry::is_worth_a_retry;
 use super::table::{Table, Thing, cancelled};
 use super::winsock;
 use crate::codes;
@@ -69,6 +70,10 @@ impl Table {
                 connection.arm = Arm::Armed;
                 self.in_flight += 1;
             }
+            Err(code) if is_worth_a_retry(code) => {
+                self.counters.buffer_starvations += 1;
+                self.retry_later(name);
+            }
             Err(code) => {
                 connection.arm = Arm::Ready;
                 connection.trouble = Some(code);
@@ -94,18 +99,13 @@ impl Table {
         delivers
     }
 
-    /// A receive that is open ends as cancelled: nothing more is delivered. What the system holds is asked back.
-    pub(super) fn cancel_receive(&mut self, name: Name) {
+    /// A receive that is open ends as cancelled: nothing more is delivered.
+    pub(super) fn end_receive(&mut self, name: Name) {
         let Some(connection) = self.connection(name) else { return };
         let open = connection.receive_is_open();
         match &mut connection.receive {
             Receive::Pausing { resume, .. } => *resume = false,
             receive => *receive = Receive::Off,
-        }
-        if connection.arm == Arm::Armed
-            && let Some(operation) = &mut connection.operation
-        {
-            winsock::cancel(&connection.socket, overlapped(&mut **operation));
         }
         if open {
             self.pending.push_back(Pending::ReceiveEnded(name, cancelled(Operation::Receive)));

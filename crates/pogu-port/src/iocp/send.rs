@@ -11,6 +11,7 @@
 //! Guarded, the system is given a copy of the bytes instead, which is released with the packet.
 
 use windows_sys::Win32::Networking::WinSock::WSABUF;
+use windows_sys::Win32::System::IO::OVERLAPPED;
 
 use super::connection::{Phase, Sending};
 use super::operation::{SendOperation, overlapped};
@@ -35,7 +36,7 @@ const BYTES_MAX: usize = 1 << 20;
 /// The same in guarded mode, where they are copied.
 const COPIED_MAX: usize = 256 * 1024;
 
-/// Tries of one operation in a row that the system turned away for now, one in each turn.
+/// Tries of one operation in a row that the system turned away for now: for about two thirds of a second.
 const TRIES_MAX: u32 = 64;
 
 /// Sends kept for the next ones, rather than freed.
@@ -85,6 +86,11 @@ impl SpareSends {
 }
 
 impl Leaving {
+    /// What names the operation, if the system holds it.
+    pub(super) fn in_flight(&self) -> Option<*const OVERLAPPED> {
+        self.started.then(|| overlapped(&self.operation).cast_const())
+    }
+
     /// Gives the system what is unsent. `planted`: what a guarded one reads is released before it.
     fn start(&mut self, name: Name, socket: &Socket, memory: &Memory, planted: bool) -> Result<(), i32> {
         self.operation.renew(SendOperation::new(name), memory);
@@ -110,7 +116,7 @@ impl Leaving {
         let buffers = buffers.get(..used).unwrap_or_default();
         // SAFETY: the held operation and the bytes of the gather (or their copy) belong to this boxed send, which neither moves
         // nor changes them before `send_completed` (contract c); draining or leaking covers the end of the port (g).
-        unsafe { winsock::send(socket, buffers, &mut self.operation) }
+        unsafe { winsock::send(socket, buffers, &self.operation) }
     }
 }
 
@@ -161,7 +167,7 @@ impl Table {
             }
             Err(code) if codes::is_transient(code) && leaving.tries < TRIES_MAX => {
                 leaving.tries += 1;
-                self.pending.push_back(Pending::SendAgain(name));
+                self.retry_later(name);
             }
             Err(code) => self.finish_send(name, Some(OsError::from_code(Operation::Send, code))),
         }
@@ -180,7 +186,6 @@ impl Table {
         let (bytes, offered) = (bytes.min(leaving.offered), leaving.offered);
         let error = |code| Some(OsError::from_code(Operation::Send, code));
         let next = match failure {
-            Some(code) if codes::is_transient(code) && !stops => Next::GoOn,
             Some(code) => Next::End(error(code)),
             None => {
                 leaving.gather.advance(bytes);
@@ -224,13 +229,10 @@ impl Table {
         self.settle_ending(name);
     }
 
-    /// Asks the system to give the send back, if it has it; one that it does not have ends as cancelled.
-    pub(super) fn cancel_send(&mut self, name: Name) {
+    /// A send that the system does not hold ends as cancelled.
+    pub(super) fn end_waiting_send(&mut self, name: Name) {
         let Some(connection) = self.connection(name) else { return };
-        let Sending::Leaving(leaving) = &mut connection.sending else { return };
-        if leaving.started {
-            winsock::cancel(&connection.socket, overlapped(&mut *leaving.operation));
-        } else {
+        if matches!(&connection.sending, Sending::Leaving(leaving) if !leaving.started) {
             self.finish_send(name, Some(cancelled(Operation::Send)));
         }
     }

@@ -7,7 +7,7 @@ use socket2::{SockAddr, Socket};
 
 use super::connection::{Connection, GivenUp, Phase, Receive, Sending, Shut};
 use super::listener::{Accepting, Listener};
-use super::operation::{ConnectOperation, overlapped};
+use super::operation::ConnectOperation;
 use super::pending::Pending;
 use super::table::{Table, Thing, cancelled, shut_if_requested};
 use super::winsock;
@@ -92,7 +92,7 @@ impl Submit for Table {
         let Detached { stream: Stream::System(socket), .. } = &stream else {
             return Err(Refused { error: SubmitError::Foreign, returned: stream });
         };
-        if let Err(error) = self.queue.associate(socket) {
+        if let Err(error) = self.associate(socket) {
             let error = OsError::from_io(Operation::Adopt, &error).into();
             return Err(Refused { error, returned: stream });
         }
@@ -136,7 +136,7 @@ impl Submit for Table {
         let failed = |operation| move |error: std::io::Error| OsError::from_io(operation, &error);
         socket.bind(&any(address)).map_err(failed(Operation::Bind))?;
         let extensions = self.winsock.extensions(&socket, address).map_err(failed(Operation::Connect))?;
-        self.queue.associate(&socket).map_err(failed(Operation::Connect))?;
+        self.associate(&socket).map_err(failed(Operation::Connect))?;
         let Table { things, memory, .. } = self;
         let name = things.insert_with(|name| {
             let operation = Held::new(ConnectOperation::new(name, address.into()), memory);
@@ -207,7 +207,8 @@ impl Submit for Table {
             Phase::Connecting { given_up: GivenUp::No, .. } => self.give_up_connect(id.0, GivenUp::Closed),
             Phase::Open => {
                 connection.phase = Phase::Closing;
-                self.cancel_receive(id.0);
+                self.end_receive(id.0);
+                self.ask_back(id.0);
                 self.settle_ending(id.0);
             }
             Phase::Connecting { .. } | Phase::Closing | Phase::Aborting | Phase::Ending { .. } => {
@@ -248,10 +249,18 @@ fn any(address: SocketAddr) -> SockAddr {
 }
 
 impl Table {
+    /// Packets of the socket's operations come to this port from now on.
+    fn associate(&self, socket: &Socket) -> std::io::Result<()> {
+        match self.faults.at_call(FaultPoint::Associate) {
+            Some(code) => Err(std::io::Error::from_raw_os_error(code)),
+            None => self.queue.associate(socket),
+        }
+    }
+
     fn prepare_listener(&mut self, bound: &SystemListener) -> Result<winsock::Extensions, OsError> {
         let failed = |error: std::io::Error| OsError::from_io(Operation::Listen, &error);
         let extensions = self.winsock.extensions(&bound.socket, bound.address()).map_err(failed)?;
-        self.queue.associate(&bound.socket).map_err(failed)?;
+        self.associate(&bound.socket).map_err(failed)?;
         Ok(extensions)
     }
 
@@ -274,10 +283,19 @@ impl Table {
     /// A connect that is in flight is not wanted any more.
     pub(super) fn give_up_connect(&mut self, name: Name, how: GivenUp) {
         let Some(connection) = self.connection(name) else { return };
-        if let Phase::Connecting { operation, given_up } = &mut connection.phase {
+        if let Phase::Connecting { given_up, .. } = &mut connection.phase {
             *given_up = how;
-            winsock::cancel(&connection.socket, overlapped(&mut **operation));
+            self.ask_back(name);
         }
+    }
+
+    fn updated(&mut self, name: Name) -> Result<(), OsError> {
+        if let Some(code) = self.faults.at_call(FaultPoint::Context) {
+            return Err(OsError::from_code(Operation::Connect, code));
+        }
+        let Some(connection) = self.connection(name) else { return Ok(()) };
+        winsock::update_connect_context(&connection.socket)
+            .map_err(|error| OsError::from_io(Operation::Connect, &error))
     }
 
     /// The packet of a connect.
@@ -295,7 +313,7 @@ impl Table {
         let error = match failure {
             Some(code) => Some(OsError::from_code(Operation::Connect, code)),
             None if given_up != GivenUp::No => Some(cancelled(Operation::Connect)),
-            None => updated(&connection.socket).err(),
+            None => self.updated(name).err(),
         };
         self.in_flight -= 1;
         match error {
@@ -311,8 +329,4 @@ impl Table {
             }
         }
     }
-}
-
-fn updated(socket: &Socket) -> Result<(), OsError> {
-    winsock::update_connect_context(socket).map_err(|error| OsError::from_io(Operation::Connect, &error))
 }

@@ -15,6 +15,7 @@ use super::connection::{Connection, GivenUp, Phase, Sending, Shut};
 use super::listener::Listener;
 use super::pending::Pending;
 use super::queue::Queue;
+use super::retry::Retries;
 use super::send::SpareSends;
 use super::winsock::Winsock;
 use crate::clock::{Clock, Time};
@@ -45,6 +46,8 @@ pub(super) struct Table {
     pub(super) readable: VecDeque<Name>,
     /// Listeners that wait for the end of a shortage.
     pub(super) paused: Vec<Name>,
+    /// What the system refused for now.
+    pub(super) retries: Retries,
     pub(super) spare: Spare,
     pub(super) spare_sends: SpareSends,
     pub(super) clock: Clock,
@@ -71,6 +74,7 @@ impl Table {
             leftovers: VecDeque::new(),
             readable: VecDeque::new(),
             paused: Vec::new(),
+            retries: Retries::default(),
             spare: Spare::reserve(),
             spare_sends: SpareSends::default(),
             now: config.clock.now(),
@@ -155,8 +159,9 @@ impl Table {
     pub(super) fn cancel_all(&mut self, name: Name) {
         let Some(connection) = self.connection(name) else { return };
         connection.phase = Phase::Aborting;
-        self.cancel_receive(name);
-        self.cancel_send(name);
+        self.end_receive(name);
+        self.end_waiting_send(name);
+        self.ask_back(name);
         self.settle_ending(name);
     }
 

@@ -22,7 +22,10 @@ use windows_sys::Win32::Networking::WinSock::{
 use windows_sys::Win32::System::IO::{CancelIoEx, OVERLAPPED};
 use windows_sys::core::GUID;
 
-use super::operation::{ADDRESS_BYTES, AcceptOperation, Addresses, ConnectOperation, ReceiveOperation, SendOperation};
+use super::operation::{
+    ADDRESS_BYTES, AcceptOperation, Addresses, ConnectOperation, ReceiveOperation, SendOperation, overlapped,
+};
+use crate::memory::Held;
 
 /// What a provider names its extension function by, and what it answers with.
 type Function = unsafe extern "system" fn();
@@ -138,11 +141,11 @@ fn started(succeeded: bool) -> Result<(), i32> {
 ///
 /// # Safety
 /// The operation stays where it is, and is not touched, until its packet has been taken.
-pub(super) unsafe fn receive_nothing(socket: &Socket, operation: &mut ReceiveOperation) -> Result<(), i32> {
-    let operation = ptr::from_mut(operation);
+pub(super) unsafe fn receive_nothing(socket: &Socket, operation: &Held<ReceiveOperation>) -> Result<(), i32> {
+    let operation = operation.address();
     // Nothing is read or written there; it is merely an address that is valid.
     let buffer = WSABUF { len: 0, buf: operation.cast() };
-    // SAFETY: the operation is borrowed.
+    // SAFETY: the operation is held.
     let flags = unsafe { &raw mut (*operation).flags };
     // SAFETY: the array of buffers is captured before the call returns (WSARecv); what is written later, the flags and the
     // OVERLAPPED, lies in the operation, which the caller keeps.
@@ -154,9 +157,9 @@ pub(super) unsafe fn receive_nothing(socket: &Socket, operation: &mut ReceiveOpe
 ///
 /// # Safety
 /// The operation and what the buffers point to stay where they are, and are not changed, until the packet has been taken.
-pub(super) unsafe fn send(socket: &Socket, buffers: &[WSABUF], operation: &mut SendOperation) -> Result<(), i32> {
+pub(super) unsafe fn send(socket: &Socket, buffers: &[WSABUF], operation: &Held<SendOperation>) -> Result<(), i32> {
     let count = u32::try_from(buffers.len()).unwrap_or(u32::MAX);
-    let overlapped: *mut OVERLAPPED = ptr::from_mut(operation).cast();
+    let overlapped = overlapped(operation);
     // SAFETY: the array of buffers is captured before the call returns (WSASend); the bytes and the OVERLAPPED are kept by the
     // caller.
     let answer = unsafe { WSASend(raw(socket), buffers.as_ptr(), count, ptr::null_mut(), 0, overlapped, None) };
@@ -171,11 +174,11 @@ pub(super) unsafe fn accept(
     extensions: Extensions,
     listener: &Socket,
     socket: &Socket,
-    operation: &mut AcceptOperation,
+    operation: &Held<AcceptOperation>,
 ) -> Result<(), i32> {
     let Some(accept) = extensions.accept else { return Err(windows_sys::Win32::Networking::WinSock::WSAEOPNOTSUPP) };
-    let operation = ptr::from_mut(operation);
-    // SAFETY: the operation is borrowed.
+    let operation = operation.address();
+    // SAFETY: the operation is held.
     let addresses: *mut Addresses = unsafe { &raw mut (*operation).addresses };
     // SAFETY: as above.
     let received = unsafe { &raw mut (*operation).received };
@@ -215,12 +218,12 @@ pub(super) fn accepted_peer(extensions: Extensions, addresses: &Addresses) -> Op
 pub(super) unsafe fn connect(
     extensions: Extensions,
     socket: &Socket,
-    operation: &mut ConnectOperation,
+    operation: &Held<ConnectOperation>,
 ) -> Result<(), i32> {
     let Some(connect) = extensions.connect else { return Err(windows_sys::Win32::Networking::WinSock::WSAEOPNOTSUPP) };
     let (address, length) = (operation.address.as_ptr().cast::<SOCKADDR>(), operation.address.len());
-    let operation = ptr::from_mut(operation);
-    // SAFETY: the operation is borrowed.
+    let operation = operation.address();
+    // SAFETY: the operation is held.
     let sent = unsafe { &raw mut (*operation).sent };
     // SAFETY: the address, the count and the OVERLAPPED lie in the operation, which the caller keeps (ConnectEx).
     let answer = unsafe { connect(raw(socket), address, length, ptr::null(), 0, sent, operation.cast()) };
@@ -228,15 +231,16 @@ pub(super) unsafe fn connect(
 }
 
 /// Asks the system to give an operation back. Its packet says when it does, cancelled or not: one that has completed already is
-/// not found, and that is fine.
-pub(super) fn cancel(socket: &Socket, overlapped: *const OVERLAPPED) {
+/// not found, and that is fine. An error: the system did not even try.
+pub(super) fn cancel(socket: &Socket, overlapped: *const OVERLAPPED) -> io::Result<()> {
     // SAFETY: the address only names the operation; the system looks it up among those in flight (CancelIoEx).
     let answer = unsafe { CancelIoEx(handle(socket), overlapped) };
-    if answer == 0 {
-        let error = io::Error::last_os_error();
-        if error.raw_os_error() != Some(ERROR_NOT_FOUND as i32) {
-            tracing::warn!(%error, "an operation could not be cancelled");
-        }
+    if answer != 0 {
+        return Ok(());
+    }
+    match io::Error::last_os_error() {
+        error if error.raw_os_error() == Some(ERROR_NOT_FOUND as i32) => Ok(()),
+        error => Err(error),
     }
 }
 

@@ -9,8 +9,24 @@ use super::quarantine::{Block, Memory};
 
 /// Owns a value that does not move. Only values without drop glue are held: there is nothing to run on shut pages.
 pub(crate) enum Held<T> {
-    Plain(Box<T>),
+    Plain(Plain<T>),
     Guarded(Box<Guarded<T>>),
+}
+
+/// A value on the heap, by its address: what a system was told of it is not disturbed by who else names it meanwhile.
+pub(crate) struct Plain<T>(NonNull<T>);
+
+impl<T> Plain<T> {
+    fn new(value: T) -> Plain<T> {
+        Plain(NonNull::from(Box::leak(Box::new(value))))
+    }
+}
+
+impl<T> Drop for Plain<T> {
+    fn drop(&mut self) {
+        // SAFETY: it was made of a box, of which nobody else knows, and is taken back once.
+        drop(unsafe { Box::from_raw(self.0.as_ptr()) });
+    }
 }
 
 /// A value at the start of a block.
@@ -23,7 +39,7 @@ pub(crate) struct Guarded<T> {
 impl<T> Held<T> {
     pub(crate) fn new(value: T, memory: &Memory) -> Held<T> {
         const { assert!(!needs_drop::<T>(), "nothing runs on pages that are shut") };
-        let Memory::Guarded(quarantine) = memory else { return Held::Plain(Box::new(value)) };
+        let Memory::Guarded(quarantine) = memory else { return Held::Plain(Plain::new(value)) };
         assert!(align_of::<T>() <= page_bytes(), "a page is aligned for every value");
         let block = Block::map(size_of::<T>(), quarantine);
         let place = block.start().cast::<T>();
@@ -35,8 +51,17 @@ impl<T> Held<T> {
     /// Holds another value: guarded, at another place, the old one being released.
     pub(crate) fn renew(&mut self, value: T, memory: &Memory) {
         match self {
-            Held::Plain(held) => **held = value,
+            Held::Plain(_) => **self = value,
             Held::Guarded(_) => *self = Held::new(value, memory),
+        }
+    }
+
+    /// Where it is. A system that was told of it may write there while this is asked: nothing is looked at.
+    #[cfg(windows)]
+    pub(crate) fn address(&self) -> *mut T {
+        match self {
+            Held::Plain(plain) => plain.0.as_ptr(),
+            Held::Guarded(guarded) => guarded.value.as_ptr(),
         }
     }
 
@@ -60,7 +85,8 @@ impl<T> Deref for Held<T> {
 
     fn deref(&self) -> &T {
         match self {
-            Held::Plain(value) => value,
+            // SAFETY: the box that it was made of is whole until it is dropped.
+            Held::Plain(plain) => unsafe { plain.0.as_ref() },
             // SAFETY: written by `new`, and accessible until the block is dropped.
             Held::Guarded(guarded) => unsafe { guarded.value.as_ref() },
         }
@@ -70,7 +96,8 @@ impl<T> Deref for Held<T> {
 impl<T> DerefMut for Held<T> {
     fn deref_mut(&mut self) -> &mut T {
         match self {
-            Held::Plain(value) => value,
+            // SAFETY: as above, and it is borrowed uniquely through `self`.
+            Held::Plain(plain) => unsafe { plain.0.as_mut() },
             // SAFETY: written by `new`, accessible until the block is dropped, and borrowed uniquely through `self`.
             Held::Guarded(guarded) => unsafe { guarded.value.as_mut() },
         }

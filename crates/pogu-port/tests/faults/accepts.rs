@@ -174,6 +174,13 @@ fn a_failure_that_passes_as_a_result() {
     each(FaultPoint::Accept, FaultStage::Result, &PASSING);
 }
 
+/// The client is there, but what it was accepted into does not become its socket.
+#[cfg(windows)]
+#[test]
+fn a_client_that_cannot_be_made_a_connection() {
+    each(FaultPoint::Context, FaultStage::Call, &[Errno::NOBUFS, Errno::CONNABORTED, Errno::INVAL]);
+}
+
 #[test]
 fn a_failed_rearm() {
     each(FaultPoint::Arm, FaultStage::Call, &[Errno::NOMEM, Errno::NOSPC, Errno::PERM]);

@@ -8,6 +8,8 @@
 mod accepts;
 #[path = "../codes/mod.rs"]
 mod codes;
+#[cfg(windows)]
+mod completion_ports;
 mod connects;
 mod drivers;
 mod limits;

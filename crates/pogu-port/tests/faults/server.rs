@@ -111,6 +111,12 @@ impl Server {
         assert_eq!(&answer, b"ping");
     }
 
+    /// Ends one of its own connections.
+    #[cfg(windows)]
+    pub fn abort(&mut self, connection: ConnectionId) {
+        self.seen.session(connection).end(&mut self.port.operations(), connection);
+    }
+
     /// Nothing is left but the listener.
     pub fn settle(&mut self) {
         self.run_until("the sessions to end", |server| server.port.operations().open() == 1);

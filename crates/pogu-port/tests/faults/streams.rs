@@ -151,6 +151,12 @@ fn an_interrupted_send() {
     survives(FaultPoint::Send, FaultStage::Call, &[Errno::INTR, Errno::AGAIN], never);
 }
 
+#[cfg(windows)]
+#[test]
+fn a_receive_that_cannot_be_armed_for_now() {
+    survives(FaultPoint::Arm, FaultStage::Call, &[Errno::INTR, Errno::AGAIN, Errno::NOBUFS, Errno::NOMEM], never);
+}
+
 #[test]
 fn a_failed_send_at_the_call() {
     ends(FaultPoint::Send, FaultStage::Call, &FATAL);
