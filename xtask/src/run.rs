@@ -1,5 +1,7 @@
 //! Running Cargo and reading what its tests report.
 
+use std::fs::File;
+use std::io::{Read, Seek};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -56,11 +58,16 @@ pub fn tests(command: &mut Command) -> Result<Outcome, Failure> {
 /// The same, also where no test may be left.
 pub fn finished(command: &mut Command) -> Result<Outcome, Failure> {
     let began = Instant::now();
-    let output = command.output()?;
-    let said = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
+    let mut output = unnamed_file()?;
+    // Not a pipe: what the command leaves running would hold that open, and this would wait for it.
+    let status = command.stdout(output.try_clone()?).stderr(output.try_clone()?).status()?;
+    let mut said = Vec::new();
+    output.rewind()?;
+    output.read_to_end(&mut said)?;
+    let said = String::from_utf8_lossy(&said).into_owned();
     let tally = Tally::read(&said);
-    if !output.status.success() {
-        return Err(format!("{command:?} ended with {}:\n{said}", output.status).into());
+    if !status.success() {
+        return Err(format!("{command:?} ended with {status}:\n{said}").into());
     }
     if tally.failed > 0 {
         return Err(format!("{command:?} says {tally:?}:\n{said}").into());
@@ -68,9 +75,30 @@ pub fn finished(command: &mut Command) -> Result<Outcome, Failure> {
     Ok(Outcome { tally, took: began.elapsed() })
 }
 
+/// A file that nobody else finds, and that goes with its handle.
+fn unnamed_file() -> std::io::Result<File> {
+    static MADE: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
+    let number = MADE.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    let path = std::env::temp_dir().join(format!("pogu-xtask-{}-{number}", std::process::id()));
+    let file = File::options().read(true).append(true).create_new(true).open(&path)?;
+    std::fs::remove_file(&path)?;
+    Ok(file)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_command_leaves_running_is_not_waited_for() {
+        let began = Instant::now();
+        let mut command = Command::new("sh");
+        command.args(["-c", "(read line) <&0 & echo 'test result: ok. 3 passed; 0 failed'; echo SKIPPED one >&2"]);
+        let (never, _held_open) = std::io::pipe().expect("a pipe");
+        let outcome = finished(command.stdin(never)).expect("it ends");
+        assert_eq!(outcome.tally, Tally { passed: 2, failed: 0, skipped: 1 });
+        assert!(began.elapsed() < Duration::from_secs(10), "what it left waits for input for ever");
+    }
 
     #[test]
     fn results_are_added_up_and_skipped_tests_do_not_count_as_passed() {

@@ -117,7 +117,7 @@ impl Server {
     /// Asks the server to drain, waits for it, and gives its closing words.
     pub fn stop(mut self) -> Result<String, Failure> {
         match &mut self.leash {
-            Some(leash) => writeln!(leash, "interrupt")?,
+            Some(leash) => writeln!(leash, "ctrl-break")?,
             None => drop(Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status()?),
         }
         let mut summary = String::new();

@@ -3,7 +3,8 @@
 //! would run are type-checked for FreeBSD and macOS.
 //!
 //! Needs Debian 12 on x86-64, and root only where packages are missing. Set up once, it lives below
-//! `POGU_WINDOWS_HOME` (default: `pogu/windows` in the user's cache), some 1.5 GB, and is used again by every clone.
+//! `POGU_WINDOWS_HOME` (default: `pogu/windows` in the user's cache), some 1.5 GB, and is used again by every clone, by one at a
+//! time: Wine's server is one, and what hangs is ended with it.
 
 mod checks;
 mod crosswise;
@@ -51,6 +52,7 @@ enum Part {
 
 pub fn run(options: &Options) -> Result<(), Failure> {
     let began = Instant::now();
+    let _alone = Toolchain::at_home()?.alone()?;
     let toolchain = match options.skip_setup {
         true => Toolchain::find()?,
         false => setup::run()?,

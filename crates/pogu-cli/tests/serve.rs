@@ -74,12 +74,28 @@ fn the_end_of_the_console_or_of_the_machine_waits_for_the_drain() {
         let server = Server::start(PLAIN_DRIVER, &[]);
         let mut stays = Client::connect(server.address);
         stays.echo(&[0; 96]);
-        server.process.tell_the_end(end);
+        server.process.tell(end);
         stays.expect_end();
         drop(stays);
         let (summary, _) = server.process.finish();
         assert!(summary.contains("served 1 session") && summary.contains("1 service stopping"), "{end}: {summary}");
     }
+}
+
+/// The system ends a process 5 s after its console was closed, whatever it is doing; a peer that does not take part in an
+/// orderly end would keep the drain waiting for longer.
+#[cfg(windows)]
+#[test]
+fn a_drain_ends_before_the_system_ends_the_process() {
+    let server = Server::start(PLAIN_DRIVER, &[]);
+    let mut stays = Client::connect(server.address);
+    stays.echo(&[0; 96]);
+    let began = std::time::Instant::now();
+    server.process.tell("close");
+    let (summary, _) = server.process.finish();
+    let took = began.elapsed();
+    assert!(summary.contains("served 1 session") && summary.contains("1 service stopping"), "{summary}");
+    assert!(took < std::time::Duration::from_secs(5), "{took:?}");
 }
 
 #[test]

@@ -1,5 +1,5 @@
 //! `leash PROGRAM ARGUMENTS...`: runs a Windows program so that another can end it in good order. Each line on standard input
-//! becomes an event of the console for it: `interrupt` (Ctrl-Break), `close` or `shutdown`. At the end of standard input the
+//! becomes an event of the console for it: `ctrl-c`, `ctrl-break`, `close` or `shutdown`. At the end of standard input the
 //! program is ended at once: nobody holds the leash any more. The exit code is the program's. What tests use where there are no
 //! signals; nobody needs a console for it.
 
@@ -36,7 +36,7 @@ mod console {
     use std::process::Child;
     use std::ptr::{null, null_mut, without_provenance};
 
-    use windows_sys::Win32::System::Console::{CTRL_BREAK_EVENT, CTRL_CLOSE_EVENT, CTRL_SHUTDOWN_EVENT};
+    use windows_sys::Win32::System::Console::{CTRL_BREAK_EVENT, CTRL_C_EVENT, CTRL_CLOSE_EVENT, CTRL_SHUTDOWN_EVENT};
     use windows_sys::Win32::System::LibraryLoader::{GetModuleHandleA, GetProcAddress};
     use windows_sys::Win32::System::Threading::{CreateRemoteThread, TerminateProcess};
 
@@ -60,7 +60,8 @@ mod console {
         /// otherwise, and the one that may needs a console and a group of processes, whose members Wine deafens to all.
         pub fn tell(&self, event: &str) -> Result<()> {
             let event = match event {
-                "interrupt" => CTRL_BREAK_EVENT,
+                "ctrl-c" => CTRL_C_EVENT,
+                "ctrl-break" => CTRL_BREAK_EVENT,
                 "close" => CTRL_CLOSE_EVENT,
                 "shutdown" => CTRL_SHUTDOWN_EVENT,
                 _ => return Err(Error::other("there is no such event")),

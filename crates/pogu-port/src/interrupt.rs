@@ -7,12 +7,15 @@
 //! |---|---|---|
 //! | Unix | SIGINT, SIGTERM, SIGHUP | the process runs on until it ends by itself |
 //! | Windows | Ctrl-C, Ctrl-Break | the same |
-//! | Windows | console closed, logoff, shutdown | **the process is ended when the system's handler routine returns**, and after a time that the system grants (about 5 s for a closed console, for a service more) at the latest |
+//! | Windows | console closed, shutdown | **the process is ended when the system's handler routine returns**, and after a time that the system grants (5 s by default, for a service 20 s at a shutdown) at the latest |
+//! | Windows | a user logs off | no interrupt: only services hear of it, and of every user (HandlerRoutine) |
 //!
-//! So on Windows the routine keeps the system waiting while the program drains: until the [`Installed`] value is dropped.
+//! So on Windows the routine keeps the system waiting while the program drains: until the [`Installed`] value is dropped. And
+//! the handler is told how long that may take, for a drain that is longer is worth nothing.
 
 use std::fmt;
 use std::io;
+use std::time::Duration;
 
 /// The handler is installed. Keep it until the program has drained, then drop it: on Windows the end of the console, of the
 /// user's session and of the machine wait for that. The handler itself stays for the life of the process.
@@ -31,12 +34,13 @@ impl Drop for Installed {
     }
 }
 
-/// Calls `handler` at every interrupt from now on, on a thread that belongs to nobody. It should say what it has to say to
-/// another thread and return: the next interrupt waits for it.
+/// Calls `handler` at every interrupt from now on, on a thread that belongs to nobody, with the time that the system grants before
+/// it ends the process; `None`: as long as it takes. It should say what it has to say to another thread and return: the next
+/// interrupt waits for it.
 ///
 /// # Errors
 /// There is a handler already ([`io::ErrorKind::AlreadyExists`]), or the system refused: sigaction(2), SetConsoleCtrlHandler.
-pub fn on_interrupt(handler: impl FnMut() + Send + 'static) -> io::Result<Installed> {
+pub fn on_interrupt(handler: impl FnMut(Option<Duration>) + Send + 'static) -> io::Result<Installed> {
     system::install(Box::new(handler))?;
     Ok(Installed(()))
 }
@@ -45,8 +49,10 @@ pub fn on_interrupt(handler: impl FnMut() + Send + 'static) -> io::Result<Instal
 mod system {
     use std::io;
 
-    pub(super) fn install(handler: Box<dyn FnMut() + Send>) -> io::Result<()> {
-        ctrlc::set_handler(handler).map_err(|error| match error {
+    use std::time::Duration;
+
+    pub(super) fn install(mut handler: Box<dyn FnMut(Option<Duration>) + Send>) -> io::Result<()> {
+        ctrlc::set_handler(move || handler(None)).map_err(|error| match error {
             ctrlc::Error::System(error) => error,
             already_there => io::Error::new(io::ErrorKind::AlreadyExists, already_there),
         })
@@ -61,13 +67,19 @@ mod system {
     use std::io;
     use std::panic::{AssertUnwindSafe, catch_unwind};
     use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+    use std::time::Duration;
 
-    use windows_sys::Win32::System::Console::{CTRL_BREAK_EVENT, CTRL_C_EVENT, SetConsoleCtrlHandler};
+    use windows_sys::Win32::System::Console::{
+        CTRL_BREAK_EVENT, CTRL_C_EVENT, CTRL_LOGOFF_EVENT, SetConsoleCtrlHandler,
+    };
     use windows_sys::core::BOOL;
 
     const TRUE: BOOL = 1;
 
-    type Handler = Box<dyn FnMut() + Send>;
+    type Handler = Box<dyn FnMut(Option<Duration>) + Send>;
+
+    /// The least of the system's own settings: HungAppTimeout and WaitToKillAppTimeout.
+    const GRANTED: Duration = Duration::from_secs(5);
 
     static HANDLER: Mutex<Option<Handler>> = Mutex::new(None);
     static DRAINED: Mutex<bool> = Mutex::new(false);
@@ -99,18 +111,23 @@ mod system {
 
     /// Called by the system on a thread that it makes for each event.
     extern "system" fn routine(event: u32) -> BOOL {
-        handle();
-        if !matches!(event, CTRL_C_EVENT | CTRL_BREAK_EVENT) {
-            wait_for_drain();
+        match event {
+            CTRL_C_EVENT | CTRL_BREAK_EVENT => handle(None),
+            CTRL_LOGOFF_EVENT => {}
+            // Closed, shut down, or what else may come to be: the process is ended afterwards.
+            _ => {
+                handle(Some(GRANTED));
+                wait_for_drain();
+            }
         }
         TRUE
     }
 
-    fn handle() {
+    fn handle(granted: Option<Duration>) {
         let mut handler = locked(&HANDLER);
         if let Some(handler) = &mut *handler {
             // Nothing may unwind into the system; the panic itself has been reported by its hook.
-            let _ = catch_unwind(AssertUnwindSafe(handler));
+            let _ = catch_unwind(AssertUnwindSafe(|| handler(granted)));
         }
     }
 
@@ -132,14 +149,16 @@ mod system {
         #[test]
         fn the_end_of_the_console_waits_for_the_drain() {
             let (sender, interrupts) = channel();
-            let first =
-                super::super::on_interrupt(move || sender.send(()).expect("the test listens")).expect("none yet");
-            let second = super::super::on_interrupt(|| {}).expect_err("there is one");
+            let told = move |granted| sender.send(granted).expect("the test listens");
+            let first = super::super::on_interrupt(told).expect("none yet");
+            let second = super::super::on_interrupt(|_| {}).expect_err("there is one");
             assert_eq!(second.kind(), io::ErrorKind::AlreadyExists);
             for event in [CTRL_C_EVENT, CTRL_BREAK_EVENT] {
                 assert_eq!(routine(event), TRUE);
-                interrupts.recv().expect("it was called");
+                assert_eq!(interrupts.recv().expect("it was called"), None, "it may take its time");
             }
+            assert_eq!(routine(CTRL_LOGOFF_EVENT), TRUE);
+            assert!(interrupts.try_recv().is_err(), "somebody has logged off");
             let has_drained = AtomicBool::new(false);
             std::thread::scope(|scope| {
                 for event in [CTRL_CLOSE_EVENT, CTRL_SHUTDOWN_EVENT].repeat(10) {
@@ -149,7 +168,7 @@ mod system {
                         assert!(has_drained.load(Ordering::Acquire), "the process would have ended amid the drain");
                     });
                 }
-                (0..20).for_each(|_| interrupts.recv().expect("it was called"));
+                (0..20).for_each(|_| assert_eq!(interrupts.recv().expect("it was called"), Some(GRANTED)));
                 has_drained.store(true, Ordering::Release);
                 drop(first);
             });

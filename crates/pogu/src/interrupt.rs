@@ -1,9 +1,8 @@
 //! Ctrl-C, SIGTERM, a closed console and their like: opt-in, one handler per process.
 
 use std::fmt;
-use std::sync::Mutex;
-use std::sync::PoisonError;
 use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use pogu_port::interrupt::{Installed, on_interrupt};
@@ -11,10 +10,10 @@ use pogu_port::interrupt::{Installed, on_interrupt};
 use crate::error::{Error, Result};
 
 /// The process's interrupt handler, once installed. Keep it until the cores have stopped: on Windows the end of the console, of
-/// the user's session and of the machine wait until it is dropped, for as long as the system lets them (about 5 s for a
-/// console).
+/// the machine waits until it is dropped, for as long as the system lets it ([`Interrupt::granted`]).
 pub struct Interrupt {
     signals: Mutex<Receiver<()>>,
+    granted: Arc<OnceLock<Duration>>,
     _installed: Installed,
 }
 
@@ -25,11 +24,21 @@ impl Interrupt {
     /// There is a handler already, or the system refused.
     pub fn install() -> Result<Interrupt> {
         let (sender, receiver) = channel();
-        let installed = on_interrupt(move || {
+        let granted = Arc::<OnceLock<Duration>>::default();
+        let told = Arc::clone(&granted);
+        let installed = on_interrupt(move |granted| {
+            // The first one counts.
+            granted.map(|granted| told.set(granted));
             // Nobody waits any more.
             let _ = sender.send(());
         });
-        Ok(Interrupt { signals: Mutex::new(receiver), _installed: installed.map_err(Error::Interrupt)? })
+        Ok(Interrupt { signals: Mutex::new(receiver), granted, _installed: installed.map_err(Error::Interrupt)? })
+    }
+
+    /// How long the system lets the process live on after an interrupt that announced its end: a closed console and a shutdown of
+    /// Windows. `None`: no such interrupt has come.
+    pub fn granted(&self) -> Option<Duration> {
+        self.granted.get().copied()
     }
 
     /// Waits for an interrupt.
@@ -44,8 +53,31 @@ impl Interrupt {
     }
 }
 
+/// Of the time that the system grants, what is kept for aborting what has not ended, and for the last words of the program.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// How long a drain may take.
+pub(crate) fn drain_within(granted: Option<Duration>, drain_timeout: Duration) -> Duration {
+    granted.map_or(drain_timeout, |granted| drain_timeout.min(granted.saturating_sub(LAST_WORDS)))
+}
+
 impl fmt::Debug for Interrupt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Interrupt").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_drain_ends_before_the_system_ends_the_process() {
+        let seconds = Duration::from_secs;
+        for (granted, wanted, expected) in
+            [(None, 10, 10), (Some(5), 10, 4), (Some(5), 3, 3), (Some(20), 10, 10), (Some(0), 10, 0)]
+        {
+            assert_eq!(drain_within(granted.map(seconds), seconds(wanted)), seconds(expected));
+        }
     }
 }

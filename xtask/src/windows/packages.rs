@@ -61,8 +61,10 @@ pub fn unpack(folder: &Path) -> Result<String, Failure> {
         command.args(names).current_dir(&downloads);
         command
     };
-    again_and_again(command)
-        .map_err(|said| format!("these packages cannot be downloaded: {}\n{said}", names.join(" ")))?;
+    again_and_again(command).map_err(|said| {
+        let names = names.join(" ");
+        format!("these packages cannot be downloaded; are the package lists old (apt-get update)? {names}\n{said}")
+    })?;
     for name in names {
         let archive = archive(&downloads, name).ok_or_else(|| format!("{name} was downloaded, and is not there"))?;
         match name {
@@ -151,6 +153,8 @@ fn again_and_again(command: impl Fn() -> Command) -> Result<(), String> {
         eprintln!("{:?} failed, again in {pause} s", command());
         // The network, a mirror or another package manager needs the time.
         std::thread::park_timeout(Duration::from_secs(pause));
+        // The lists may be older than what the mirror has. Whoever may not update them has been told by now.
+        let _ = apt("update").output();
         last = run()?;
     }
     match last.status.success() {

@@ -12,19 +12,19 @@ use crate::run::{Outcome, finished};
 struct Suite {
     name: &'static str,
     arguments: &'static [&'static str],
-    /// So many have to run at least: what is compiled out by accident is missed.
+    /// So many have to pass at least, skipped ones not counted: what is compiled out by accident is missed.
     least: usize,
 }
 
 const SUITES: [Suite; 5] = [
     Suite { name: "pogu-wire", arguments: &["--package", "pogu-wire", "--lib", "--tests"], least: 37 },
-    Suite { name: "pogu-port", arguments: &["--package", "pogu-port", "--lib", "--tests"], least: 410 },
-    Suite { name: "pogu", arguments: &["--package", "pogu", "--lib", "--tests"], least: 320 },
-    Suite { name: "pogu-cli", arguments: &["--package", "pogu-cli", "--lib", "--tests"], least: 130 },
+    Suite { name: "pogu-port", arguments: &["--package", "pogu-port", "--lib", "--tests"], least: 398 },
+    Suite { name: "pogu", arguments: &["--package", "pogu", "--lib", "--tests"], least: 318 },
+    Suite { name: "pogu-cli", arguments: &["--package", "pogu-cli", "--lib", "--tests"], least: 139 },
     Suite {
         name: "documentation",
         arguments: &["--package", "pogu-wire", "--package", "pogu-port", "--package", "pogu", "--doc"],
-        least: 1,
+        least: 15,
     },
 ];
 

@@ -50,6 +50,17 @@ impl Toolchain {
         &self.home
     }
 
+    /// Waits until nobody else uses it, and keeps others out until the answer is dropped.
+    pub fn alone(&self) -> Result<fs::File, Failure> {
+        fs::create_dir_all(&self.home)?;
+        let lock = fs::File::create(self.home.join("lock"))?;
+        if lock.try_lock().is_err() {
+            println!("another run uses {}: waiting for its end", self.home.display());
+            lock.lock()?;
+        }
+        Ok(lock)
+    }
+
     /// A file that says that a step of the set-up is done.
     pub fn mark(&self, step: &str) -> PathBuf {
         self.home.join("done").join(step)

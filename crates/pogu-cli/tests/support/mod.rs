@@ -74,7 +74,7 @@ fn interruptible(arguments: &[&str]) -> Command {
     command
 }
 
-/// What a person at a terminal does, and what a system does that stops a service. On Windows both are one console event.
+/// What a person at a terminal does, and what a system does that stops a service. On Windows: Ctrl-C and Ctrl-Break.
 #[derive(Clone, Copy, Debug)]
 pub enum Interruption {
     CtrlC,
@@ -138,17 +138,19 @@ impl Process {
         kill_process(Pid::from_child(&self.child), signal).expect("it runs");
     }
 
-    #[cfg(not(unix))]
-    pub fn interrupt(&self, _: Interruption) {
-        let mut leash = self.child.stdin.as_ref().expect("piped");
-        leash.write_all(b"interrupt\n").expect("it runs");
+    #[cfg(windows)]
+    pub fn interrupt(&self, interruption: Interruption) {
+        self.tell(match interruption {
+            Interruption::CtrlC => "ctrl-c",
+            Interruption::Terminate => "ctrl-break",
+        });
     }
 
-    /// The window of its console is closed, or the machine is shut down: it has some seconds left.
+    /// An event of its console. After `close` (its window) and `shutdown` (the machine) it has some seconds left.
     #[cfg(windows)]
-    pub fn tell_the_end(&self, of: &str) {
+    pub fn tell(&self, event: &str) {
         let mut leash = self.child.stdin.as_ref().expect("piped");
-        leash.write_all(format!("{of}\n").as_bytes()).expect("it runs");
+        leash.write_all(format!("{event}\n").as_bytes()).expect("it runs");
     }
 
     /// What it still says until it ends, and its exit code.

@@ -21,7 +21,7 @@ use pogu_port::{Counters as PortCounters, DriverKind, PostError, Selection, Time
 
 use crate::counters::Counters;
 use crate::error::{Error, Result};
-use crate::interrupt::Interrupt;
+use crate::interrupt::{Interrupt, drain_within};
 use crate::limits::LiveLimits;
 use crate::message::Message;
 use crate::outside::Outside;
@@ -303,7 +303,8 @@ impl Core {
         self.stop_unless_interrupted(drain_timeout, None)
     }
 
-    /// As [`Core::stop`]; a further interrupt cuts the drain short.
+    /// As [`Core::stop`]; a further interrupt cuts the drain short, and one that announced the end of the process
+    /// ([`Interrupt::granted`]) leaves it no more time than there is, a second of which is kept for the last words.
     ///
     /// # Errors
     /// As [`Core::stop`].
@@ -313,6 +314,7 @@ impl Core {
         interrupt: Option<&Interrupt>,
     ) -> Result<Counters> {
         let now = self.shared.clock.now();
+        let drain_timeout = drain_within(interrupt.and_then(Interrupt::granted), drain_timeout);
         self.announce_stop(now + drain_timeout);
         let handed_out = self.threads.is_empty() && !self.simulated;
         let mut until = now + drain_timeout + ABORT_TIME;
