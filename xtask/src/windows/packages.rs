@@ -16,6 +16,9 @@ const STANDARD_LIBRARY: &str = "libstd-rust-web-dev";
 const CLIPPY: &str = "rust-web-clippy";
 const SOURCES: &str = "rust-web-src";
 
+/// Of the compiler: what the manifests ask for.
+const RELEASE_MIN: &str = env!("CARGO_PKG_RUST_VERSION");
+
 /// Pauses between tries of whatever needs the network.
 const PAUSES_SECONDS: [u64; 3] = [3, 15, 45];
 
@@ -94,22 +97,37 @@ fn archive(folder: &Path, name: &str) -> Option<PathBuf> {
 
 /// The packages of the compiled standard library and of the code generator that belong to the newest compiler.
 fn libraries_of_the_compiler() -> Result<(String, String), Failure> {
-    let find = || {
-        let library = depends_on(STANDARD_LIBRARY, "libstd-rust-web-")?;
-        let backend = depends_on(&library, "libllvm")?;
-        Some((library, backend))
-    };
-    if let Some(found) = find() {
+    if let Ok(found) = newest_libraries() {
         return Ok(found);
     }
-    if !is_root()? {
-        return Err(format!("no package {COMPILER} is known here: update the package lists (apt-get update)").into());
+    if is_root()? {
+        println!("updating the package lists");
+        again_and_again(|| apt("update")).map_err(|said| format!("the package lists cannot be updated\n{said}"))?;
     }
-    println!("updating the package lists");
-    again_and_again(|| apt("update")).map_err(|said| format!("the package lists cannot be updated\n{said}"))?;
-    find().ok_or_else(|| {
-        format!("this system has no package {COMPILER}: Debian 12 has one, with its security updates").into()
+    newest_libraries().map_err(|found| {
+        let needed = "Debian 12 has it among its security updates (bookworm-security, apt-get update)";
+        format!("the compiler {COMPILER} of release {RELEASE_MIN} or newer is needed, and {found}: {needed}").into()
     })
+}
+
+/// As the package lists are. An error says what there is instead.
+fn newest_libraries() -> Result<(String, String), String> {
+    let version = version_of(COMPILER).map_err(|_| "none is known here".to_owned())?;
+    if !is_new_enough(&version) {
+        return Err(format!("{version} is all that is known here"));
+    }
+    let found = depends_on(STANDARD_LIBRARY, "libstd-rust-web-").and_then(|library| {
+        let backend = depends_on(&library, "libllvm")?;
+        Some((library, backend))
+    });
+    found.ok_or_else(|| format!("{version} lacks its library"))
+}
+
+/// Whether a version of the compiler's package, such as 1.96.0+dfsg3-1~deb12u1, compiles this workspace.
+pub fn is_new_enough(version: &str) -> bool {
+    let numbers =
+        |text: &str| -> Vec<u32> { text.split('.').map_while(|number| number.parse().ok()).take(2).collect() };
+    numbers(version) >= numbers(RELEASE_MIN)
 }
 
 /// The first dependency of `package` whose name begins so.
@@ -171,6 +189,25 @@ pub fn checked(command: &mut Command) -> Result<String, Failure> {
         false => {
             let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
             Err(format!("{command:?} ended with {}:\n{said}", output.status).into())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_compiler_is_as_new_as_the_manifests_ask_for() {
+        for (version, expected) in [
+            ("1.96.0+dfsg3-1~deb12u1", true),
+            ("2.0.0-1", true),
+            (RELEASE_MIN, true),
+            ("1.85.0+dfsg3-1~deb12u3", false),
+            ("1.9.0", false),
+            ("", false),
+        ] {
+            assert_eq!(is_new_enough(version), expected, "{version}");
         }
     }
 }

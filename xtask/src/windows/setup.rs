@@ -20,13 +20,17 @@ pub fn run() -> Result<Toolchain, Failure> {
     let began = Instant::now();
     let toolchain = Toolchain::at_home()?;
     fs::create_dir_all(toolchain.home().join("done"))?;
-    let known = fs::read_to_string(toolchain.mark("packages")).ok();
-    mark(&toolchain, "packages", &packages::install(known.as_deref())?)?;
+    let said = |step| fs::read_to_string(toolchain.mark(step)).ok();
+    let compiler = said("compiler").filter(|version| packages::is_new_enough(version));
+    if compiler.is_none() {
+        forget(&toolchain, &["packages", "compiler", WINDOWS, CHECKED_ONLY[0], CHECKED_ONLY[1], READY])?;
+    }
+    mark(&toolchain, "packages", &packages::install(said("packages").as_deref())?)?;
     if is_done(&toolchain, READY) {
         return Ok(toolchain);
     }
     println!("setting up in {}", toolchain.home().display());
-    if !is_done(&toolchain, "compiler") {
+    if compiler.is_none() {
         let version = packages::unpack(&toolchain.unpacked())?;
         mark(&toolchain, "compiler", &version)?;
     }
@@ -49,6 +53,14 @@ fn is_done(toolchain: &Toolchain, step: &str) -> bool {
 
 fn mark(toolchain: &Toolchain, step: &str, said: &str) -> Result<(), Failure> {
     Ok(fs::write(toolchain.mark(step), said)?)
+}
+
+/// What was built with a compiler that is not there, or is too old by now, is to be built again.
+fn forget(toolchain: &Toolchain, steps: &[&str]) -> Result<(), Failure> {
+    for step in steps.iter().filter(|step| is_done(toolchain, step)) {
+        fs::remove_file(toolchain.mark(step))?;
+    }
+    Ok(())
 }
 
 fn wine_prefix(toolchain: &Toolchain) -> Result<(), Failure> {
