@@ -53,6 +53,20 @@ impl From<ListeningSocket> for BoundListener {
     }
 }
 
+/// How a system is told the length of a backlog.
+#[cfg(unix)]
+fn backlog(clients: u32) -> i32 {
+    i32::try_from(clients).unwrap_or(i32::MAX)
+}
+
+/// Windows takes a plain number for 200 at most; a longer backlog is asked for by a negative one (SOMAXCONN_HINT), of 65,535 at
+/// most.
+#[cfg(windows)]
+fn backlog(clients: u32) -> i32 {
+    let clients = i32::try_from(clients.min(65_535)).unwrap_or(200);
+    if clients > 200 { -clients } else { clients }
+}
+
 impl BoundListener {
     /// Binds `address` of the operating system (port 0 lets it choose) and listens on it. From here on clients can connect;
     /// they wait in the backlog until a port takes the listener.
@@ -68,8 +82,7 @@ impl BoundListener {
         #[cfg(windows)]
         crate::iocp::set_exclusive_address_use(&socket).map_err(failed(Operation::SetOption))?;
         socket.bind(&address.into()).map_err(failed(Operation::Bind))?;
-        let backlog = i32::try_from(options.backlog).unwrap_or(i32::MAX);
-        socket.listen(backlog).map_err(failed(Operation::Listen))?;
+        socket.listen(backlog(options.backlog)).map_err(failed(Operation::Listen))?;
         socket.set_nonblocking(true).map_err(failed(Operation::SetOption))?;
         let address = socket.local_addr().map_err(failed(Operation::Bind))?.as_socket().unwrap_or(address);
         Ok(SystemListener { socket, address }.into())
