@@ -95,7 +95,8 @@ fn a_drain_ends_before_the_system_ends_the_process() {
     let (summary, _) = server.process.finish();
     let took = began.elapsed();
     assert!(summary.contains("served 1 session") && summary.contains("1 service stopping"), "{summary}");
-    assert!(took < std::time::Duration::from_secs(5), "{took:?}");
+    // Of the ten seconds that are configured it has four; the rest is what a busy machine may take.
+    assert!(took < std::time::Duration::from_secs(8), "{took:?}");
 }
 
 #[test]

@@ -26,6 +26,8 @@ pub struct Counters {
     pub short_sends: u64,
     /// Times that a receive waited because all buffers were in use.
     pub buffer_starvations: u64,
+    /// Receives that the system refused to arm for now, for want of memory, and that the driver arms later (iocp only).
+    pub refused_arms: u64,
     /// Multishot receives that the kernel ended and the driver armed again.
     pub receive_rearms: u64,
     /// Bytes that a receiver did not consume and the port kept.
@@ -62,6 +64,7 @@ impl AddAssign for Counters {
             sent_bytes,
             short_sends,
             buffer_starvations,
+            refused_arms,
             receive_rearms,
             kept_bytes,
             refused_posts,
@@ -81,6 +84,7 @@ impl AddAssign for Counters {
         self.sent_bytes += sent_bytes;
         self.short_sends += short_sends;
         self.buffer_starvations += buffer_starvations;
+        self.refused_arms += refused_arms;
         self.receive_rearms += receive_rearms;
         self.kept_bytes += kept_bytes;
         self.refused_posts += refused_posts;

@@ -36,7 +36,7 @@ const RESERVED_MAX: u64 = 1 << 18;
 /// Makes room for `count` open descriptors in all, no more than the process may have. Linux doubles the table of descriptors
 /// when it is full, and whoever opens the one too many waits until every processor has passed a quiet state, 10 to 25 ms, if the
 /// process has several threads (`expand_fdtable` in fs/file.c): a worker that accepts, and all its sessions, would be late by
-/// that at 256 connections, at 512, at 1,024 and so on. The room stays; it costs 8 bytes each.
+/// that at 256 connections, at 512, at 1,024 and so on. The room stays; it costs 8 to 16 bytes each.
 ///
 /// A refusal is no error: then the table grows when it must.
 #[cfg(target_os = "linux")]

@@ -7,8 +7,8 @@
 //! |---|---|---|
 //! | Unix | SIGINT, SIGTERM, SIGHUP | the process runs on until it ends by itself |
 //! | Windows | Ctrl-C, Ctrl-Break | the same |
-//! | Windows | console closed, shutdown | **the process is ended when the system's handler routine returns**, and after a time that the system grants (5 s by default, for a service 20 s at a shutdown) at the latest |
-//! | Windows | a user logs off | no interrupt: only services hear of it, and of every user (HandlerRoutine) |
+//! | Windows | console closed, logoff, shutdown | **the process is ended when the system's handler routine returns**, and after a time that the system grants at the latest: 5 s by default, 20 s for a service at a shutdown |
+//! | Windows | logoff, told to a service | no interrupt: it may be anybody who logs off (HandlerRoutine) |
 //!
 //! So on Windows the routine keeps the system waiting while the program drains: until the [`Installed`] value is dropped. And
 //! the handler is told how long that may take, for a drain that is longer is worth nothing.
@@ -70,16 +70,47 @@ mod system {
     use std::time::Duration;
 
     use windows_sys::Win32::System::Console::{
-        CTRL_BREAK_EVENT, CTRL_C_EVENT, CTRL_LOGOFF_EVENT, SetConsoleCtrlHandler,
+        CTRL_BREAK_EVENT, CTRL_C_EVENT, CTRL_LOGOFF_EVENT, CTRL_SHUTDOWN_EVENT, SetConsoleCtrlHandler,
     };
+    use windows_sys::Win32::System::RemoteDesktop::ProcessIdToSessionId;
     use windows_sys::core::BOOL;
 
     const TRUE: BOOL = 1;
 
     type Handler = Box<dyn FnMut(Option<Duration>) + Send>;
 
-    /// The least of the system's own settings: HungAppTimeout and WaitToKillAppTimeout.
+    /// The system's own settings, unless somebody has changed them: HungAppTimeout and WaitToKillAppTimeout.
     const GRANTED: Duration = Duration::from_secs(5);
+    /// The same for services at a shutdown: WaitToKillServiceTimeout is the least that has been in use.
+    const GRANTED_TO_SERVICES: Duration = Duration::from_secs(20);
+
+    /// What an event asks for.
+    #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+    enum Asked {
+        /// To end in good order, in the time that it takes.
+        InGoodTime,
+        /// To end within this time, at whose end, or when the routine returns, the system ends the process.
+        Within(Duration),
+        Nothing,
+    }
+
+    fn asked(event: u32, is_service: bool) -> Asked {
+        match event {
+            CTRL_C_EVENT | CTRL_BREAK_EVENT => Asked::InGoodTime,
+            CTRL_LOGOFF_EVENT if is_service => Asked::Nothing,
+            CTRL_SHUTDOWN_EVENT if is_service => Asked::Within(GRANTED_TO_SERVICES),
+            // Closed, logged off, shut down, or what else may come to be.
+            _ => Asked::Within(GRANTED),
+        }
+    }
+
+    /// Services live in a session of their own, the one of number 0, in which nobody logs on.
+    fn is_service() -> bool {
+        let mut session = u32::MAX;
+        // SAFETY: the system writes one number during the call (ProcessIdToSessionId).
+        let answer = unsafe { ProcessIdToSessionId(std::process::id(), &raw mut session) };
+        answer != 0 && session == 0
+    }
 
     static HANDLER: Mutex<Option<Handler>> = Mutex::new(None);
     static DRAINED: Mutex<bool> = Mutex::new(false);
@@ -111,14 +142,13 @@ mod system {
 
     /// Called by the system on a thread that it makes for each event.
     extern "system" fn routine(event: u32) -> BOOL {
-        match event {
-            CTRL_C_EVENT | CTRL_BREAK_EVENT => handle(None),
-            CTRL_LOGOFF_EVENT => {}
-            // Closed, shut down, or what else may come to be: the process is ended afterwards.
-            _ => {
-                handle(Some(GRANTED));
+        match asked(event, is_service()) {
+            Asked::InGoodTime => handle(None),
+            Asked::Within(granted) => {
+                handle(Some(granted));
                 wait_for_drain();
             }
+            Asked::Nothing => {}
         }
         TRUE
     }
@@ -143,7 +173,20 @@ mod system {
         use std::sync::atomic::{AtomicBool, Ordering};
         use std::sync::mpsc::channel;
 
-        use windows_sys::Win32::System::Console::{CTRL_CLOSE_EVENT, CTRL_SHUTDOWN_EVENT};
+        use windows_sys::Win32::System::Console::CTRL_CLOSE_EVENT;
+
+        #[test]
+        fn a_service_has_more_time_and_does_not_end_when_somebody_logs_off() {
+            for (event, program, service) in [
+                (CTRL_C_EVENT, Asked::InGoodTime, Asked::InGoodTime),
+                (CTRL_BREAK_EVENT, Asked::InGoodTime, Asked::InGoodTime),
+                (CTRL_CLOSE_EVENT, Asked::Within(GRANTED), Asked::Within(GRANTED)),
+                (CTRL_LOGOFF_EVENT, Asked::Within(GRANTED), Asked::Nothing),
+                (CTRL_SHUTDOWN_EVENT, Asked::Within(GRANTED), Asked::Within(GRANTED_TO_SERVICES)),
+            ] {
+                assert_eq!((asked(event, false), asked(event, true)), (program, service), "{event}");
+            }
+        }
 
         /// One test for all: the handler is one of the process.
         #[test]
@@ -157,8 +200,6 @@ mod system {
                 assert_eq!(routine(event), TRUE);
                 assert_eq!(interrupts.recv().expect("it was called"), None, "it may take its time");
             }
-            assert_eq!(routine(CTRL_LOGOFF_EVENT), TRUE);
-            assert!(interrupts.try_recv().is_err(), "somebody has logged off");
             let has_drained = AtomicBool::new(false);
             std::thread::scope(|scope| {
                 for event in [CTRL_CLOSE_EVENT, CTRL_SHUTDOWN_EVENT].repeat(10) {

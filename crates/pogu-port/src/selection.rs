@@ -108,7 +108,8 @@ impl Selection {
     }
 
     /// Makes room in the process for `count` connections and listeners in all, where the system would otherwise hold up whoever
-    /// opens one too many (Linux: a larger table of descriptors, 10 to 25 ms each time that it doubles).
+    /// opens one too many (Linux: a larger table of descriptors, 10 to 25 ms each time that it doubles). `count` is of the whole
+    /// process: whoever has several parts adds them up.
     pub fn reserve(&self, count: usize) {
         if self.kind != DriverKind::Simulated {
             reserve_descriptors(u64::try_from(count).unwrap_or(u64::MAX));

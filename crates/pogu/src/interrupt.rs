@@ -6,14 +6,16 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use pogu_port::interrupt::{Installed, on_interrupt};
+use pogu_port::{Clock, Time};
 
 use crate::error::{Error, Result};
 
 /// The process's interrupt handler, once installed. Keep it until the cores have stopped: on Windows the end of the console, of
-/// the machine waits until it is dropped, for as long as the system lets it ([`Interrupt::granted`]).
+/// the user's session and of the machine waits until it is dropped, for as long as the system lets it ([`Interrupt::granted`]).
 pub struct Interrupt {
     signals: Mutex<Receiver<()>>,
-    granted: Arc<OnceLock<Duration>>,
+    clock: Clock,
+    ends_at: Arc<OnceLock<Time>>,
     _installed: Installed,
 }
 
@@ -24,21 +26,23 @@ impl Interrupt {
     /// There is a handler already, or the system refused.
     pub fn install() -> Result<Interrupt> {
         let (sender, receiver) = channel();
-        let granted = Arc::<OnceLock<Duration>>::default();
-        let told = Arc::clone(&granted);
+        let ends_at = Arc::<OnceLock<Time>>::default();
+        let clock = Clock::monotonic();
+        let (told, watch) = (Arc::clone(&ends_at), clock.clone());
         let installed = on_interrupt(move |granted| {
             // The first one counts.
-            granted.map(|granted| told.set(granted));
+            granted.map(|granted| told.set(watch.now() + granted));
             // Nobody waits any more.
             let _ = sender.send(());
         });
-        Ok(Interrupt { signals: Mutex::new(receiver), granted, _installed: installed.map_err(Error::Interrupt)? })
+        let installed = installed.map_err(Error::Interrupt)?;
+        Ok(Interrupt { signals: Mutex::new(receiver), clock, ends_at, _installed: installed })
     }
 
-    /// How long the system lets the process live on after an interrupt that announced its end: a closed console and a shutdown of
-    /// Windows. `None`: no such interrupt has come.
+    /// How long the system still lets the process live, after an interrupt that announced its end: a closed console, the end of a
+    /// user's session, a shutdown of Windows. `None`: no such interrupt has come.
     pub fn granted(&self) -> Option<Duration> {
-        self.granted.get().copied()
+        self.ends_at.get().map(|ends_at| ends_at.since(self.clock.now()))
     }
 
     /// Waits for an interrupt.

@@ -1,11 +1,11 @@
 //! Fifteen thousand connections that say nothing, or a frame byte by byte, beside a thousand that play.
 //!
-//! The crowd comes (five seconds); then the sessions play beside all of it (fifteen seconds), while it is put out (nine), and
-//! a second longer. The percentile is of all that they play, against the same without the crowd.
+//! A run of thirty seconds has three parts: the crowd comes (five seconds), all of it is there (eleven), it is put out (nine).
+//! The percentile is of the whole run, against the same run without the crowd.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use mio::net::TcpStream;
@@ -22,9 +22,9 @@ const SESSIONS: usize = 1_000;
 /// How fast the attackers come: a storm would be measured instead of what they cost once they are there.
 const PER_SECOND: usize = 3_000;
 
-/// When the silent and the trickling are to be put out (those count as silent until their first byte), and how much later is still on time: the answer to the end is theirs.
-const FIRST_FRAME: Duration = Duration::from_secs(24);
-const FRAME: Duration = Duration::from_secs(20);
+/// When the silent and the trickling are to be put out, and how much later is still on time: the answer to the end is theirs.
+const FIRST_FRAME: Duration = Duration::from_secs(20);
+const FRAME: Duration = Duration::from_secs(16);
 const LATE_MAX: Duration = Duration::from_secs(1);
 
 /// The time between two bytes of a frame. Who wants to hold a connection sends as rarely as it can: these are 3,750 packets a
@@ -37,12 +37,12 @@ const EARLY_MAX: Duration = Duration::from_millis(20);
 /// How long all of them have to be there at the same time, or the run says nothing.
 const ALL_THERE_MIN: Duration = Duration::from_secs(10);
 
-const SECONDS: u64 = 25;
+const SECONDS: u64 = 30;
 
 const SERVICE: &str = "\
 sessions_max = 17000
-first_frame_timeout = \"24s\"
-frame_timeout = \"20s\"
+first_frame_timeout = \"20s\"
+frame_timeout = \"16s\"
 ";
 
 pub fn run(bench: &Bench) -> Result<(), Failure> {
@@ -67,10 +67,13 @@ fn swarm_beside(bench: &Bench, attacked: bool) -> Result<f64, Failure> {
         .arg(&report)
         .stdout(Stdio::piped())
         .stderr(Stdio::null());
-    let output = match attacked {
-        true => beside_attackers(server.address, &mut swarm)?,
-        false => swarm.output()?,
-    };
+    let mut swarm = swarm.spawn()?;
+    if attacked {
+        let Attack { all_there, latest } = attack(server.address).inspect_err(|_| end(&mut swarm))?;
+        let (seconds, late) = (all_there.as_secs_f64(), latest.as_secs_f64() * 1000.0);
+        println!("  all there for {seconds:.1} s, put out at most {late:.0} ms late");
+    }
+    let output = swarm.wait_with_output()?;
     if !output.status.success() {
         return Err(
             format!("void: the swarm found something wrong\n{}", String::from_utf8_lossy(&output.stdout)).into()
@@ -81,16 +84,11 @@ fn swarm_beside(bench: &Bench, attacked: bool) -> Result<f64, Failure> {
     Ok(report.get("p99_us").and_then(Value::as_f64).ok_or("no p99_us in the report")?)
 }
 
-/// Runs the swarm from the moment on when all attackers are there, until it has ended and they were put out.
-fn beside_attackers(server: SocketAddr, swarm: &mut Command) -> Result<Output, Failure> {
-    let mut playing = None;
-    let Attack { all_there, latest } = attack(server, || {
-        playing = Some(swarm.spawn()?);
-        Ok(())
-    })?;
-    let (seconds, late) = (all_there.as_secs_f64(), latest.as_secs_f64() * 1000.0);
-    println!("  all there for {seconds:.1} s, put out at most {late:.0} ms late");
-    Ok(playing.ok_or("void: the swarm was not started")?.wait_with_output()?)
+/// Ends a program whose run is void.
+fn end(program: &mut Child) {
+    // It may have ended by itself.
+    let _ = program.kill();
+    let _ = program.wait();
 }
 
 struct Attacker {
@@ -133,23 +131,19 @@ struct Attack {
     latest: Duration,
 }
 
-/// Connects, calls, trickles, waits until all were put out. An error if one was early or later than allowed, or if they were not
+/// Connects, trickles, waits until all were put out. An error if one was early or later than allowed, or if they were not
 /// there together for long enough.
-fn attack(server: SocketAddr, when_all_there: impl FnOnce() -> Result<(), Failure>) -> Result<Attack, Failure> {
+fn attack(server: SocketAddr) -> Result<Attack, Failure> {
     let attackers = Vec::with_capacity(ATTACKERS);
     let mut crowd =
         Crowd { poll: Poll::new()?, attackers, left: 0, latest: Duration::ZERO, complete: None, first_end: None };
     let mut events = Events::with_capacity(1024);
     let began = Instant::now();
     let mut trickled = 0;
-    let mut when_all_there = Some(when_all_there);
     while crowd.attackers.len() < ATTACKERS || crowd.left > 0 {
         let wanted = (began.elapsed().as_secs_f64() * PER_SECOND as f64) as usize;
         while crowd.attackers.len() < ATTACKERS.min(wanted) {
             crowd.connect(server)?;
-        }
-        if crowd.complete.is_some() {
-            when_all_there.take().map_or(Ok(()), |call| call())?;
         }
         // Each has its turn, spread over the time as strangers are.
         let due = (began.elapsed().as_secs_f64() / BYTE_EVERY.as_secs_f64() * ATTACKERS as f64) as usize;

@@ -71,7 +71,7 @@ impl Table {
                 self.in_flight += 1;
             }
             Err(code) if is_worth_a_retry(code) => {
-                self.counters.buffer_starvations += 1;
+                self.counters.refused_arms += 1;
                 self.retry_later(name);
             }
             Err(code) => {

@@ -4,10 +4,14 @@
 //! WSAEWOULDBLOCK), and so may the request to give one back (CancelIoEx). None of that is the peer's fault or the end of a
 //! connection, and none may be forgotten: a receive that is not armed hears nothing, and an ending that was not asked for waits
 //! for the peer. So the name is noted, and **everything that it lacks is asked for again** a little later, by what its state
-//! says: there is no list of what exactly was refused.
+//! says: there is no list of what exactly was refused. A system that goes on refusing is asked ever more rarely, and by few.
 
 use std::collections::BTreeSet;
+use std::io;
+use std::ops::Bound::{Excluded, Unbounded};
 use std::time::Duration;
+
+use socket2::Socket;
 
 use super::table::{Table, Thing};
 use super::winsock;
@@ -16,8 +20,16 @@ use crate::codes;
 use crate::faults::FaultPoint;
 use crate::identity::Name;
 
-/// How long the system is left alone after a refusal: a hundred calls a second at most for each that is refused.
+/// How long the system is left alone after a refusal; twice as long after each further one, up to [`RETRY_AFTER_MAX`].
 const RETRY_AFTER: Duration = Duration::from_millis(10);
+
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(1);
+
+/// So many refusals stand for all others: a system that has no memory is not asked ten thousand times in one turn.
+const REFUSALS_MAX: usize = 16;
+
+/// A cancel that is refused again and again is one line in so long.
+const LOG_INTERVAL: Duration = Duration::from_secs(5);
 
 /// True if a receive may well be armed a little later. (A send that finds no memory ends, as on every driver.)
 pub(super) fn is_worth_a_retry(code: i32) -> bool {
@@ -25,12 +37,19 @@ pub(super) fn is_worth_a_retry(code: i32) -> bool {
 }
 
 /// Connections and listeners of which something was refused.
-#[derive(Default)]
 pub(super) struct Retries {
     names: BTreeSet<Name>,
     at: Option<Time>,
-    /// The log knows that the system refuses to give operations back.
-    told: bool,
+    pause: Duration,
+    /// The last one that was tried: the others come first.
+    tried: Option<Name>,
+    logged_at: Option<Time>,
+}
+
+impl Default for Retries {
+    fn default() -> Retries {
+        Retries { names: BTreeSet::new(), at: None, pause: RETRY_AFTER, tried: None, logged_at: None }
+    }
 }
 
 impl Retries {
@@ -38,36 +57,68 @@ impl Retries {
     pub(super) fn next(&self) -> Option<Time> {
         self.at
     }
+
+    fn add(&mut self, name: Name, now: Time) {
+        self.names.insert(name);
+        self.at.get_or_insert(now + self.pause);
+    }
+
+    /// Takes all that wait, those first that were not tried the last time.
+    fn take(&mut self) -> Vec<Name> {
+        self.at = None;
+        let names = std::mem::take(&mut self.names);
+        let untried = self.tried.map(|tried| names.range((Excluded(tried), Unbounded)).copied().collect());
+        let mut due: Vec<Name> = untried.unwrap_or_default();
+        let all = names.iter().copied();
+        due.extend(all.take(names.len() - due.len()));
+        due
+    }
+
+    fn may_log(&mut self, now: Time) -> bool {
+        let may = self.logged_at.is_none_or(|logged_at| now.since(logged_at) >= LOG_INTERVAL);
+        if may {
+            self.logged_at = Some(now);
+        }
+        may
+    }
 }
 
 impl Table {
     /// Something of it was refused for now.
     pub(super) fn retry_later(&mut self, name: Name) {
-        self.retries.names.insert(name);
-        let at = self.now + RETRY_AFTER;
-        self.retries.at.get_or_insert(at);
+        self.retries.add(name, self.now);
     }
 
     /// Asks again for what is due.
     pub(super) fn retry(&mut self) {
-        if self.retries.at.is_none_or(|at| at > self.now) {
+        let now = self.now;
+        if self.retries.at.is_none_or(|at| at > now) {
             return;
         }
-        self.retries.at = None;
-        for name in std::mem::take(&mut self.retries.names) {
+        let (mut due, mut refusals) = (self.retries.take().into_iter(), 0);
+        for name in due.by_ref() {
             self.await_bytes(name);
             self.continue_send(name);
             self.ask_back(name);
+            refusals += usize::from(self.retries.names.contains(&name));
+            self.retries.tried = Some(name);
+            if refusals >= REFUSALS_MAX {
+                break;
+            }
         }
+        let retries = &mut self.retries;
+        retries.pause = if refusals == 0 { RETRY_AFTER } else { (2 * retries.pause).min(RETRY_AFTER_MAX) };
+        retries.names.extend(due);
+        retries.at = (!retries.names.is_empty()).then(|| now + retries.pause);
     }
 
     /// Asks the system to give back what it holds of a connection or a listener that is ending. Its packets say when it does.
     pub(super) fn ask_back(&mut self, name: Name) {
         let Table { things, faults, .. } = self;
         let mut refused = None;
-        let mut cancel = |socket: &socket2::Socket, overlapped| {
+        let mut cancel = |socket: &Socket, overlapped| {
             let answer = match faults.at_call(FaultPoint::Cancel) {
-                Some(code) => Err(std::io::Error::from_raw_os_error(code)),
+                Some(code) => Err(io::Error::from_raw_os_error(code)),
                 None => winsock::cancel(socket, overlapped),
             };
             refused = answer.err().or(refused.take());
@@ -77,11 +128,27 @@ impl Table {
             Some(Thing::Listener(listener)) => listener.asks_back(&mut cancel),
             None => {}
         }
-        if let Some(error) = refused {
-            if !std::mem::replace(&mut self.retries.told, true) {
-                tracing::warn!(%error, "an operation could not be cancelled: it is tried again, and so are later ones");
-            }
-            self.retry_later(name);
+        let Some(error) = refused else { return };
+        if self.retries.may_log(self.now) {
+            tracing::warn!(%error, "an operation could not be cancelled: it is tried again");
+        }
+        self.retry_later(name);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn those_that_were_not_tried_come_first() {
+        let name = |slot| Name { slot, generation: 1 };
+        let mut retries = Retries::default();
+        for (tried, expected) in [(None, [0, 1, 2, 3]), (Some(1), [2, 3, 0, 1]), (Some(3), [0, 1, 2, 3])] {
+            (0..4).for_each(|slot| retries.add(name(slot), Time::ZERO));
+            retries.tried = tried.map(name);
+            assert_eq!(retries.take(), expected.map(name));
+            assert_eq!(retries.next(), None);
         }
     }
 }

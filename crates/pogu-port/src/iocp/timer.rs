@@ -30,7 +30,10 @@ fn look_up(library: &CStr, name: &CStr) -> Option<SetPeriod> {
     // SAFETY: the name ends with a zero; only the system's own folder is looked into (LoadLibraryExA).
     let library =
         unsafe { LoadLibraryExA(library.as_ptr().cast(), std::ptr::null_mut(), LOAD_LIBRARY_SEARCH_SYSTEM32) };
-    // SAFETY: the name ends with a zero, and the library was loaded or is null, which is refused (GetProcAddress).
+    if library.is_null() {
+        return None;
+    }
+    // SAFETY: the name ends with a zero, and the library was loaded and stays (GetProcAddress).
     let function = unsafe { GetProcAddress(library, name.as_ptr().cast()) }?;
     // SAFETY: both functions take an UINT and answer with one (timeapi.h).
     Some(unsafe { std::mem::transmute::<unsafe extern "system" fn() -> isize, SetPeriod>(function) })

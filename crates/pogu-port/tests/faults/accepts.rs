@@ -92,7 +92,24 @@ fn once(server: &mut Server, fault: Fault, point: FaultPoint, lasts: Duration, f
     ended.took()
 }
 
+/// How often a hundred rounds may be made that were late. Under Wine every call waits for its one server process as well, and
+/// nobody tells how long that was kept from running: there they may be made twice.
+const ATTEMPTS: usize = if cfg!(windows) { 2 } else { 1 };
+
 fn hurt_a_hundred_times(selection: &Selection, point: FaultPoint, stage: FaultStage, errno: Errno) {
+    let mut judged = Err("not made".to_owned());
+    for _ in 0..ATTEMPTS {
+        judged = judged.or_else(|_| try_a_hundred_times(selection, point, stage, errno));
+    }
+    judged.expect("a listener that recovers");
+}
+
+fn try_a_hundred_times(
+    selection: &Selection,
+    point: FaultPoint,
+    stage: FaultStage,
+    errno: Errno,
+) -> Result<(), String> {
     let ports: Vec<Figures> = std::thread::scope(|scope| {
         let threads: Vec<_> =
             (0..PORTS).map(|seed| scope.spawn(move || hurt(selection, point, stage, errno, seed))).collect();
@@ -107,11 +124,11 @@ fn hurt_a_hundred_times(selection: &Selection, point: FaultPoint, stage: FaultSt
     let what = format!("{driver} {point:?} {stage:?} {errno}");
     let slowest = recoveries.iter().map(|took| took.wall).max().expect("there are some");
     println!("{what}: again after {slowest:?}, at worst {:.2} %, {lines} lines", worst * 100.0);
-    judge(&what, &recoveries).expect("a listener that recovers");
     assert!(worst <= SHARE_MAX, "{what}: {:.1} % of a core by one port", worst * 100.0);
     for Figures { lines, time, .. } in ports {
         assert!(lines as f64 <= 1.0 + time.as_secs_f64(), "{what}: {lines} lines in {time:?}");
     }
+    judge(&what, &recoveries)
 }
 
 /// Every recovery is judged by the wall clock. Only where the system tells that the thread was kept from running is that time

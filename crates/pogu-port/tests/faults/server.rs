@@ -39,6 +39,7 @@ pub struct Seen {
     pub connected: Vec<ConnectionId>,
     pub failed_connects: Vec<(ConnectionId, i32)>,
     pub closed: usize,
+    pub closed_listeners: usize,
 }
 
 #[derive(Default)]
@@ -176,6 +177,7 @@ impl Seen {
                 self.sessions.remove(&connection);
                 self.closed += 1;
             }
+            Completion::ListenerClosed { .. } => self.closed_listeners += 1,
             other => panic!("unexpected: {other:?}"),
         }
     }

@@ -14,11 +14,12 @@ const EFAULT: i32 = Errno::FAULT.raw_os_error();
 /// Runs `body` with the bug planted, on guarded memory, where it must be noticed, and on plain memory, where the plant
 /// does nothing: what it would do there is silent.
 fn planted(point: FaultPoint, body: fn(&mut Server)) {
-    for selection in drivers::all() {
-        if !point.can_release_early(selection.kind()) {
-            skipped(selection.kind(), point);
-            continue;
-        }
+    let (can, cannot): (Vec<Selection>, Vec<Selection>) =
+        drivers::all().into_iter().partition(|driver| point.can_release_early(driver.kind()));
+    if can.is_empty() {
+        cannot.iter().for_each(|driver| skipped(driver.kind(), point));
+    }
+    for selection in can {
         Lines::count(|lines| {
             let mut server = start(&selection, point, true);
             body(&mut server);
@@ -52,7 +53,7 @@ fn skipped(driver: DriverKind, point: FaultPoint) {
         DriverKind::Readiness => "no operation of that kind is in flight between its calls",
         _ => "its memory lies with the OVERLAPPED, without which the system ends the process",
     };
-    let _ = writeln!(std::io::stderr(), "SKIPPED {driver} {point:?}: {why}");
+    let _ = std::io::stderr().write_all(format!("SKIPPED {driver} {point:?}: {why}\n").as_bytes());
 }
 
 fn start(selection: &Selection, point: FaultPoint, guarded: bool) -> Server {
