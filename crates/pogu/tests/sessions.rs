@@ -139,7 +139,7 @@ fn is_reset_at_once(address: SocketAddr) -> bool {
         Ok(stream) => stream,
         Err(error) => return reset(error),
     };
-    stream.set_read_timeout(Some(PATIENCE)).and_then(|()| (&stream).read(&mut [0])).is_err_and(reset)
+    stream.set_read_timeout(Some(PATIENCE)).and_then(|()| (&stream).read_exact(&mut [0])).is_err_and(reset)
 }
 
 trait ReadSome {
@@ -149,7 +149,8 @@ trait ReadSome {
 
 impl ReadSome for std::net::TcpStream {
     fn read_some(&mut self) -> bool {
-        matches!(std::io::Read::read(self, &mut [0; 64]), Ok(count) if count > 0)
+        // An interrupted read is made again: a read with a time limit is interrupted by work of the kernel for its thread.
+        std::io::Read::read_exact(self, &mut [0; 1]).is_ok()
     }
 }
 
