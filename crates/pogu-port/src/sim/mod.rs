@@ -49,9 +49,11 @@
 //! ```
 
 mod agenda;
+mod audit;
 mod connection;
 mod delivery;
 mod failure;
+mod faults;
 mod handshake;
 mod listener;
 mod network;
@@ -67,7 +69,9 @@ mod transcript;
 
 use std::sync::Arc;
 
+pub use self::audit::Imbalance;
 use self::delivery::Delivery;
+pub use self::faults::{FaultClass, FaultCounts, Faults};
 pub use self::peer::{Peer, PeerListener, PeerState};
 use self::port::Sleep;
 pub use self::simulation::{Advance, Simulation, SimulationOptions};

@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use super::agenda::{Agenda, Event};
 use super::failure::Failure;
+use super::faults::{Fate, FaultClass, Faults};
 use super::pipe::Pipe;
 use super::port::{Ports, Watch};
 use super::transcript::Transcript;
@@ -42,6 +43,7 @@ pub(super) struct Network {
     pub(super) names: BTreeMap<String, Vec<IpAddr>>,
     /// Where the seeds come from that its programs ask for.
     pub(super) seeds: Random,
+    pub(super) fate: Fate,
 }
 
 /// One end of a connection. It is there until its owner has closed it.
@@ -105,11 +107,30 @@ impl Network {
             ephemeral: BTreeMap::new(),
             names: BTreeMap::new(),
             seeds: Random::new(0),
+            fate: Fate::new(&Faults::default(), 0),
         }
     }
 
     pub(super) fn now(&self) -> Time {
         self.time.now()
+    }
+
+    pub(super) fn heal(&mut self) {
+        self.fate.heal();
+    }
+
+    /// The order of the next round of `count` workers.
+    pub(super) fn order(&mut self, count: usize) -> Vec<usize> {
+        let mut order: Vec<usize> = (0..count).collect();
+        if self.fate.throws(|faults| faults.shuffled_rounds) {
+            for last in (1..count).rev() {
+                order.swap(last, self.fate.below(last + 1));
+            }
+            if !order.is_sorted() {
+                self.fate.count(FaultClass::ShuffledRound);
+            }
+        }
+        order
     }
 
     /// After the time that everything takes.
