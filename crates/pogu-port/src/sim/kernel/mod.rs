@@ -179,6 +179,10 @@ impl Network {
         let mut left_over = false;
         for kind in [Kind::Connect, Kind::Send, Kind::Receive, Kind::Accept] {
             left_over |= self.attempt(port, Token::new(kind, name), limit, step);
+            // A prompt kernel has one completion at a time outstanding.
+            if step == Step::One && self.kernels.get(&port).is_some_and(|kernel| kernel.queue.len() > 0) {
+                break;
+            }
         }
         left_over
     }
