@@ -191,7 +191,7 @@ impl Simulated {
         // First to sleep, then to look whether anything was posted: the other way round a post could be slept over.
         let asleep = simulation.with(|network| network.sleep(*port, until, busy));
         if asleep && !park() {
-            table.berth.wake();
+            simulation.with(|network| network.ports.release(*port));
         }
         table.counters.waits += 1;
     }

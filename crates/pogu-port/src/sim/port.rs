@@ -116,7 +116,7 @@ impl Ports {
         }
     }
 
-    /// The port's thread is not held up any longer.
+    /// The port's thread is awake, and not held up any longer.
     pub(super) fn release(&mut self, port: Name) {
         if let Some(sleeper) = self.0.get_mut(port).filter(|sleeper| sleeper.asleep != Sleep::Unborn) {
             sleeper.asleep = Sleep::Awake;

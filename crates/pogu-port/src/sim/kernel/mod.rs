@@ -149,12 +149,8 @@ impl Network {
         let cancel = Token { cancels: true, ..token };
         self.ledger.submit(cancel);
         self.push(port, cancel, Outcome::Heard, false, Time::ZERO);
-        if self.is_in_flight(port, token) && self.fate.throws(|faults| faults.lost_cancels) {
-            let before = self.kernels.get(&port).map(|kernel| kernel.queue.len());
-            self.attempt(port, token, usize::MAX, Step::One);
-            if self.kernels.get(&port).map(|kernel| kernel.queue.len()) > before {
-                self.fate.count(FaultClass::LostCancel);
-            }
+        if self.loses_race(port, token) {
+            return;
         }
         let Some(operation) = self.kernels.get_mut(&port).and_then(|kernel| kernel.operations.remove(&token)) else {
             return;
@@ -168,8 +164,36 @@ impl Network {
         self.push(port, token, operation.failed(codes::CANCELLED), false, not_before);
     }
 
-    fn is_in_flight(&self, port: Name, token: Token) -> bool {
-        self.kernels.get(&port).is_some_and(|kernel| kernel.operations.contains_key(&token))
+    /// Whether the operation goes on for a while, as if nobody had cancelled it.
+    fn loses_race(&mut self, port: Name, token: Token) -> bool {
+        let until = self.now() + self.fate.faults().late_cancels_max;
+        let operation = self.kernels.get_mut(&port).and_then(|kernel| kernel.operations.get_mut(&token));
+        let Some(operation) = operation.filter(|_| self.fate.throws(|faults| faults.lost_cancels)) else {
+            return false;
+        };
+        operation.cancelled_at.get_or_insert(until);
+        self.agenda.add(until, agenda::Event::Look { port, thing: token.name });
+        true
+    }
+
+    /// A cancel that had lost the race reaches its operation.
+    fn end_if_cancelled(&mut self, port: Name, token: Token) {
+        let now = self.now();
+        let Some(kernel) = self.kernels.get_mut(&port) else { return };
+        let reached = |operation: &Operation| operation.cancelled_at.is_some_and(|at| at <= now);
+        if kernel.operations.get(&token).is_some_and(reached)
+            && let Some(operation) = kernel.operations.remove(&token)
+        {
+            self.push(port, token, operation.failed(codes::CANCELLED), false, Time::ZERO);
+        }
+    }
+
+    /// An operation has done something although it was cancelled.
+    fn count_if_cancelled(&mut self, port: Name, token: Token) {
+        let operation = self.kernels.get(&port).and_then(|kernel| kernel.operations.get(&token));
+        if operation.is_some_and(|operation| operation.cancelled_at.is_some()) {
+            self.fate.count(FaultClass::LostCancel);
+        }
     }
 
     /// Something may have happened at what the port calls `name`: its operations go on, a receive by at most `limit` bytes. True
@@ -178,7 +202,9 @@ impl Network {
         let step = if self.kernel_is_prompt(port) { Step::One } else { Step::All };
         let mut left_over = false;
         for kind in [Kind::Connect, Kind::Send, Kind::Receive, Kind::Accept] {
-            left_over |= self.attempt(port, Token::new(kind, name), limit, step);
+            let token = Token::new(kind, name);
+            self.end_if_cancelled(port, token);
+            left_over |= self.attempt(port, token, limit, step);
             // A prompt kernel has one completion at a time outstanding.
             if step == Step::One && self.kernels.get(&port).is_some_and(|kernel| kernel.queue.len() > 0) {
                 break;
@@ -215,6 +241,7 @@ impl Network {
 
     /// The operation is over.
     fn complete(&mut self, port: Name, token: Token, outcome: Outcome) {
+        self.count_if_cancelled(port, token);
         if let Some(kernel) = self.kernels.get_mut(&port) {
             kernel.operations.remove(&token);
         }
@@ -266,9 +293,12 @@ impl Network {
             let Some(kernel) = self.kernels.get_mut(&port) else { continue };
             kernel.queue.hurry();
             let mut held = Vec::new();
-            for operation in kernel.operations.values_mut().filter(|operation| operation.not_before > Time::ZERO) {
-                operation.not_before = Time::ZERO;
-                held.push(operation.token.name);
+            for operation in kernel.operations.values_mut() {
+                if operation.not_before > Time::ZERO || operation.cancelled_at.is_some() {
+                    operation.not_before = Time::ZERO;
+                    operation.cancelled_at = operation.cancelled_at.and(Some(Time::ZERO));
+                    held.push(operation.token.name);
+                }
             }
             held.into_iter().for_each(|thing| self.ports.look(port, thing));
             self.ports.release(port);

@@ -14,6 +14,8 @@ pub(in crate::sim) struct Operation {
     pub(in crate::sim) work: Work,
     /// Nothing is done before.
     pub(in crate::sim) not_before: Time,
+    /// It has been cancelled, and goes on until the cancel reaches it.
+    pub(in crate::sim) cancelled_at: Option<Time>,
 }
 
 /// What it does, with what the kernel may touch for it. The buffer of a receive comes out of the pool when there are bytes.
@@ -27,7 +29,7 @@ pub(in crate::sim) enum Work {
 
 impl Operation {
     pub(in crate::sim) fn new(token: Token, on: Name, work: Work) -> Operation {
-        Operation { token, on, work, not_before: Time::ZERO }
+        Operation { token, on, work, not_before: Time::ZERO, cancelled_at: None }
     }
 }
 

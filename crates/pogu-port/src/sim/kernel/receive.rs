@@ -67,7 +67,10 @@ impl Network {
         let more = self.goes_on(port);
         let outcome = Outcome::Received { buffer, bytes };
         match more {
-            true => self.push(port, token, outcome, true, Time::ZERO),
+            true => {
+                self.count_if_cancelled(port, token);
+                self.push(port, token, outcome, true, Time::ZERO);
+            }
             false => self.complete(port, token, outcome),
         }
         Some(bytes)
