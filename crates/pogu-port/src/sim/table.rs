@@ -73,6 +73,7 @@ impl Table {
     }
 
     /// Puts a thing into a slot, or gives it back if there is none.
+    #[allow(clippy::result_large_err)] // the thing comes back as it was handed in
     pub(super) fn insert(&mut self, thing: Thing) -> Result<Name, Thing> {
         let mut thing = Some(thing);
         let name = self.things.try_insert_with(|_| thing.take());
