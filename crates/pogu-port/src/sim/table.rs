@@ -12,7 +12,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::Berth;
-use super::connection::{Arm, Connection, Ended, GivenUp, Phase, cancelled};
+use super::connection::{Connection, Ended, GivenUp, Phase, cancelled};
 use super::kernel::{Event, Kind, Operation as InFlight, Outcome, Token};
 use super::listener::Listener;
 use super::pending::Pending;
