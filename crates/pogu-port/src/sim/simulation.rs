@@ -6,6 +6,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use super::audit::Imbalance;
+use super::faults::{Fate, FaultCounts, Faults};
 use super::network::Network;
 use super::peer::{Peer, PeerListener};
 use super::socket::{ListeningSocket, StreamSocket};
@@ -27,12 +29,15 @@ pub struct SimulationOptions {
     /// together. The buffer sizes of [`StreamOptions`](crate::StreamOptions) replace it for one connection. Default 64 KiB.
     pub stream_bytes: usize,
     /// Where the numbers come from that programs in the simulation draw: runs with one seed are the same. Default 0.
+    /// They decide faults too, by dice of their own.
     pub seed: u64,
+    /// What goes wrong. Default: nothing.
+    pub faults: Faults,
 }
 
 impl Default for SimulationOptions {
     fn default() -> SimulationOptions {
-        SimulationOptions { latency: Duration::ZERO, stream_bytes: 64 * 1024, seed: 0 }
+        SimulationOptions { latency: Duration::ZERO, stream_bytes: 64 * 1024, seed: 0, faults: Faults::default() }
     }
 }
 
@@ -72,6 +77,7 @@ impl Simulation {
         let time = VirtualTime::default();
         let mut network = Network::new(time.clone(), options.latency, options.stream_bytes.max(1));
         network.seeds = Random::new(options.seed);
+        network.fate = Fate::new(&options.faults, options.seed);
         Simulation { network: Arc::new(Mutex::new(network)), time }
     }
 
@@ -207,6 +213,34 @@ impl Simulation {
     /// The record: one line per event, each with its time. Two runs of one program have the same.
     pub fn transcript(&self) -> String {
         self.with(|network| network.transcript.text().to_owned())
+    }
+
+    /// From now on no fault happens: partitions and shortages end, and what was delayed arrives.
+    pub fn heal(&self) {
+        self.with(Network::heal);
+    }
+
+    /// How often each class of fault was met so far.
+    pub fn faults_met(&self) -> FaultCounts {
+        self.with(|network| network.fate.met().clone())
+    }
+
+    /// Operations that ports have submitted to the simulated kernel so far.
+    pub fn operations(&self) -> u64 {
+        self.with(|network| network.operations())
+    }
+
+    /// Whether everything adds up. Meant for between turns, and cheap enough for between all of them.
+    ///
+    /// # Errors
+    /// What does not.
+    pub fn audit(&self) -> Result<(), Imbalance> {
+        self.with(|network| network.audit())
+    }
+
+    /// The order in which `count` workers get their next turns: as they are numbered, unless it is a fault's to say.
+    pub fn order(&self, count: usize) -> Vec<usize> {
+        self.with(|network| network.order(count))
     }
 
     /// Works on the network; afterwards everything that is due has happened. Nothing that `work` does may come back here.
