@@ -1,0 +1,428 @@
+//! What everybody has said and heard: the one place that knows both ends of every connection.
+//!
+//! ```text
+//!   guest --- uplink ----> host        what `send` said is queued goes into a stream, what a handler gets comes out of it
+//!   guest <-- downlink --- host        rooms and forwards come by other workers: their senders' order holds, no other
+//! ```
+//!
+//! A *guest* is a session of a client service, a *host* one of a server service. Which two belong together is learned from the
+//! first message that comes. Everything is checked when it happens; the first violation stays. What was said of frames that
+//! may be lost (a full queue whose service drops) is counted and compared with the engine's counters at the end.
+//!
+//! Lives are kept for the whole storm, by the order in which they began, so that what comes late is still recognised.
+
+mod balance;
+mod heard;
+mod rooms;
+mod sent;
+mod settled;
+mod stream;
+mod tally;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use pogu::sim::Simulation;
+use pogu::{CauseKind, ServiceHandle, SessionId, Time};
+
+pub(crate) use self::heard::Heard;
+use self::rooms::Rooms;
+pub(crate) use self::sent::Route;
+use self::stream::Stream;
+pub(crate) use self::stream::Mark;
+pub(crate) use self::tally::Tally;
+use crate::message::{Kind, Stamp, mixed};
+use crate::plan::Plan;
+use crate::violation::{Side, Violation, Whereabouts};
+
+/// How far a storm is.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) enum Phase {
+    /// Faults happen.
+    Storm,
+    /// None do any more, and everybody has to come back.
+    Calm,
+    /// The cores stop.
+    Stop,
+}
+
+/// How far a session is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Life {
+    /// By the factory; not connected yet.
+    Made,
+    Live,
+    Ended,
+}
+
+/// A place of a client service.
+#[derive(Debug)]
+struct Number {
+    service: usize,
+    /// What it may still say before it is done.
+    left: u32,
+    sequence: u32,
+    /// Its sessions, by incarnation.
+    lives: Vec<usize>,
+    /// The last of them, if it lives.
+    guest: Option<usize>,
+    /// In the calm an answer came.
+    proved: bool,
+}
+
+/// Something that was asked and is not answered.
+#[derive(Clone, Copy, Debug)]
+struct Ask {
+    sequence: u32,
+    kind: Kind,
+    argument: u32,
+    /// The one who should answer was told that the answer is dropped.
+    is_waived: bool,
+}
+
+/// A session of a client service.
+#[derive(Debug)]
+struct Guest {
+    stamp: Stamp,
+    service: usize,
+    life: Life,
+    /// The other side, once a message has reached it.
+    host: Option<usize>,
+    uplink: Stream,
+    asks: VecDeque<Ask>,
+    /// Joins whose acknowledgement has not come: sequence and room.
+    joins: Vec<(u32, u32)>,
+    /// Rooms that it knows itself to be in, with the last broadcast that it heard there.
+    rooms: BTreeMap<u32, Option<usize>>,
+    /// The last sequence heard, by way and speaker.
+    last_heard: BTreeMap<(Way, u32, u32), u32>,
+    proof: Proof,
+}
+
+/// On which way something came that is no answer.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum Way {
+    Forward,
+    Room(u32),
+}
+
+/// Whether a guest has shown in the calm that it gets answers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Proof {
+    Unwanted,
+    /// The next echo is it.
+    Wanted,
+    Asked(u32),
+    Answered,
+}
+
+/// A session of a server service.
+#[derive(Debug)]
+struct Host {
+    id: SessionId,
+    service: usize,
+    core: usize,
+    life: Life,
+    /// It belongs to a peer that behaves badly.
+    is_wild: bool,
+    guest: Option<usize>,
+    downlink: Stream,
+    next_place: u32,
+    rooms: Vec<Membership>,
+    /// Forwards for its guest that have not come.
+    forwards: VecDeque<(Stamp, u64)>,
+    /// Checksums of last words of kicks that may come.
+    farewells: Vec<u64>,
+    may_be_kicked: bool,
+    said_bye: bool,
+}
+
+/// A host in a room, acknowledged.
+#[derive(Debug)]
+struct Membership {
+    room: u32,
+    /// Broadcasts that were posted since and have not come.
+    owed: VecDeque<usize>,
+}
+
+/// The ledger, shared by all sessions of a storm and by who drives it.
+#[derive(Clone)]
+pub(crate) struct Book(Arc<Mutex<Ledger>>);
+
+impl Book {
+    pub(crate) fn new(plan: &Plan, trace: Option<Simulation>) -> Book {
+        Book(Arc::new(Mutex::new(Ledger::new(plan, trace))))
+    }
+
+    /// Opens it at this time. Nothing that is called while it is open may open it.
+    pub(crate) fn open(&self, now: Time) -> MutexGuard<'_, Ledger> {
+        let mut ledger = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        ledger.now = now;
+        ledger
+    }
+
+    /// Opens it at the time at which it was opened last.
+    pub(crate) fn reopen(&self) -> MutexGuard<'_, Ledger> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The handle of a server service.
+    pub(crate) fn handle(&self, now: Time, service: usize) -> ServiceHandle {
+        self.open(now).handles[service].clone()
+    }
+}
+
+pub(crate) struct Ledger {
+    now: Time,
+    pub(crate) phase: Phase,
+    violation: Option<(Time, Violation)>,
+    hash: u64,
+    trace: Option<Simulation>,
+    numbers: Vec<Number>,
+    guests: Vec<Guest>,
+    hosts: Vec<Host>,
+    /// What all numbers together may still say.
+    left: u64,
+    live_guests: BTreeSet<usize>,
+    live_hosts: BTreeSet<usize>,
+    /// Sessions whose values have not been dropped.
+    values: usize,
+    rooms: Rooms,
+    wild: BTreeSet<SocketAddr>,
+    /// Of server services, in order. They keep factories alive that keep this ledger: cleared at the end.
+    pub(crate) handles: Vec<ServiceHandle>,
+    /// By server service: on which core, and whether its queues drop frames.
+    server_cores: Vec<usize>,
+    drops: Vec<bool>,
+    /// By client service: whether what it loses comes back.
+    reconnects: Vec<bool>,
+    /// By core: whether messages between its workers are refused now and then.
+    is_tight: Vec<bool>,
+    /// By client service: which server service it connects to.
+    servers_of: Vec<usize>,
+    pub(crate) tally: Tally,
+}
+
+impl Ledger {
+    fn new(plan: &Plan, trace: Option<Simulation>) -> Ledger {
+        let number = |service| Number {
+            service,
+            left: plan.talk.messages,
+            sequence: 0,
+            lives: Vec::new(),
+            guest: None,
+            proved: false,
+        };
+        let places = plan.clients.iter().enumerate();
+        let numbers: Vec<Number> =
+            places.flat_map(|(service, client)| (0..client.sessions).map(move |_| number(service))).collect();
+        Ledger {
+            now: Time::ZERO,
+            phase: Phase::Storm,
+            violation: None,
+            hash: 0,
+            trace,
+            left: numbers.len() as u64 * u64::from(plan.talk.messages),
+            numbers,
+            guests: Vec::new(),
+            hosts: Vec::new(),
+            live_guests: BTreeSet::new(),
+            live_hosts: BTreeSet::new(),
+            values: 0,
+            rooms: Rooms::default(),
+            wild: BTreeSet::new(),
+            handles: Vec::new(),
+            server_cores: plan.servers.iter().map(|server| server.core).collect(),
+            drops: plan.servers.iter().map(|server| server.limits.send_overflow == pogu::SendOverflow::DropNewest).collect(),
+            reconnects: plan.clients.iter().map(|client| client.reconnects).collect(),
+            is_tight: plan.cores.iter().map(crate::plan::CorePlan::is_tight).collect(),
+            servers_of: plan.clients.iter().map(|client| client.server).collect(),
+            tally: Tally::new(plan),
+        }
+    }
+
+    /// The first violation stays.
+    pub(crate) fn violate(&mut self, violation: Violation) {
+        self.note(format_args!("VIOLATION {violation}"));
+        self.violation.get_or_insert((self.now, violation));
+    }
+
+    pub(crate) fn violation(&self) -> Option<(Time, Violation)> {
+        self.violation.clone()
+    }
+
+    /// Changes with everything that happens, and when.
+    pub(crate) fn hash(&self) -> u64 {
+        self.hash
+    }
+
+    /// Something has happened.
+    fn event(&mut self, what: fmt::Arguments<'_>, words: [u64; 3]) {
+        self.hash = words.into_iter().fold(mixed(self.hash, self.now.as_nanos()), mixed);
+        self.note(what);
+    }
+
+    /// A line of the trace, if there is one.
+    pub(crate) fn note(&self, what: fmt::Arguments<'_>) {
+        if let Some(simulation) = &self.trace {
+            simulation.note(what);
+        }
+    }
+
+    /// Sessions of both sides, so far.
+    pub(crate) fn sessions(&self) -> u64 {
+        (self.guests.len() + self.hosts.len()) as u64
+    }
+
+    /// Connections that factories refused, so far.
+    pub(crate) fn refused(&self) -> u64 {
+        self.tally.servers.iter().map(|tally| tally.refused).sum()
+    }
+
+    /// Whether a factory may refuse somebody; if so, it is counted.
+    pub(crate) fn may_refuse(&mut self, service: usize) -> bool {
+        let is_storm = self.phase == Phase::Storm;
+        self.tally.servers[service].refused += u64::from(is_storm);
+        is_storm
+    }
+
+    /// This connection will not behave.
+    pub(crate) fn expect_wild(&mut self, address: SocketAddr) {
+        self.wild.insert(address);
+    }
+
+    /// The factory of a client service makes a session: it takes the first number that has none.
+    pub(crate) fn make_guest(&mut self, service: usize) -> usize {
+        let guest = self.guests.len();
+        let free = |number: &Number| number.service == service && number.guest.is_none();
+        let Some(number) = self.numbers.iter().position(free) else {
+            let what = format!("client service {service} has more sessions than places");
+            self.violate(Violation::WrongOutcome(what));
+            return guest;
+        };
+        let place = &mut self.numbers[number];
+        place.guest = Some(guest);
+        place.lives.push(guest);
+        let stamp = Stamp { number: number as u32, incarnation: place.lives.len() as u32 - 1, sequence: 0 };
+        self.guests.push(Guest {
+            stamp,
+            service,
+            life: Life::Made,
+            host: None,
+            uplink: Stream::default(),
+            asks: VecDeque::new(),
+            joins: Vec::new(),
+            rooms: BTreeMap::new(),
+            last_heard: BTreeMap::new(),
+            proof: Proof::Unwanted,
+        });
+        self.live_guests.insert(guest);
+        self.values += 1;
+        self.tally.clients[service].made += 1;
+        self.event(format_args!("guest {guest} is made for number {number}"), [1, guest as u64, number as u64]);
+        guest
+    }
+
+    /// The factory of a server service makes a session.
+    pub(crate) fn make_host(&mut self, service: usize, id: SessionId, peer: Option<SocketAddr>) -> usize {
+        let host = self.hosts.len();
+        let is_wild = peer.is_some_and(|address| self.wild.contains(&address));
+        self.hosts.push(Host {
+            id,
+            service,
+            core: self.server_cores[service],
+            life: Life::Made,
+            is_wild,
+            guest: None,
+            downlink: Stream::default(),
+            next_place: 0,
+            rooms: Vec::new(),
+            forwards: VecDeque::new(),
+            farewells: Vec::new(),
+            may_be_kicked: false,
+            said_bye: false,
+        });
+        self.live_hosts.insert(host);
+        self.values += 1;
+        self.tally.servers[service].made += 1;
+        self.event(format_args!("host {host} is made, {id}, wild: {is_wild}"), [2, host as u64, u64::from(is_wild)]);
+        host
+    }
+
+    fn life(&mut self, side: Side) -> &mut Life {
+        match side {
+            Side::Host(host) => &mut self.hosts[host].life,
+            Side::Guest(guest) => &mut self.guests[guest].life,
+        }
+    }
+
+    pub(crate) fn connected(&mut self, side: Side) {
+        self.event(format_args!("{side:?} is connected"), [3, word(side), 0]);
+        if std::mem::replace(self.life(side), Life::Live) != Life::Made {
+            self.violate(Violation::AfterTheEnd(Whereabouts { side, said: None }));
+        }
+    }
+
+    /// Every other call of a session but its last one begins with this.
+    pub(crate) fn called(&mut self, side: Side) {
+        if *self.life(side) != Life::Live {
+            self.violate(Violation::AfterTheEnd(Whereabouts { side, said: None }));
+        }
+    }
+
+    pub(crate) fn disconnected(&mut self, side: Side, cause: CauseKind) {
+        self.event(format_args!("{side:?} has ended: {}", cause.label()), [4, word(side), cause as u64]);
+        if std::mem::replace(self.life(side), Life::Ended) != Life::Live {
+            self.violate(Violation::AfterTheEnd(Whereabouts { side, said: None }));
+        }
+        if !self.is_possible(side, cause) {
+            self.violate(Violation::WrongCause(cause, Whereabouts { side, said: None }));
+        }
+        match side {
+            Side::Host(host) => {
+                self.live_hosts.remove(&host);
+                self.tally.servers[self.hosts[host].service].ended(cause);
+                self.leave_all(host);
+            }
+            Side::Guest(guest) => {
+                self.live_guests.remove(&guest);
+                self.tally.clients[self.guests[guest].service].ended(cause);
+                let number = self.guests[guest].stamp.number as usize;
+                self.numbers[number].guest = None;
+            }
+        }
+    }
+
+    /// Whether a session can have ended for this.
+    fn is_possible(&self, side: Side, cause: CauseKind) -> bool {
+        let host = match side {
+            Side::Host(host) => Some(&self.hosts[host]),
+            Side::Guest(_) => None,
+        };
+        match cause {
+            CauseKind::HandlerPanicked | CauseKind::CostRate => false,
+            CauseKind::PeerMisbehaved => host.is_some_and(|host| host.is_wild),
+            CauseKind::HandlerAsked => host.is_some_and(|host| host.said_bye),
+            CauseKind::Kicked => host.is_some_and(|host| host.may_be_kicked),
+            CauseKind::ServiceStopping => self.phase == Phase::Stop,
+            _ => true,
+        }
+    }
+
+    /// The value of a session is dropped.
+    pub(crate) fn dropped(&mut self, side: Side) {
+        self.values -= 1;
+        if *self.life(side) != Life::Ended {
+            self.violate(Violation::Untold(Whereabouts { side, said: None }));
+        }
+    }
+}
+
+fn word(side: Side) -> u64 {
+    match side {
+        Side::Host(host) => host as u64,
+        Side::Guest(guest) => 1 << 32 | guest as u64,
+    }
+}
