@@ -102,7 +102,7 @@ impl TalkPlan {
             messages,
             shares,
             pause: (draw.between(0, 20), longest),
-            at_once: draw.small(1, 6),
+            at_once: draw.one_of(&[1, 3, 6, 20]),
             filler: (0, draw.one_of(&[8, 60, 250, 900])),
             large_percent: draw.one_of(&[0, 0, 2, 8]),
             rooms: draw.small(1, 4),
@@ -186,7 +186,7 @@ impl CorePlan {
     fn drawn(draw: &mut Draw, workers_max: usize) -> CorePlan {
         let mut port = PortConfig::default();
         // In one of eight the inboxes are so small that messages between workers are refused.
-        port.posts_max = if draw.percent(12) { draw.count(4, 24) } else { POSTS_MAX };
+        port.posts_max = if draw.percent(12) { draw.count(4, 8) } else { POSTS_MAX };
         port.receive_buffers = draw.one_of(&[2, 4, 16, 64]);
         port.receive_buffer_bytes = draw.one_of(&[64, 256, 1_024, 2_048]);
         port.receive_bytes_per_turn_max = draw.one_of(&[256, 2_048, 65_536]);

@@ -42,7 +42,9 @@ const ENDS: [End; 4] = [End::Close, End::Reset, End::HalfClose, End::Vanish];
 enum State {
     Expected,
     Here(Peer),
-    HalfClosed(Peer),
+    HalfClosed {
+        _until_due: Peer,
+    },
     Gone,
 }
 
@@ -99,7 +101,7 @@ impl Wild {
                 }
                 None => self.leave(peer, now),
             },
-            State::HalfClosed(_) | State::Gone => State::Gone,
+            State::HalfClosed { .. } | State::Gone => State::Gone,
         };
     }
 
@@ -119,7 +121,7 @@ impl Wild {
             End::HalfClose => {
                 peer.shutdown();
                 self.due = now + 50 * self.pace;
-                return State::HalfClosed(peer);
+                return State::HalfClosed { _until_due: peer };
             }
         }
         State::Gone

@@ -18,6 +18,8 @@ mod sent;
 mod settled;
 mod stream;
 mod tally;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
