@@ -31,7 +31,14 @@ pub(crate) struct Guest {
 }
 
 impl Guest {
-    pub(crate) fn new(book: Book, talk: Arc<TalkPlan>, guest: usize, numbers: u32, keepalive: Duration, draw: Draw) -> Guest {
+    pub(crate) fn new(
+        book: Book,
+        talk: Arc<TalkPlan>,
+        guest: usize,
+        numbers: u32,
+        keepalive: Duration,
+        draw: Draw,
+    ) -> Guest {
         Guest { book, talk, guest, numbers, keepalive, draw, body: Vec::new() }
     }
 

@@ -27,7 +27,13 @@ const CALM_ROUNDS_PER_NUMBER: u64 = 20_000;
 const ABORT_TIME: Duration = Duration::from_secs(2);
 
 /// Goes through a whole storm. The violation is the ledger's where it saw one first.
-pub(crate) fn run(seed: u64, size: Size, simulation: &Simulation, book: &Book, plan: Plan) -> Result<Outcome, Violation> {
+pub(crate) fn run(
+    seed: u64,
+    size: Size,
+    simulation: &Simulation,
+    book: &Book,
+    plan: Plan,
+) -> Result<Outcome, Violation> {
     let mut world = World::open(seed, plan, simulation, book)?;
     let ran = go_through(&mut world);
     // Handles keep factories, factories keep the ledger, the ledger keeps handles.
@@ -119,7 +125,9 @@ fn nothing_left(simulation: &Simulation) -> Result<(), Violation> {
         match simulation.advance() {
             Advance::To(_) => {}
             Advance::Busy => return Err(Violation::LeftOver("a port that has something to do".to_owned())),
-            Advance::Nothing => return simulation.audit().map_err(|imbalance| Violation::Imbalance(imbalance.to_string())),
+            Advance::Nothing => {
+                return simulation.audit().map_err(|imbalance| Violation::Imbalance(imbalance.to_string()));
+            }
         }
     }
     Err(Violation::LeftOver("events that make further events, and nobody is there".to_owned()))

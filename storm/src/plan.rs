@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use pogu::sim::{Faults, SimulationOptions};
 use pogu::{
-    ByteOrder, FrameFormat, Heartbeat, IdField, Limits, PortConfig, Rate, RateExceeded, Reconnect, SendOverflow, Service,
-    SizeCounts, SizeField, StreamOptions,
+    ByteOrder, FrameFormat, Heartbeat, IdField, Limits, PortConfig, Rate, RateExceeded, Reconnect, SendOverflow,
+    Service, SizeCounts, SizeField, StreamOptions,
 };
 
 use crate::Size;

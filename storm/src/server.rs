@@ -114,9 +114,10 @@ impl Host {
     fn kick(&mut self, cx: &mut Context<'_>, number: u32, stamp: Stamp) {
         let Some(to) = self.route(cx, number) else { return };
         let handle = self.book.handle(cx.now(), to.service);
-        let farewell = self.draw.percent(50).then(|| {
-            Message::write(&mut self.body, Kind::Farewell, stamp, u32::MAX, 20, &mut self.draw)
-        });
+        let farewell = self
+            .draw
+            .percent(50)
+            .then(|| Message::write(&mut self.body, Kind::Farewell, stamp, u32::MAX, 20, &mut self.draw));
         self.book.open(cx.now()).will_kick(to, farewell);
         let outcome = match farewell {
             None => handle.kick(to.id, "out"),

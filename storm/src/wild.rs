@@ -42,9 +42,7 @@ const ENDS: [End; 4] = [End::Close, End::Reset, End::HalfClose, End::Vanish];
 enum State {
     Expected,
     Here(Peer),
-    HalfClosed {
-        _until_due: Peer,
-    },
+    HalfClosed { _until_due: Peer },
     Gone,
 }
 

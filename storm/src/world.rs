@@ -6,10 +6,10 @@ use std::time::Duration;
 use pogu::sim::Simulation;
 use pogu::{Core, Counters, Incoming, Lockstep, Refusal, ServiceHandle, Time};
 
+use crate::client::Guest;
 use crate::draw::Draw;
 use crate::ledger::{Book, Ledger};
 use crate::plan::Plan;
-use crate::client::Guest;
 use crate::server::Host;
 use crate::violation::Violation;
 use crate::wild::Wild;
@@ -107,7 +107,11 @@ impl World {
 
     /// Rounds until `came`, or until everything that is due by then is done and it is `limit`. The books are looked at
     /// before every round.
-    pub(crate) fn run(&mut self, limit: Time, mut came: impl FnMut(&Ledger, &[Core]) -> bool) -> Result<Ended, Violation> {
+    pub(crate) fn run(
+        &mut self,
+        limit: Time,
+        mut came: impl FnMut(&Ledger, &[Core]) -> bool,
+    ) -> Result<Ended, Violation> {
         loop {
             for wild in &mut self.wild {
                 wild.act(&self.simulation, &self.book);

@@ -99,7 +99,9 @@ impl Ledger {
         let is_own = (own.number, own.incarnation) == (stamp.number, stamp.incarnation);
         match message.kind {
             Kind::Answer | Kind::Part | Kind::Joined if !is_own => Err(Violation::Misdirected),
-            Kind::Answer | Kind::Part | Kind::Joined | Kind::Visited | Kind::Farewell if message.argument < u32::MAX => {
+            Kind::Answer | Kind::Part | Kind::Joined | Kind::Visited | Kind::Farewell
+                if message.argument < u32::MAX =>
+            {
                 let mark = Mark { place: message.argument, checksum: message.checksum };
                 verdict(self.hosts[host].downlink.came(mark))?;
                 match message.kind {
@@ -155,7 +157,8 @@ impl Ledger {
         if broadcast.room != (self.hosts[host].core, room) {
             return Err(Violation::Misdirected);
         }
-        let last = self.guests[guest].rooms.get_mut(&room).ok_or(Violation::NoMember as fn(Whereabouts) -> Violation)?;
+        let last =
+            self.guests[guest].rooms.get_mut(&room).ok_or(Violation::NoMember as fn(Whereabouts) -> Violation)?;
         let before = last.replace(index);
         self.in_order(guest, Way::Room(room), message.stamp)?;
         self.rooms.heard(index, before);
@@ -173,7 +176,9 @@ impl Ledger {
         let forwards = &mut self.hosts[host].forwards;
         match forwards.iter().position(|forward| *forward == wanted) {
             Some(at) => drop(forwards.remove(at)),
-            None if self.hosts.iter().any(|host| host.forwards.contains(&wanted)) => return Err(Violation::Misdirected),
+            None if self.hosts.iter().any(|host| host.forwards.contains(&wanted)) => {
+                return Err(Violation::Misdirected);
+            }
             None => return Err(Violation::Unsent),
         }
         Ok(())

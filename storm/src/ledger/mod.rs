@@ -32,8 +32,8 @@ use pogu::{CauseKind, ServiceHandle, SessionId, Time};
 pub(crate) use self::heard::Heard;
 use self::rooms::Rooms;
 pub(crate) use self::sent::Route;
-use self::stream::Stream;
 pub(crate) use self::stream::Mark;
+use self::stream::Stream;
 pub(crate) use self::tally::Tally;
 use crate::message::{Kind, Stamp, mixed};
 use crate::plan::Plan;
@@ -237,7 +237,11 @@ impl Ledger {
             wild: BTreeSet::new(),
             handles: Vec::new(),
             server_cores: plan.servers.iter().map(|server| server.core).collect(),
-            drops: plan.servers.iter().map(|server| server.limits.send_overflow == pogu::SendOverflow::DropNewest).collect(),
+            drops: plan
+                .servers
+                .iter()
+                .map(|server| server.limits.send_overflow == pogu::SendOverflow::DropNewest)
+                .collect(),
             reconnects: plan.clients.iter().map(|client| client.reconnects).collect(),
             is_tight: plan.cores.iter().map(crate::plan::CorePlan::is_tight).collect(),
             servers_of: plan.clients.iter().map(|client| client.server).collect(),

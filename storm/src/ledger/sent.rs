@@ -59,7 +59,10 @@ impl Ledger {
     /// A guest has asked, and this came of it.
     pub(crate) fn asked(&mut self, guest: usize, kind: Kind, argument: u32, mark: Mark, outcome: SendOutcome) {
         let service = self.guests[guest].service;
-        self.event(format_args!("guest {guest} asks {kind:?} {argument}: {outcome:?}"), [8, guest as u64, mark.checksum]);
+        self.event(
+            format_args!("guest {guest} asks {kind:?} {argument}: {outcome:?}"),
+            [8, guest as u64, mark.checksum],
+        );
         match outcome {
             SendOutcome::Queued => {
                 self.tally.clients[service].queued += 1;
@@ -216,7 +219,10 @@ impl Ledger {
     }
 
     pub(crate) fn forwarded(&mut self, from: usize, to: Route, stamp: Stamp, checksum: u64, outcome: SendOutcome) {
-        self.event(format_args!("host {from} forwards to host {}: {outcome:?}", to.host), [12, to.host as u64, checksum]);
+        self.event(
+            format_args!("host {from} forwards to host {}: {outcome:?}", to.host),
+            [12, to.host as u64, checksum],
+        );
         match outcome {
             SendOutcome::Queued | SendOutcome::Posted => {
                 if outcome == SendOutcome::Queued {

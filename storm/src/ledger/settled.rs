@@ -75,7 +75,8 @@ impl Ledger {
                         said: Some((Kind::Forwarded, *stamp, 0)),
                     });
                 }
-                let mut owed = missing.rooms.iter().flat_map(|member| &member.owed).filter(|owed| self.must_come(**owed));
+                let mut owed =
+                    missing.rooms.iter().flat_map(|member| &member.owed).filter(|owed| self.must_come(**owed));
                 let broadcast = owed.next().and_then(|owed| self.rooms.get(*owed));
                 let said = broadcast.map(|broadcast| (Kind::Said, broadcast.stamp, broadcast.room.1));
                 Violation::Missed(Whereabouts { side: Side::Guest(guest), said })
