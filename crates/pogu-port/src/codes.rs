@@ -42,6 +42,9 @@ mod system {
     pub(crate) const NOT_CONNECTED: i32 = Errno::NOTCONN.raw_os_error();
     pub(crate) const ADDRESS_IN_USE: i32 = Errno::ADDRINUSE.raw_os_error();
     pub(crate) const ADDRESS_NOT_AVAILABLE: i32 = Errno::ADDRNOTAVAIL.raw_os_error();
+    pub(crate) const CONNECTION_ABORTED: i32 = Errno::CONNABORTED.raw_os_error();
+    pub(crate) const HOST_UNREACHABLE: i32 = Errno::HOSTUNREACH.raw_os_error();
+    pub(crate) const NO_BUFFERS: i32 = Errno::NOBUFS.raw_os_error();
 }
 
 #[cfg(windows)]
@@ -99,4 +102,7 @@ mod system {
     pub(crate) const NOT_CONNECTED: i32 = winsock::WSAENOTCONN;
     pub(crate) const ADDRESS_IN_USE: i32 = winsock::WSAEADDRINUSE;
     pub(crate) const ADDRESS_NOT_AVAILABLE: i32 = winsock::WSAEADDRNOTAVAIL;
+    pub(crate) const CONNECTION_ABORTED: i32 = winsock::WSAECONNABORTED;
+    pub(crate) const HOST_UNREACHABLE: i32 = winsock::WSAEHOSTUNREACH;
+    pub(crate) const NO_BUFFERS: i32 = winsock::WSAENOBUFS;
 }

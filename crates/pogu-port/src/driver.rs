@@ -34,6 +34,11 @@ pub(crate) trait Driver<M> {
     fn sleeps_between_turns(&self) -> bool {
         false
     }
+
+    /// True if a simulation holds up the port's thread just now, so that a turn would be one that does not take place.
+    fn is_held_up(&self) -> bool {
+        false
+    }
 }
 
 /// Submitting. No call here delivers a completion or waits.

@@ -126,6 +126,9 @@ impl<M> Port<M> {
         until: Option<Time>,
         mut callback: impl FnMut(&mut Operations<'_>, Completion<'_, M>),
     ) -> Result<Turn, OsError> {
+        if self.driver.is_held_up() {
+            return Ok(Turn::default());
+        }
         let inbox = &self.inbox;
         let result = self.driver.turn(until, &|| inbox.park(), &mut callback);
         if !self.driver.sleeps_between_turns() {
@@ -155,6 +158,12 @@ impl<M> Port<M> {
     /// A handle that posts to this port from any thread.
     pub fn poster(&self) -> Poster<M> {
         Poster::new(Arc::clone(&self.inbox))
+    }
+
+    /// True if a [simulation](crate::sim) with faults holds up this port's thread just now: a dispatch does nothing, and time
+    /// moves on without it. Never true of a port of the system.
+    pub fn is_held_up(&self) -> bool {
+        self.driver.is_held_up()
     }
 
     /// The time of the last turn, read once after its wait.

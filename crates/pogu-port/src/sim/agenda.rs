@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use super::failure::Failure;
 use crate::clock::Time;
 use crate::slots::Name;
 
@@ -14,16 +15,16 @@ pub(super) enum Event {
     Request { from: Name, attempt: u32 },
     /// The listener's answer reaches the client.
     Established(Name),
-    /// A refusal reaches the client.
-    Refused(Name),
-    /// The client has asked often enough.
-    GivenUp(Name),
+    /// The end learns that there is no connection, or none any more: it was refused, or has asked often enough.
+    Failed(Name, Failure),
     /// Bytes reach `at`.
     Arrived { from: Name, at: Name, bytes: usize },
     /// The other side's end of stream arrives.
     Finished(Name),
     /// A reset arrives.
     Reset(Name),
+    /// Something that the kernel of a port has held back is due.
+    Look { port: Name, thing: Name },
 }
 
 #[derive(Debug, Default)]
@@ -40,6 +41,15 @@ impl Agenda {
 
     pub(super) fn next(&self) -> Option<Time> {
         self.entries.first_key_value().map(|((at, _), _)| *at)
+    }
+
+    /// Nothing that is on its way takes longer than until `soon`; the order stays. Who asks again does so in its own time.
+    pub(super) fn hurry(&mut self, soon: Time) {
+        for ((at, made), event) in std::mem::take(&mut self.entries) {
+            let asks_again = matches!(event, Event::Request { .. } | Event::Failed(..));
+            let at = if asks_again { at } else { at.min(soon) };
+            self.entries.insert((at, made), event);
+        }
     }
 
     pub(super) fn take_due(&mut self, now: Time) -> Option<Event> {

@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+use super::kernel::COLUMNS;
+use super::network::Network;
+
 /// What does not add up.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
@@ -44,6 +47,58 @@ pub enum Imbalance {
         /// Ends that have an owner.
         owned: u64,
     },
+}
+
+impl Network {
+    /// Operations submitted so far, cancels included.
+    pub(super) fn operations(&self) -> u64 {
+        self.ledger.submitted.iter().sum()
+    }
+
+    pub(super) fn audit(&self) -> Result<(), Imbalance> {
+        self.audit_operations()?;
+        self.audit_buffers()?;
+        self.audit_sockets()
+    }
+
+    fn audit_operations(&self) -> Result<(), Imbalance> {
+        let mut in_flight = [0; COLUMNS.len()];
+        self.kernels.values().for_each(|kernel| kernel.count_in_flight(&mut in_flight));
+        let ledger = &self.ledger;
+        let columns = COLUMNS.iter().zip(&ledger.submitted).zip(&ledger.completed).zip(&ledger.doubled).zip(in_flight);
+        for ((((&kind, &submitted), &completed), &doubled), in_flight) in columns {
+            if doubled > 0 {
+                return Err(Imbalance::Doubled { kind, times: doubled });
+            }
+            if submitted != completed + in_flight {
+                return Err(Imbalance::Operations { kind, submitted, completed, in_flight });
+            }
+        }
+        Ok(())
+    }
+
+    fn audit_buffers(&self) -> Result<(), Imbalance> {
+        for kernel in self.kernels.values() {
+            let (total, free) = (kernel.pool.total() as u64, kernel.pool.free() as u64);
+            let (queued, lent) = (kernel.buffers_queued() as u64, kernel.pool.lent as u64);
+            if total != free + queued + lent {
+                return Err(Imbalance::Buffers { total, free, queued, lent });
+            }
+        }
+        Ok(())
+    }
+
+    /// Every end is held, or waits in one backlog or one completion, or its machine has vanished.
+    fn audit_sockets(&self) -> Result<(), Imbalance> {
+        let ends = || self.ends.names().filter_map(|name| self.ends.get(name));
+        let held = ends().filter(|end| end.held || end.vanished).count();
+        let listening = self.listeners.names().filter_map(|name| self.listeners.get(name));
+        let waits = |name: &_| self.ends.get(*name).is_some_and(|end| !end.held);
+        let in_backlog = listening.flat_map(|listening| &listening.waiting).filter(|name| waits(name)).count();
+        let queued = self.kernels.values().flat_map(|kernel| kernel.accepted()).filter(waits).count();
+        let (open, owned) = (ends().count() as u64, (held + in_backlog + queued) as u64);
+        if open == owned { Ok(()) } else { Err(Imbalance::Sockets { open, owned }) }
+    }
 }
 
 impl fmt::Display for Imbalance {

@@ -1,8 +1,10 @@
-//! One connection: its socket and the state of each of its two directions, as in the readiness driver.
+//! One connection: its socket and the state of each of its two directions, as in the uring driver.
+//!
+//! What the user wants of the receiving direction ([`Receive`]) and what the kernel does about it ([`Arm`]) are two things,
+//! because the kernel may answer later: a pause is over only when the operation has come back, and bytes may come before that.
 
 use super::failure::Failure;
 use super::socket::StreamSocket;
-use crate::counters::Counters;
 use crate::error::{Operation, OsError};
 use crate::gather::Gather;
 use crate::identity::Owner;
@@ -15,6 +17,8 @@ pub(super) struct Connection {
     pub(super) socket: Box<StreamSocket>,
     pub(super) phase: Phase,
     pub(super) receive: Receive,
+    pub(super) arm: Arm,
+    pub(super) owed: Owed,
     pub(super) sending: Sending,
     pub(super) shut: Shut,
     /// True exactly while the name stands in the table's list of leftovers.
@@ -22,24 +26,39 @@ pub(super) struct Connection {
     /// The end of the incoming stream, if it waits behind what is kept.
     pub(super) ended: Ended,
     pub(super) kept: Kept,
+    budget: Budget,
 }
 
 /// The life of a connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Phase {
-    /// Waits for the answer; once there is one (`settled`), `Connected` is on its way to the owner.
-    Connecting { settled: bool },
+    /// The connect is in flight.
+    Connecting(GivenUp),
+    /// `Connected` is on its way to the owner.
+    Connected,
     /// Everything may be submitted.
     Open,
     /// Receives nothing more; waits for the send in flight.
     Closing,
+    /// Waits for what was cancelled.
+    Aborting,
     /// `Closed` is on its way to the owner.
     Ending { aborted: bool },
-    /// `Detached` is on its way to the owner.
+    /// Waits for what was cancelled; the rest of both directions leaves with the stream.
     Detaching,
+    /// `Detached` is on its way to the owner.
+    Leaving,
 }
 
-/// The receiving direction.
+/// Whether a connect is still wanted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum GivenUp {
+    No,
+    Closed,
+    Aborted,
+}
+
+/// What the user wants of the receiving direction.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Receive {
     Off,
@@ -56,7 +75,28 @@ pub(super) enum Receive {
     Failed(OsError),
 }
 
-/// The end of the incoming stream as far as the network told; delivered when what came before it has been consumed.
+/// What the kernel does about the receiving direction.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Arm {
+    Idle,
+    /// Ended for want of a buffer; stands in the table's list.
+    Starved,
+    /// An operation is in flight.
+    Armed,
+    /// It is in flight, and its cancel too.
+    Cancelling,
+}
+
+/// What the owner is told when the receive has come back.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) struct Owed {
+    /// Confirmations of a pause.
+    pub(super) pauses: u16,
+    /// That receiving was cancelled.
+    pub(super) cancelled: bool,
+}
+
+/// The end of the incoming stream as far as the kernel told; delivered when what came before it has been consumed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Ended {
     No,
@@ -68,10 +108,12 @@ pub(super) enum Ended {
 #[derive(Debug)]
 pub(super) enum Sending {
     Idle,
-    /// In flight: what has not left yet. Waits until there is room.
-    Leaving(Gather),
+    /// In flight; the kernel holds the bytes.
+    Leaving,
     /// `Sent` is on its way to the owner; until then the send counts as in flight.
     Left,
+    /// Was in flight when the connection was detached: what has not left goes along with the stream.
+    GoesAlong(Gather),
 }
 
 /// Whether the write side is shut.
@@ -83,6 +125,13 @@ pub(super) enum Shut {
     Done,
 }
 
+/// Bytes lent in a turn.
+#[derive(Clone, Copy, Debug, Default)]
+struct Budget {
+    turn: u64,
+    used: usize,
+}
+
 impl Connection {
     pub(super) fn new(owner: Owner, socket: Box<StreamSocket>, phase: Phase) -> Connection {
         Connection {
@@ -90,17 +139,25 @@ impl Connection {
             socket,
             phase,
             receive: Receive::Off,
+            arm: Arm::Idle,
+            owed: Owed::default(),
             sending: Sending::Idle,
             shut: Shut::No,
             left_over: false,
             ended: Ended::No,
             kept: Kept::default(),
+            budget: Budget::default(),
         }
     }
 
     /// True exactly when bytes or the end of the stream may be delivered.
     pub(super) fn delivers(&self) -> bool {
         self.phase == Phase::Open && self.receive == Receive::On
+    }
+
+    /// True exactly while received bytes are for somebody.
+    pub(super) fn keeps(&self) -> bool {
+        matches!(self.phase, Phase::Open | Phase::Detaching)
     }
 
     /// True exactly when something is to be delivered before anything new is received.
@@ -118,35 +175,27 @@ impl Connection {
         matches!(self.receive, Receive::On | Receive::Pausing { resume: true, .. })
     }
 
+    /// True exactly when the kernel holds no receive of this connection.
+    pub(super) fn receive_is_back(&self) -> bool {
+        matches!(self.arm, Arm::Idle | Arm::Starved)
+    }
+
     pub(super) fn shut_now(&mut self) {
         self.shut = Shut::Done;
         self.socket.shut();
     }
-}
 
-/// How far a send came.
-pub(super) enum Progress {
-    Left,
-    Waits,
-    Failed(OsError),
-}
+    /// Bytes that may still be lent in `turn`, of `most` in all.
+    pub(super) fn budget(&self, turn: u64, most: usize) -> usize {
+        let used = if self.budget.turn == turn { self.budget.used } else { 0 };
+        most.saturating_sub(used)
+    }
 
-/// Sends as much of `gather` as there is room for.
-pub(super) fn send_now(socket: &StreamSocket, gather: &mut Gather, counters: &mut Counters) -> Progress {
-    if gather.is_empty() {
-        return Progress::Left;
+    /// Takes `bytes` from the budget of `turn`.
+    pub(super) fn charge(&mut self, turn: u64, bytes: usize) {
+        let used = if self.budget.turn == turn { self.budget.used } else { 0 };
+        self.budget = Budget { turn, used: used.saturating_add(bytes) };
     }
-    let taken = match socket.send(gather) {
-        Ok(taken) => taken,
-        Err(failure) => return Progress::Failed(failure.of(Operation::Send)),
-    };
-    gather.advance(taken);
-    counters.sent_bytes += taken as u64;
-    if gather.is_empty() {
-        return Progress::Left;
-    }
-    counters.short_sends += 1;
-    Progress::Waits
 }
 
 pub(super) fn cancelled(operation: Operation) -> OsError {

@@ -1,41 +1,58 @@
-//! What a turn does with what the network says to look at: reads, accepts, continues sends, and hands the completions out.
+//! What a turn does: lets the kernel go on where something has happened, takes its completions, and hands them out.
 //!
-//! The table is what a callback submits to; the receive buffer stands beside it, so that the callback can read lent bytes
+//! The table is what a callback submits to; a lent receive buffer stands beside it, so that the callback can read the bytes
 //! while it submits. **Before every callback the table is as it should be after it**, for a callback may do anything,
 //! even unwind: nothing is found again through a reference from before, only by name. And no callback runs while the
 //! network is locked.
 
+use super::Berth;
 use super::connection::{Ended, Phase, Receive};
-use super::listener::Accepting;
-use super::network::Arrival;
+use super::kernel::{Event, Kind, Outcome};
+use super::receive::Destination;
+use super::simulation::Simulation;
+use super::socket::StreamSocket;
 use super::table::{Table, Thing};
+use crate::codes;
 use crate::completion::{Completion, Lent};
 use crate::driver::{Operations, Sink};
 use crate::error::{Operation, OsError};
-use crate::identity::{ConnectionId, ListenerId, Name, Owner};
+use crate::identity::{ConnectionId, Name, Owner};
 use crate::options::PortConfig;
-use crate::stream::Detached;
-
-/// The most that one `Received` lends, as in the readiness driver.
-const BUFFER_BYTES_MAX: usize = 64 * 1024;
 
 /// See the [module](self).
 pub(super) struct Delivery {
     pub(super) table: Table,
-    buffer: Box<[u8]>,
     receive_bytes_per_turn_max: usize,
     accepts_per_turn_max: usize,
     /// Completions delivered in this turn.
     pub(super) delivered: usize,
 }
 
+/// A receive buffer in the hands of the driver. Goes back to the pool however its use ends.
+struct Loan {
+    simulation: Simulation,
+    port: Name,
+    buffer: Vec<u8>,
+    bytes: usize,
+}
+
+impl Loan {
+    fn bytes(&mut self) -> &mut [u8] {
+        self.buffer.get_mut(..self.bytes).unwrap_or_default()
+    }
+}
+
+impl Drop for Loan {
+    fn drop(&mut self) {
+        let buffer = std::mem::take(&mut self.buffer);
+        self.simulation.with(|network| network.give_back(self.port, buffer));
+    }
+}
+
 impl Delivery {
     pub(super) fn new(config: &PortConfig, table: Table) -> Delivery {
-        let least = config.receive_buffer_bytes as usize;
-        let bytes = config.receive_bytes_per_turn_max.min(BUFFER_BYTES_MAX).max(least);
         Delivery {
             table,
-            buffer: vec![0; bytes].into_boxed_slice(),
             receive_bytes_per_turn_max: config.receive_bytes_per_turn_max,
             accepts_per_turn_max: config.accepts_per_turn_max,
             delivered: 0,
@@ -47,78 +64,143 @@ impl Delivery {
         sink(&mut Operations::new(&mut self.table), completion);
     }
 
-    /// Something has happened at what `name` names.
+    /// Something has happened at what `name` names: its operations go on.
     pub(super) fn look<M>(&mut self, name: Name, sink: &mut Sink<'_, M>) {
         match self.table.things.get(name) {
             Some(Thing::Connection(connection)) => {
                 connection.socket.heard();
-                if matches!(connection.phase, Phase::Connecting { settled: false }) {
-                    return self.table.look_whether_connected(name);
-                }
                 if matches!(connection.phase, Phase::Ending { .. }) {
-                    self.table.counters.late_completions += 1;
-                    return;
+                    return self.table.late();
                 }
-                self.table.continue_send(name);
-                self.read(name, sink);
+                self.go_on(name, usize::MAX, sink);
+                self.look_again_if_over_budget(name);
             }
             Some(Thing::Listener(listener)) => {
                 listener.socket.heard();
-                self.accept(name, sink);
+                if self.go_on(name, self.accepts_per_turn_max, sink)
+                    && let Some(listener) = self.table.listener(name)
+                {
+                    listener.socket.look_again();
+                }
             }
             // It has ended meanwhile.
-            None => self.table.counters.late_completions += 1,
+            None => self.table.late(),
         }
     }
 
-    /// Receives (behind what is kept, if there is something) until nothing is left, the budget is used up, or the receiver
-    /// has had enough.
-    fn read<M>(&mut self, name: Name, sink: &mut Sink<'_, M>) {
-        let most = self.receive_bytes_per_turn_max;
-        let mut budget = most;
-        loop {
-            let Some(connection) = self.table.connection(name).filter(|connection| connection.reads(most)) else {
-                return;
-            };
-            if budget == 0 {
-                return connection.socket.look_again();
-            }
-            let behind = !connection.kept.is_empty();
-            let room = self.buffer.len().min(budget).min(most - connection.kept.len());
-            let Some(space) = self.buffer.get_mut(..room) else { return };
-            let owner = connection.owner;
-            let count = match connection.socket.receive(space) {
-                Arrival::Bytes(count) => count,
-                Arrival::Nothing => return,
-                Arrival::End if behind => return self.table.ended(name, Ended::Finished),
-                Arrival::End => return self.receive_ended(name, owner, None, sink),
-                Arrival::Failed(failure) => {
-                    let error = failure.of(Operation::Receive);
-                    if behind {
-                        return self.table.ended(name, Ended::Failed(error));
-                    }
-                    return self.receive_ended(name, owner, Some(error), sink);
+    /// Lets the kernel go on until nothing comes of it; a prompt one tells of each thing that it does. True if it could do
+    /// more than `steps_max`.
+    fn go_on<M>(&mut self, name: Name, steps_max: usize, sink: &mut Sink<'_, M>) -> bool {
+        for _ in 0..steps_max {
+            let limit = self.table.receive_limit(name);
+            let Berth { simulation, port } = &self.table.berth;
+            let left_over = simulation.with(|network| network.progress(*port, name, limit));
+            if !self.table.prompt {
+                if left_over && let Some(connection) = self.table.connection(name) {
+                    connection.socket.look_again();
                 }
-            };
-            budget -= count;
-            self.table.counters.received_bytes += count as u64;
-            if behind {
-                self.table.keep_behind(name, self.buffer.get(..count).unwrap_or_default());
-            } else {
-                self.lend(name, owner, count, sink);
+                return false;
             }
+            if !self.handle_completions(sink) {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// What one turn may not bring waits for the next.
+    fn look_again_if_over_budget(&mut self, name: Name) {
+        let (turn, most) = (self.table.counters.turns, self.receive_bytes_per_turn_max);
+        let Some(connection) = self.table.connection(name).filter(|connection| connection.reads(most)) else { return };
+        if connection.budget(turn, most) == 0 {
+            connection.socket.look_again();
         }
     }
 
-    /// Lends the first `count` bytes of the buffer, and keeps what the receiver does not consume.
-    fn lend<M>(&mut self, name: Name, owner: Owner, count: usize, sink: &mut Sink<'_, M>) {
-        let Some(bytes) = self.buffer.get_mut(..count) else { return };
+    /// Chooses the completions of this turn, of a kernel that is not prompt, and handles them.
+    pub(super) fn handle_turn<M>(&mut self, sink: &mut Sink<'_, M>) {
+        let Berth { simulation, port } = &self.table.berth;
+        let overflowed = simulation.with(|network| network.begin_turn(*port));
+        self.table.counters.completion_overflows += u64::from(overflowed);
+        self.handle_completions(sink);
+    }
+
+    /// True if there was one.
+    fn handle_completions<M>(&mut self, sink: &mut Sink<'_, M>) -> bool {
+        let mut any = false;
+        while let Some(event) = self.table.next_completion() {
+            any = true;
+            self.handle(event, sink);
+        }
+        any
+    }
+
+    fn handle<M>(&mut self, event: Event, sink: &mut Sink<'_, M>) {
+        let Event { token, outcome, more, not_before } = event;
+        let name = token.name;
+        match outcome {
+            Outcome::Received { buffer, bytes } => {
+                let Berth { simulation, port } = &self.table.berth;
+                let loan = Loan { simulation: simulation.clone(), port: *port, buffer, bytes };
+                self.received(name, loan, more, sink);
+            }
+            Outcome::Accepted(end) => {
+                let Some(socket) = StreamSocket::of(&self.table.berth.simulation, end) else { return };
+                self.accepted(name, Ok(socket), sink);
+            }
+            Outcome::Failed(code) if token.kind == Kind::Accept => self.accepted(name, Err(code), sink),
+            Outcome::Finished => self.stream_ended(name, None, sink),
+            Outcome::Failed(code) if token.kind == Kind::Receive && code != codes::CANCELLED => {
+                self.stream_ended(name, Some(OsError::from_code(Operation::Receive, code)), sink);
+            }
+            outcome => self.table.absorb(Event { token, outcome, more, not_before }),
+        }
+    }
+
+    fn accepted<M>(&mut self, name: Name, result: Result<Box<StreamSocket>, i32>, sink: &mut Sink<'_, M>) {
+        if let Some(completion) = self.table.accept_completed(name, result) {
+            self.hand_out(sink, completion);
+        }
+    }
+
+    /// Lends what was received to its owner, and keeps what is not for now.
+    fn received<M>(&mut self, name: Name, mut loan: Loan, more: bool, sink: &mut Sink<'_, M>) {
+        let Some(destination) = self.table.receive_brought(name, loan.bytes, more) else { return self.table.late() };
+        let bytes = loan.bytes();
+        match destination {
+            Destination::Nowhere => {}
+            Destination::Kept => self.table.keep_behind(name, bytes),
+            Destination::Lent { owner, at_most } => {
+                let (now, later) = bytes.split_at_mut(at_most.min(bytes.len()));
+                self.table.keep_behind(name, later);
+                self.lend(name, owner, now, sink);
+            }
+        }
+        if !more {
+            self.table.deliver_later(name);
+            self.table.came_back(name);
+        }
+    }
+
+    /// Lends bytes, and keeps what the receiver does not consume.
+    fn lend<M>(&mut self, name: Name, owner: Owner, bytes: &mut [u8], sink: &mut Sink<'_, M>) {
         let mut kept_from = 0;
         let lent = Lent::new(bytes, &mut kept_from);
         let completion = Completion::Received { connection: ConnectionId(name), owner, bytes: lent };
-        self.delivered += 1;
-        sink(&mut Operations::new(&mut self.table), completion);
-        self.table.keep(name, self.buffer.get(kept_from..count).unwrap_or_default());
+        self.hand_out(sink, completion);
+        self.table.keep(name, bytes.get(kept_from..).unwrap_or_default());
+    }
+
+    /// The incoming stream has ended: said at once if nothing is kept before it.
+    fn stream_ended<M>(&mut self, name: Name, error: Option<OsError>, sink: &mut Sink<'_, M>) {
+        let Some(connection) = self.table.take_back_receive(name) else { return self.table.late() };
+        let owner = connection.owner;
+        if connection.delivers() && connection.kept.is_empty() {
+            self.receive_ended(name, owner, error, sink);
+        } else {
+            self.table.ended(name, error.map_or(Ended::Finished, Ended::Failed));
+        }
+        self.table.came_back(name);
     }
 
     fn receive_ended<M>(&mut self, name: Name, owner: Owner, error: Option<OsError>, sink: &mut Sink<'_, M>) {
@@ -191,27 +273,5 @@ impl Delivery {
                 self.hand_out(sink, completion);
             }
         }
-    }
-
-    /// Accepts until nobody waits or the budget is used up.
-    fn accept<M>(&mut self, name: Name, sink: &mut Sink<'_, M>) {
-        for _ in 0..self.accepts_per_turn_max {
-            let Some(listener) = self.table.open_listener(name) else { return };
-            let owner = listener.owner;
-            let Some(socket) = listener.socket.accept() else { return };
-            self.table.counters.accepted += 1;
-            let peer = socket.peer_address();
-            let stream = Detached::new(socket, peer);
-            self.hand_out(sink, Completion::Accepted { listener: ListenerId(name), owner, stream });
-        }
-        if let Some(listener) = self.table.open_listener(name) {
-            listener.socket.look_again();
-        }
-    }
-}
-
-impl Table {
-    fn open_listener(&mut self, name: Name) -> Option<&mut super::listener::Listener> {
-        self.listener(name).filter(|listener| listener.state == Accepting::Open)
     }
 }

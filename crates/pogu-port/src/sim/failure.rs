@@ -20,12 +20,16 @@ pub(super) enum Failure {
     NotConnected,
     AddressInUse,
     AddressNotAvailable,
+    /// A router has no way there.
+    Unreachable,
+    /// The process has as many descriptors as it may have.
+    NoDescriptor,
     /// By its submitter.
     Cancelled,
 }
 
 impl Failure {
-    fn code(self) -> i32 {
+    pub(super) fn code(self) -> i32 {
         match self {
             Failure::Refused => codes::CONNECTION_REFUSED,
             Failure::Reset => codes::CONNECTION_RESET,
@@ -34,6 +38,8 @@ impl Failure {
             Failure::NotConnected => codes::NOT_CONNECTED,
             Failure::AddressInUse => codes::ADDRESS_IN_USE,
             Failure::AddressNotAvailable => codes::ADDRESS_NOT_AVAILABLE,
+            Failure::Unreachable => codes::HOST_UNREACHABLE,
+            Failure::NoDescriptor => codes::LACKS_DESCRIPTOR.first().copied().unwrap_or_default(),
             Failure::Cancelled => codes::CANCELLED,
         }
     }

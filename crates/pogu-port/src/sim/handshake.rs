@@ -11,14 +11,22 @@ use std::time::Duration;
 
 use super::agenda::Event;
 use super::failure::Failure;
+use super::faults::FaultClass;
 use super::network::{End, Listening, Network, State};
 use super::pipe::Pipe;
 use super::port::Watch;
+use crate::clock::Time;
 use crate::slots::Name;
 
 /// Requests to connect that get no answer are made again after 1, 2, 4, ... seconds, as often as Linux does it
 /// (`tcp_syn_retries`, 6 by default): 127 s in all.
 const REQUESTS_MAX: u32 = 7;
+
+/// What they take together.
+const GIVES_UP_AFTER: Duration = Duration::from_secs(127);
+
+/// An answer that was lost is given again after that (`TCP_TIMEOUT_INIT`).
+const ANSWERED_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 const EPHEMERAL_FIRST: u16 = 49_152;
 
@@ -92,8 +100,41 @@ impl Network {
         let name = self.ends.insert_with(|_| end).ok_or(Failure::AddressNotAvailable)?;
         self.taken.insert(local);
         self.transcript.line(self.time.now(), format_args!("{local} > {remote} connects"));
-        self.later(Event::Request { from: name, attempt: 0 });
+        match self.connect_fault() {
+            None => self.later(Event::Request { from: name, attempt: 0 }),
+            Some(Failure::TimedOut) => {
+                self.agenda.add(self.now() + GIVES_UP_AFTER, Event::Failed(name, Failure::TimedOut))
+            }
+            Some(failure) => self.later(Event::Failed(name, failure)),
+        }
         Ok(name)
+    }
+
+    /// Why a request to connect comes to nothing, if a fault says so.
+    fn connect_fault(&mut self) -> Option<Failure> {
+        let fate = &mut self.fate;
+        let (class, failure) = if fate.throws(|faults| faults.connects_refused) {
+            (FaultClass::ConnectRefused, Failure::Refused)
+        } else if fate.throws(|faults| faults.connects_unreachable) {
+            (FaultClass::ConnectUnreachable, Failure::Unreachable)
+        } else if fate.throws(|faults| faults.connects_timed_out) {
+            (FaultClass::ConnectTimedOut, Failure::TimedOut)
+        } else if fate.throws(|faults| faults.connects_without_address) {
+            (FaultClass::ConnectWithoutAddress, Failure::AddressNotAvailable)
+        } else {
+            return None;
+        };
+        fate.count(class);
+        Some(failure)
+    }
+
+    /// Whether a port gets no socket for a connect.
+    pub(super) fn refuses_socket(&mut self) -> bool {
+        let refuses = self.fate.throws(|faults| faults.sockets_refused);
+        if refuses {
+            self.fate.count(FaultClass::SocketRefused);
+        }
+        refuses
     }
 
     fn new_end(&self, local: SocketAddr, remote: SocketAddr, state: State, is_client: bool) -> End {
@@ -109,32 +150,65 @@ impl Network {
             watch: None,
             vanished: false,
             is_client,
+            held: is_client,
+            last_arrival: Time::ZERO,
+            slow: Duration::ZERO,
+            severed: None,
         }
     }
 
     pub(super) fn request(&mut self, from: Name, attempt: u32) {
         let Some(client) = self.ends.get(from).filter(|end| end.state == State::Connecting) else { return };
         let (local, remote, bytes) = (client.local, client.remote, client.outgoing_bytes);
-        let Some(listener) = self.listener_of(remote) else { return self.later(Event::Refused(from)) };
+        if self.fate.throws(|faults| faults.partitions) {
+            self.begin_partition(local, remote);
+        }
+        if self.is_cut(local, remote) {
+            return self.request_again(from, attempt);
+        }
+        let Some(listener) = self.listener_of(remote) else {
+            return self.later(Event::Failed(from, Failure::Refused));
+        };
         let Some(listening) = self.listeners.get(listener) else { return };
         // As in Linux, one more than the backlog may wait.
         if listening.waiting.len() > listening.backlog as usize {
-            let again = self.now() + Duration::from_secs(1 << attempt.min(REQUESTS_MAX));
-            let last = attempt + 1 >= REQUESTS_MAX;
-            let event = if last { Event::GivenUp(from) } else { Event::Request { from, attempt: attempt + 1 } };
-            return self.agenda.add(again, event);
+            return self.request_again(from, attempt);
         }
         let server = self.new_end(reachable(remote), local, State::Open, false);
-        let server = End { other: Some(from), incoming: Pipe::new(bytes), ..server };
+        let slow = self.slow_path();
+        let server = End { other: Some(from), incoming: Pipe::new(bytes), slow, ..server };
         let Some(server) = self.ends.insert_with(|_| server) else { return };
         if let Some(client) = self.ends.get_mut(from) {
             client.other = Some(server);
+            client.slow = slow;
         }
         if let Some(listening) = self.listeners.get_mut(listener) {
             listening.waiting.push_back(server);
         }
-        self.later(Event::Established(from));
+        self.answer(from);
         self.tell_listener(listener);
+    }
+
+    fn answer(&mut self, client: Name) {
+        if self.fate.throws(|faults| faults.lost_answers) {
+            self.fate.count(FaultClass::LostAnswer);
+            let again = self.now() + ANSWERED_AGAIN_AFTER;
+            if let Some(end) = self.ends.get_mut(client) {
+                end.last_arrival = again;
+            }
+        }
+        self.pass(client, Event::Established(client));
+    }
+
+    /// There was no answer.
+    fn request_again(&mut self, from: Name, attempt: u32) {
+        let again = self.now() + Duration::from_secs(1 << attempt.min(REQUESTS_MAX));
+        let last = attempt + 1 >= REQUESTS_MAX;
+        let event = match last {
+            true => Event::Failed(from, Failure::TimedOut),
+            false => Event::Request { from, attempt: attempt + 1 },
+        };
+        self.agenda.add(again, event);
     }
 
     fn listener_of(&self, address: SocketAddr) -> Option<Name> {

@@ -55,12 +55,16 @@ mod delivery;
 mod failure;
 mod faults;
 mod handshake;
+mod kernel;
 mod listener;
 mod network;
+mod passage;
 mod peer;
 mod pending;
 mod pipe;
 mod port;
+mod receive;
+mod send;
 mod simulation;
 mod socket;
 mod submit;
@@ -72,6 +76,7 @@ use std::sync::Arc;
 pub use self::audit::Imbalance;
 use self::delivery::Delivery;
 pub use self::faults::{FaultClass, FaultCounts, Faults};
+use self::kernel::Sizes;
 pub use self::peer::{Peer, PeerListener, PeerState};
 use self::port::Sleep;
 pub use self::simulation::{Advance, Simulation, SimulationOptions};
@@ -92,18 +97,35 @@ pub(super) struct Berth {
 }
 
 impl Berth {
-    fn take(simulation: &Simulation) -> Berth {
-        Berth { simulation: simulation.clone(), port: simulation.with(|network| network.ports.add()) }
+    fn take(simulation: &Simulation, config: &PortConfig) -> Berth {
+        let sizes = Sizes {
+            receive_buffers: usize::from(config.receive_buffers),
+            receive_buffer_bytes: config.receive_buffer_bytes as usize,
+            receive_bytes_per_turn_max: config.receive_bytes_per_turn_max,
+        };
+        let port = simulation.with(|network| {
+            let port = network.ports.add();
+            network.open_kernel(port, sizes);
+            port
+        });
+        Berth { simulation: simulation.clone(), port }
     }
 
     pub(super) fn wake(&self) {
-        self.simulation.with(|network| network.ports.wake(self.port));
+        self.simulation.with(|network| network.wake(self.port));
+    }
+
+    fn is_held_up(&self) -> bool {
+        self.simulation.with(|network| network.ports.is_held_up(self.port, network.now()))
     }
 }
 
 impl Drop for Berth {
     fn drop(&mut self) {
-        self.simulation.with(|network| network.ports.remove(self.port));
+        self.simulation.with(|network| {
+            network.close_kernel(self.port);
+            network.ports.remove(self.port);
+        });
     }
 }
 
@@ -115,7 +137,7 @@ struct Waker {
 
 impl Wake for Waker {
     fn wake(&self) {
-        self.simulation.with(|network| network.ports.wake(self.port));
+        self.simulation.with(|network| network.wake(self.port));
     }
 }
 
@@ -134,7 +156,7 @@ impl Seed {
                 allowed: "the clock of the simulation (`Selection::clock`)",
             });
         }
-        Ok(Seed { berth: Berth::take(simulation), config: config.clone() })
+        Ok(Seed { berth: Berth::take(simulation, config), config: config.clone() })
     }
 
     pub(crate) fn waker(&self) -> Arc<dyn Wake> {
@@ -158,14 +180,18 @@ impl Simulated {
     /// Lies down if there is nothing to do, which ends the turn, not the thread's work.
     fn sleep(&mut self, until: Option<Time>, park: &dyn Fn() -> bool) {
         let table = &mut self.delivery.table;
+        let until = [until, table.pause_ends()].into_iter().flatten().min();
         let due = until.is_some_and(|until| until <= table.now);
-        let left = !table.pending.is_empty() || !table.leftovers.is_empty() || !table.looks.is_empty();
+        let left = !table.pending.is_empty()
+            || !table.leftovers.is_empty()
+            || !table.looks.is_empty()
+            || !table.starved.is_empty();
         let busy = due || left;
         let Berth { simulation, port } = &table.berth;
         // First to sleep, then to look whether anything was posted: the other way round a post could be slept over.
-        let asleep = simulation.with(|network| network.ports.sleep(*port, until, busy));
+        let asleep = simulation.with(|network| network.sleep(*port, until, busy));
         if asleep && !park() {
-            table.berth.wake();
+            simulation.with(|network| network.ports.release(*port));
         }
         table.counters.waits += 1;
     }
@@ -174,17 +200,26 @@ impl Simulated {
 impl<M> Driver<M> for Simulated {
     fn turn(&mut self, until: Option<Time>, park: &dyn Fn() -> bool, sink: &mut Sink<'_, M>) -> Result<usize, OsError> {
         let table = &mut self.delivery.table;
+        if table.berth.is_held_up() {
+            return Ok(0);
+        }
         table.counters.turns += 1;
         table.now = table.berth.simulation.now();
+        table.resume_accepts();
+        table.rearm_starved();
         // What a callback of this turn leaves over waits for the next one.
         let leftovers = table.leftovers.len();
         self.delivery.delivered = 0;
         self.sleep(until, park);
+        if self.delivery.table.berth.is_held_up() {
+            return Ok(0);
+        }
         for _ in 0..self.delivery.table.take_list() {
             let Some(name) = self.delivery.table.looks.front().copied() else { break };
             self.delivery.look(name, sink);
             self.delivery.table.looks.pop_front();
         }
+        self.delivery.handle_turn(sink);
         self.delivery.deliver_kept(leftovers, sink);
         self.delivery.deliver_pending(sink);
         Ok(self.delivery.delivered)
@@ -196,5 +231,9 @@ impl<M> Driver<M> for Simulated {
 
     fn sleeps_between_turns(&self) -> bool {
         true
+    }
+
+    fn is_held_up(&self) -> bool {
+        self.delivery.table.berth.is_held_up()
     }
 }

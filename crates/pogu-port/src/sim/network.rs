@@ -18,8 +18,10 @@ use std::time::Duration;
 use super::agenda::{Agenda, Event};
 use super::failure::Failure;
 use super::faults::{Fate, FaultClass, Faults};
+use super::kernel::{Kernel, Ledger};
+use super::passage::{Partition, Severed};
 use super::pipe::Pipe;
-use super::port::{Ports, Watch};
+use super::port::{Ports, Sleep, Watch};
 use super::transcript::Transcript;
 use crate::clock::{Time, VirtualTime};
 use crate::random::Random;
@@ -43,7 +45,14 @@ pub(super) struct Network {
     pub(super) names: BTreeMap<String, Vec<IpAddr>>,
     /// Where the seeds come from that its programs ask for.
     pub(super) seeds: Random,
+    /// What goes wrong.
     pub(super) fate: Fate,
+    pub(super) partition: Option<Partition>,
+    /// There are none before, while faults happen.
+    pub(super) descriptors_from: Time,
+    /// The kernel's half of each port.
+    pub(super) kernels: BTreeMap<Name, Kernel>,
+    pub(super) ledger: Ledger,
 }
 
 /// One end of a connection. It is there until its owner has closed it.
@@ -65,6 +74,13 @@ pub(super) struct End {
     pub(super) vanished: bool,
     /// It was made by a request to connect, and holds its address.
     pub(super) is_client: bool,
+    /// It has an owner of its own: a port's connection, a stream, a peer. Else it waits to be accepted, or is vanished.
+    pub(super) held: bool,
+    /// When the last segment for it arrives that has been sent so far.
+    pub(super) last_arrival: Time,
+    /// How much longer than others' its way is.
+    pub(super) slow: Duration,
+    pub(super) severed: Option<Severed>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -108,15 +124,15 @@ impl Network {
             names: BTreeMap::new(),
             seeds: Random::new(0),
             fate: Fate::new(&Faults::default(), 0),
+            partition: None,
+            descriptors_from: Time::ZERO,
+            kernels: BTreeMap::new(),
+            ledger: Ledger::default(),
         }
     }
 
     pub(super) fn now(&self) -> Time {
         self.time.now()
-    }
-
-    pub(super) fn heal(&mut self) {
-        self.fate.heal();
     }
 
     /// The order of the next round of `count` workers.
@@ -149,25 +165,62 @@ impl Network {
         match event {
             Event::Request { from, attempt } => self.request(from, attempt),
             Event::Established(name) => self.connecting_ends(name, State::Open),
-            Event::Refused(name) => self.connecting_ends(name, State::Broken(Failure::Refused)),
-            Event::GivenUp(name) => self.connecting_ends(name, State::Broken(Failure::TimedOut)),
+            Event::Failed(name, failure) => self.fail(name, failure),
             Event::Arrived { from, at, bytes } => self.arrived(from, at, bytes),
             Event::Finished(name) => self.finished(name),
             Event::Reset(name) => self.reset(name),
+            Event::Look { port, thing } => self.ports.look(port, thing),
         }
     }
 
     /// Something happened at `name`: whoever watches it should look.
     pub(super) fn tell(&mut self, name: Name) {
+        let watch = self.ends.get(name).and_then(|end| end.watch);
+        let late = watch.and_then(|watch| self.late_wake(watch.port()));
         if let Some(watch) = self.ends.get_mut(name).and_then(|end| end.watch.as_mut()) {
-            self.ports.tell(watch);
+            self.ports.tell(watch, late);
         }
     }
 
     pub(super) fn tell_listener(&mut self, name: Name) {
+        let watch = self.listeners.get(name).and_then(|listening| listening.watch);
+        let late = watch.and_then(|watch| self.late_wake(watch.port()));
         if let Some(watch) = self.listeners.get_mut(name).and_then(|listening| listening.watch.as_mut()) {
-            self.ports.tell(watch);
+            self.ports.tell(watch, late);
         }
+    }
+
+    /// Wakes a port that sleeps.
+    pub(super) fn wake(&mut self, port: Name) {
+        let late = self.late_wake(port);
+        self.ports.wake(port, late);
+    }
+
+    /// Lets the port sleep until `until`, unless it has something to do. True if it sleeps.
+    pub(super) fn sleep(&mut self, port: Name, until: Option<Time>, busy: bool) -> bool {
+        let now = self.now();
+        let busy = busy || self.kernels.get(&port).is_some_and(|kernel| kernel.queue.is_due(now));
+        if (busy || self.ports.has_looks(port)) && self.fate.throws(|faults| faults.pauses) {
+            self.fate.count(FaultClass::Pause);
+            let until = now + self.fate.time(|faults| faults.pauses_max);
+            self.ports.set(port, Sleep::HeldUp(until));
+            return false;
+        }
+        let mut until = until;
+        if let Some(time) = until.filter(|_| !busy && self.fate.throws(|faults| faults.late_waits)) {
+            self.fate.count(FaultClass::LateWait);
+            until = Some(time + self.fate.time(|faults| faults.late_waits_max));
+        }
+        self.ports.sleep(port, until, busy)
+    }
+
+    /// Until when a port that is about to be woken sleeps on, if it does.
+    fn late_wake(&mut self, port: Name) -> Option<Time> {
+        if !self.ports.is_asleep(port) || !self.fate.throws(|faults| faults.late_wakes) {
+            return None;
+        }
+        self.fate.count(FaultClass::LateWake);
+        Some(self.now() + self.fate.time(|faults| faults.late_wakes_max))
     }
 
     // ---- Bytes ----
@@ -182,6 +235,11 @@ impl Network {
             State::Broken(failure) => return Err(failure),
         }
         let (local, remote, other) = (end.local, end.remote, end.other);
+        if self.is_lost(name) {
+            let lost = slices.map(<[u8]>::len).sum();
+            self.transcript.line(self.time.now(), format_args!("{local} > {remote} {lost} bytes to nowhere"));
+            return Ok(lost);
+        }
         let Some((at, other)) = other.and_then(|at| Some((at, self.ends.get_mut(at)?))) else {
             // It is found out only by the answer.
             let lost = slices.map(<[u8]>::len).sum();
@@ -192,7 +250,8 @@ impl Network {
         let bytes = other.incoming.write(slices);
         if bytes > 0 {
             self.transcript.line(self.time.now(), format_args!("{local} > {remote} {bytes} bytes"));
-            self.later(Event::Arrived { from: name, at, bytes });
+            self.pass(at, Event::Arrived { from: name, at, bytes });
+            self.endanger(name);
         }
         Ok(bytes)
     }
@@ -261,8 +320,9 @@ impl Network {
         let Some(end) = self.ends.get_mut(name).filter(|end| end.state == State::Open && !end.shut) else { return };
         end.shut = true;
         self.transcript.line(now, format_args!("{} > {} end of stream", end.local, end.remote));
-        if let Some(other) = end.other {
-            self.later(Event::Finished(other));
+        let other = end.other;
+        if let Some(other) = other.filter(|_| !self.is_lost(name)) {
+            self.pass(other, Event::Finished(other));
         }
     }
 
@@ -288,8 +348,10 @@ impl Network {
         self.transcript.line(now, format_args!("{} > {} {how}", end.local, end.remote));
         match (end.other, end.state) {
             (None, _) | (_, State::Broken(_)) => {}
-            (Some(other), _) if hard => self.later(Event::Reset(other)),
-            (Some(other), _) if !end.shut => self.later(Event::Finished(other)),
+            // Nobody hears of it.
+            (Some(_), _) if end.severed.is_some() => {}
+            (Some(other), _) if hard => self.pass(other, Event::Reset(other)),
+            (Some(other), _) if !end.shut => self.pass(other, Event::Finished(other)),
             (Some(_), _) => {}
         }
     }

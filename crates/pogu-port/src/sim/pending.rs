@@ -32,7 +32,7 @@ impl Table {
         Some(match pending {
             Pending::Connected(name) => {
                 let connection = self.connection(name)?;
-                if connection.phase == (Phase::Connecting { settled: true }) {
+                if connection.phase == Phase::Connected {
                     connection.phase = Phase::Open;
                 }
                 Completion::Connected { connection: ConnectionId(name), owner: connection.owner }
@@ -90,8 +90,8 @@ impl Table {
         connection.socket.watch(None);
         let received = connection.kept.into_bytes();
         let unsent = match connection.sending {
-            Sending::Leaving(gather) => gather,
-            Sending::Idle | Sending::Left => Gather::new(),
+            Sending::GoesAlong(gather) => gather,
+            Sending::Idle | Sending::Leaving | Sending::Left => Gather::new(),
         };
         let stream = Detached { received, unsent, ..Detached::new(connection.socket, None) };
         Some((connection.owner, stream))

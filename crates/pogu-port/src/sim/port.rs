@@ -20,6 +20,10 @@ impl Watch {
         Watch { port, thing, told: false }
     }
 
+    pub(super) fn port(&self) -> Name {
+        self.port
+    }
+
     /// The port has taken it from its list.
     pub(super) fn heard(&mut self) {
         self.told = false;
@@ -33,6 +37,16 @@ struct Sleeper {
     asleep: Sleep,
 }
 
+impl Sleeper {
+    /// Something has happened. A thread that is held up finds it afterwards.
+    fn rouse(&mut self, late: Option<Time>) {
+        self.asleep = match (self.asleep, late) {
+            (Sleep::HeldUp(until), _) | (_, Some(until)) => Sleep::HeldUp(until),
+            (_, None) => Sleep::Awake,
+        };
+    }
+}
+
 /// Whether a port would sleep if it could.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(super) enum Sleep {
@@ -43,6 +57,8 @@ pub(super) enum Sleep {
     Awake,
     /// Until then, unless something happens (`None`: for ever).
     Until(Option<Time>),
+    /// Its thread is held up until then, whatever happens: it was woken late, or it is paused.
+    HeldUp(Time),
 }
 
 /// See the [module](self).
@@ -71,20 +87,50 @@ impl Ports {
         }
     }
 
-    /// Wakes a port that has been started.
-    pub(super) fn wake(&mut self, port: Name) {
+    /// True if waking it would make a difference.
+    pub(super) fn is_asleep(&self, port: Name) -> bool {
+        self.0.get(port).is_some_and(|sleeper| matches!(sleeper.asleep, Sleep::Until(_)))
+    }
+
+    /// Wakes a port that has been started: at once, or `late`.
+    pub(super) fn wake(&mut self, port: Name, late: Option<Time>) {
+        if let Some(sleeper) = self.0.get_mut(port).filter(|sleeper| sleeper.asleep != Sleep::Unborn) {
+            sleeper.rouse(late);
+        }
+    }
+
+    pub(super) fn tell(&mut self, watch: &mut Watch, late: Option<Time>) {
+        let Some(sleeper) = self.0.get_mut(watch.port) else { return };
+        if !watch.told {
+            watch.told = true;
+            sleeper.look_at.push_back(watch.thing);
+            sleeper.rouse(late);
+        }
+    }
+
+    /// Lets the port look at a thing that no watch has told it of.
+    pub(super) fn look(&mut self, port: Name, thing: Name) {
+        if let Some(sleeper) = self.0.get_mut(port) {
+            sleeper.look_at.push_back(thing);
+            sleeper.rouse(None);
+        }
+    }
+
+    /// The port's thread is awake, and not held up any longer.
+    pub(super) fn release(&mut self, port: Name) {
         if let Some(sleeper) = self.0.get_mut(port).filter(|sleeper| sleeper.asleep != Sleep::Unborn) {
             sleeper.asleep = Sleep::Awake;
         }
     }
 
-    pub(super) fn tell(&mut self, watch: &mut Watch) {
-        let Some(sleeper) = self.0.get_mut(watch.port) else { return };
-        if !watch.told {
-            watch.told = true;
-            sleeper.look_at.push_back(watch.thing);
-            sleeper.asleep = Sleep::Awake;
-        }
+    /// True if the port's thread is held up beyond `now`.
+    pub(super) fn is_held_up(&self, port: Name, now: Time) -> bool {
+        self.0.get(port).is_some_and(|sleeper| matches!(sleeper.asleep, Sleep::HeldUp(until) if until > now))
+    }
+
+    /// True if the port should look at something.
+    pub(super) fn has_looks(&self, port: Name) -> bool {
+        self.0.get(port).is_some_and(|sleeper| !sleeper.look_at.is_empty())
     }
 
     /// What the port should look at, oldest first.
@@ -110,12 +156,17 @@ impl Ports {
             Sleep::Unborn => false,
             Sleep::Awake => true,
             Sleep::Until(until) => until.is_some_and(|until| until <= now),
+            Sleep::HeldUp(until) => until <= now,
         })
     }
 
     /// When the first of those asleep wakes by itself.
     pub(super) fn next(&self) -> Option<Time> {
-        let until = |sleep| if let Sleep::Until(until) = sleep { until } else { None };
+        let until = |sleep| match sleep {
+            Sleep::Until(until) => until,
+            Sleep::HeldUp(until) => Some(until),
+            Sleep::Unborn | Sleep::Awake => None,
+        };
         self.sleeps().filter_map(until).min()
     }
 }

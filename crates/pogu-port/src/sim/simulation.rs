@@ -227,7 +227,7 @@ impl Simulation {
 
     /// Operations that ports have submitted to the simulated kernel so far.
     pub fn operations(&self) -> u64 {
-        0
+        self.with(|network| network.operations())
     }
 
     /// Whether everything adds up. Meant for between turns, and cheap enough for between all of them.
@@ -235,7 +235,7 @@ impl Simulation {
     /// # Errors
     /// What does not.
     pub fn audit(&self) -> Result<(), Imbalance> {
-        Ok(())
+        self.with(|network| network.audit())
     }
 
     /// The order in which `count` workers get their next turns: as they are numbered, unless it is a fault's to say.

@@ -9,7 +9,6 @@ use super::network::{Arrival, State};
 use super::port::Watch;
 use super::simulation::{Simulation, failed};
 use crate::error::{Operation, OsError};
-use crate::gather::Gather;
 use crate::options::{ListenOptions, StreamOptions};
 use crate::slots::Name;
 
@@ -27,8 +26,13 @@ impl StreamSocket {
         StreamSocket::of(simulation, end).ok_or_else(|| Failure::AddressNotAvailable.of(Operation::OpenSocket))
     }
 
-    fn of(simulation: &Simulation, end: Name) -> Option<Box<StreamSocket>> {
-        let (local, remote) = simulation.with(|network| network.ends.get(end).map(|end| (end.local, end.remote)))?;
+    /// The owner of an end that was accepted.
+    pub(super) fn of(simulation: &Simulation, end: Name) -> Option<Box<StreamSocket>> {
+        let (local, remote) = simulation.with(|network| {
+            let end = network.ends.get_mut(end)?;
+            end.held = true;
+            Some((end.local, end.remote))
+        })?;
         Some(Box::new(StreamSocket { simulation: simulation.clone(), end, local, remote }))
     }
 
@@ -53,8 +57,9 @@ impl StreamSocket {
         self.simulation.with(|network| network.receive(self.end, space))
     }
 
-    pub(super) fn send(&self, gather: &Gather) -> Result<usize, Failure> {
-        self.simulation.with(|network| network.send(self.end, gather.slices()))
+    /// What the network calls it.
+    pub(super) fn end(&self) -> Name {
+        self.end
     }
 
     pub(super) fn send_bytes(&self, bytes: &[u8]) -> Result<usize, Failure> {
@@ -153,6 +158,11 @@ impl ListeningSocket {
 
     pub(super) fn belongs_to(&self, simulation: &Simulation) -> bool {
         self.simulation.is_same(simulation)
+    }
+
+    /// What the network calls it.
+    pub(super) fn listener(&self) -> Name {
+        self.listener
     }
 
     pub(super) fn accept(&self) -> Option<Box<StreamSocket>> {

@@ -3,8 +3,12 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::connection::{Connection, Phase, Receive, Sending, Shut, cancelled};
+use super::Berth;
+use super::connection::{Connection, GivenUp, Phase, Receive, Sending, Shut};
+use super::failure::Failure;
+use super::kernel::{Kernel, Kind, Operation as InFlight, Token, Work};
 use super::listener::{Accepting, Listener};
+use super::network::Network;
 use super::pending::Pending;
 use super::socket::StreamSocket;
 use super::table::{Table, Thing};
@@ -13,7 +17,7 @@ use crate::counters::Counters;
 use crate::driver::Submit;
 use crate::error::{Operation, Refused, SubmitError};
 use crate::gather::Gather;
-use crate::identity::{ConnectionId, ListenerId, Owner};
+use crate::identity::{ConnectionId, ListenerId, Name, Owner};
 use crate::kept::Kept;
 use crate::options::StreamOptions;
 use crate::stream::{BoundListener, Detached, Stream};
@@ -27,9 +31,10 @@ impl Submit for Table {
         self.counters
     }
 
-    /// Nothing so far: the network takes bytes within the call.
+    /// Operations that the simulated kernel has not given back; cancels are not counted.
     fn in_flight(&self) -> usize {
-        0
+        let Berth { simulation, port } = &self.berth;
+        simulation.with(|network| network.kernels.get(port).map_or(0, Kernel::in_flight))
     }
 
     fn open(&self) -> usize {
@@ -47,6 +52,7 @@ impl Submit for Table {
                 if let Some(listener) = self.listener(name) {
                     listener.socket.watch(watch);
                 }
+                self.arm_accept(name);
                 Ok(ListenerId(name))
             }
             Err(Thing::Listener(listener)) => Err(Refused { error: self.full(), returned: listener.socket.into() }),
@@ -56,8 +62,8 @@ impl Submit for Table {
 
     fn close_listener(&mut self, id: ListenerId) -> Result<(), SubmitError> {
         let listener = self.listener(id.0).filter(|listener| listener.state != Accepting::Closing);
-        listener.ok_or(SubmitError::Gone)?.state = Accepting::Closing;
-        self.complete(Pending::ListenerClosed(id.0));
+        listener.ok_or(SubmitError::Gone)?;
+        self.stop_accepting(id.0);
         Ok(())
     }
 
@@ -77,20 +83,15 @@ impl Submit for Table {
         socket.apply(options);
         let mut connection = Connection::new(owner, socket, Phase::Open);
         connection.kept = Kept::new(received);
-        if !unsent.is_empty() {
-            connection.sending = Sending::Leaving(unsent);
-        }
         match self.insert(Thing::Connection(connection)) {
             Ok(name) => {
                 self.begin_to_watch(ConnectionId(name));
-                self.continue_send(name);
+                if !unsent.is_empty() {
+                    self.start_send(name, unsent);
+                }
                 Ok(ConnectionId(name))
             }
             Err(Thing::Connection(connection)) => {
-                let unsent = match connection.sending {
-                    Sending::Leaving(gather) => gather,
-                    Sending::Idle | Sending::Left => Gather::new(),
-                };
                 let received = connection.kept.into_bytes();
                 let returned = Detached { stream: connection.socket.into(), peer, received, unsent };
                 Err(Refused { error: self.full(), returned })
@@ -108,11 +109,17 @@ impl Submit for Table {
         if self.things.len() >= self.things.maximum() as usize {
             return Err(self.full());
         }
-        let socket = StreamSocket::connect(&self.berth.simulation, address)?;
+        let simulation = &self.berth.simulation;
+        if simulation.with(Network::refuses_socket) {
+            return Err(Failure::NoDescriptor.of(Operation::OpenSocket).into());
+        }
+        let socket = StreamSocket::connect(simulation, address)?;
         socket.apply(options);
-        let connection = Connection::new(owner, socket, Phase::Connecting { settled: false });
+        let end = socket.end();
+        let connection = Connection::new(owner, socket, Phase::Connecting(GivenUp::No));
         let name = self.insert(Thing::Connection(connection)).map_err(|_| self.full())?;
         self.begin_to_watch(ConnectionId(name));
+        self.submit(InFlight::new(Token::new(Kind::Connect, name), end, Work::Connect));
         // It may have been answered already.
         if let Some(connection) = self.connection(name) {
             connection.socket.look_again();
@@ -146,7 +153,9 @@ impl Submit for Table {
             Receive::Pausing { .. } | Receive::Off | Receive::Finished | Receive::Failed(_) => return Ok(()),
         };
         connection.receive = Receive::Pausing { owed, resume: false };
-        self.complete(Pending::Paused(id.0));
+        connection.owed.pauses += 1;
+        self.cancel_receive(id.0);
+        self.came_back(id.0);
         Ok(())
     }
 
@@ -159,16 +168,15 @@ impl Submit for Table {
         if !matches!(connection.sending, Sending::Idle) {
             return refused(SubmitError::SendInFlight, gather);
         }
-        connection.sending = Sending::Leaving(gather);
-        self.continue_send(id.0);
+        self.start_send(id.0, gather);
         Ok(())
     }
 
     fn shut(&mut self, id: ConnectionId) -> Result<(), SubmitError> {
         let connection = self.open_connection(id)?;
-        match (connection.shut, &connection.sending) {
-            (Shut::No, Sending::Leaving(_)) => connection.shut = Shut::Requested,
-            (Shut::No, Sending::Idle | Sending::Left) => connection.shut_now(),
+        match (connection.shut, connection.is_sending()) {
+            (Shut::No, true) => connection.shut = Shut::Requested,
+            (Shut::No, false) => connection.shut_now(),
             (Shut::Requested | Shut::Done, _) => {}
         }
         Ok(())
@@ -176,19 +184,16 @@ impl Submit for Table {
 
     fn close(&mut self, id: ConnectionId) -> Result<(), SubmitError> {
         let connection = self.connection(id.0).ok_or(SubmitError::Gone)?;
-        let leaving = matches!(connection.sending, Sending::Leaving(_));
         match connection.phase {
-            Phase::Connecting { settled: false } => self.connect_failed(id.0, cancelled(Operation::Connect)),
-            Phase::Connecting { settled: true } => self.end(id.0, false),
+            Phase::Connecting(GivenUp::No) => self.give_up(id.0, GivenUp::Closed),
+            Phase::Connected => self.end(id.0, false),
             Phase::Open => {
+                connection.phase = Phase::Closing;
+                self.stop_receiving(id.0);
                 self.cancel_receive(id.0);
-                if leaving {
-                    self.close_after_send(id);
-                } else {
-                    self.end(id.0, false);
-                }
+                self.came_back(id.0);
             }
-            Phase::Closing | Phase::Ending { .. } | Phase::Detaching => return Err(SubmitError::Gone),
+            _ => return Err(SubmitError::Gone),
         }
         Ok(())
     }
@@ -196,29 +201,35 @@ impl Submit for Table {
     fn abort(&mut self, id: ConnectionId) -> Result<(), SubmitError> {
         let connection = self.connection(id.0).ok_or(SubmitError::Gone)?;
         let phase = connection.phase;
-        if matches!(phase, Phase::Ending { aborted: true } | Phase::Detaching) {
-            return Err(SubmitError::Gone);
-        }
-        connection.socket.set_linger(Some(Duration::ZERO));
         match phase {
-            Phase::Connecting { settled: false } => self.connect_failed(id.0, cancelled(Operation::Connect)),
+            Phase::Connecting(GivenUp::Aborted)
+            | Phase::Aborting
+            | Phase::Ending { aborted: true }
+            | Phase::Detaching
+            | Phase::Leaving => return Err(SubmitError::Gone),
+            _ => connection.socket.set_linger(Some(Duration::ZERO)),
+        }
+        match phase {
+            Phase::Connecting(GivenUp::No) => self.give_up(id.0, GivenUp::Aborted),
+            Phase::Connecting(_) => connection.phase = Phase::Connecting(GivenUp::Aborted),
             Phase::Ending { .. } => connection.phase = Phase::Ending { aborted: true },
-            Phase::Connecting { settled: true } | Phase::Open | Phase::Closing | Phase::Detaching => {
+            _ => {
+                connection.phase = Phase::Aborting;
+                self.stop_receiving(id.0);
                 self.cancel_send(id.0);
                 self.cancel_receive(id.0);
-                self.end(id.0, true);
+                self.came_back(id.0);
             }
         }
         Ok(())
     }
 
     fn detach(&mut self, id: ConnectionId) -> Result<(), SubmitError> {
-        self.open_connection(id)?;
+        self.open_connection(id)?.phase = Phase::Detaching;
+        self.stop_receiving(id.0);
         self.cancel_receive(id.0);
-        if let Some(connection) = self.connection(id.0) {
-            connection.phase = Phase::Detaching;
-        }
-        self.complete(Pending::Detached(id.0));
+        self.cancel_send(id.0);
+        self.came_back(id.0);
         Ok(())
     }
 }
@@ -228,10 +239,12 @@ impl Table {
         SubmitError::Full { maximum: self.things.maximum() }
     }
 
-    fn close_after_send(&mut self, id: ConnectionId) {
-        if let Some(connection) = self.connection(id.0) {
-            connection.phase = Phase::Closing;
+    /// Nobody wants the connect any more.
+    fn give_up(&mut self, name: Name, given_up: GivenUp) {
+        if let Some(connection) = self.connection(name) {
+            connection.phase = Phase::Connecting(given_up);
         }
+        self.cancel(Token::new(Kind::Connect, name));
     }
 
     fn begin_to_watch(&mut self, id: ConnectionId) {

@@ -1,18 +1,20 @@
 //! Everything that the driver holds, and what becomes of it: the submitting half.
 //!
-//! A submit call may work on the network at once, but never delivers: what has completed is queued as [`Pending`], and the
-//! turn delivers it in that order. Every operation therefore ends in one of two places: as an entry of that queue, or
-//! directly in a turn (bytes, the end of a stream, accepted clients).
+//! A submit call hands operations to the [simulated kernel](super::kernel) and never delivers. What a completion of it means
+//! for the owner is queued as [`Pending`], and the turn delivers it in that order; bytes, the end of a stream and accepted
+//! clients are delivered as they are taken.
 //!
-//! **A name is stale only when its last completion is delivered.** And whoever leaves something for a later turn wakes the
-//! port, for the clock moves only when all ports sleep.
+//! **A name is stale only when its last completion is delivered**, and that is on its way only when the kernel has given
+//! every operation of it back. And whoever leaves something for a later turn wakes the port, for the clock moves only when
+//! all ports sleep.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use super::Berth;
-use super::connection::{Connection, Ended, Phase, Progress, Receive, Sending, Shut, cancelled, send_now};
+use super::connection::{Arm, Connection, Ended, GivenUp, Phase, cancelled};
+use super::kernel::{Event, Kind, Operation as InFlight, Outcome, Token};
 use super::listener::Listener;
-use super::network::State;
 use super::pending::Pending;
 use super::port::Watch;
 use crate::clock::Time;
@@ -38,9 +40,16 @@ pub(super) struct Table {
     pub(super) pending: VecDeque<Pending>,
     /// Connections that have kept bytes, or the end of the stream, to deliver; each stands here at most once.
     pub(super) leftovers: VecDeque<Name>,
+    /// Connections whose receive found no buffer, oldest first.
+    pub(super) starved: VecDeque<Name>,
+    /// Listeners that wait for the end of a shortage.
+    pub(super) paused: Vec<Name>,
     pub(super) now: Time,
     pub(super) counters: Counters,
     pub(super) receive_bytes_per_turn_max: usize,
+    pub(super) accept_pause: Duration,
+    /// The kernel's completions are taken as they come.
+    pub(super) prompt: bool,
     /// Last: what closes on drop still has a network to close in.
     pub(super) berth: Berth,
 }
@@ -52,9 +61,13 @@ impl Table {
             looks: VecDeque::new(),
             pending: VecDeque::new(),
             leftovers: VecDeque::new(),
+            starved: VecDeque::new(),
+            paused: Vec::new(),
             now: berth.simulation.now(),
             counters: Counters::default(),
             receive_bytes_per_turn_max: config.receive_bytes_per_turn_max,
+            accept_pause: config.accept_pause,
+            prompt: berth.simulation.with(|network| network.kernel_is_prompt(berth.port)),
             berth,
         }
     }
@@ -107,89 +120,112 @@ impl Table {
         self.berth.wake();
     }
 
-    /// Continues the send in flight, if there is one and it may still leave.
-    pub(super) fn continue_send(&mut self, name: Name) {
-        let Some(Thing::Connection(connection)) = self.things.get_mut(name) else { return };
-        if !matches!(connection.phase, Phase::Open | Phase::Closing) {
-            return;
-        }
-        let Sending::Leaving(gather) = &mut connection.sending else { return };
-        match send_now(&connection.socket, gather, &mut self.counters) {
-            Progress::Left => self.finish_send(name, None),
-            Progress::Failed(error) => self.finish_send(name, Some(error)),
-            Progress::Waits => {}
+    // ---- The kernel ----
+
+    pub(super) fn submit(&mut self, operation: InFlight) {
+        let port = self.berth.port;
+        self.berth.simulation.with(|network| network.submit(port, operation));
+        self.reap();
+    }
+
+    pub(super) fn cancel(&mut self, token: Token) {
+        let port = self.berth.port;
+        self.berth.simulation.with(|network| network.cancel(port, token));
+        self.reap();
+    }
+
+    pub(super) fn next_completion(&self) -> Option<Event> {
+        let port = self.berth.port;
+        self.berth.simulation.with(|network| network.next_completion(port))
+    }
+
+    /// Of a prompt kernel, takes what a submit call has brought about. No bytes and no clients are among it: those come in
+    /// turns.
+    fn reap(&mut self) {
+        while self.prompt {
+            let Some(event) = self.next_completion() else { return };
+            self.absorb(event);
         }
     }
 
-    /// The send in flight has ended; what waited behind it follows.
-    fn finish_send(&mut self, name: Name, error: Option<OsError>) {
-        let Some(connection) = self.connection(name) else { return };
-        let gather = match std::mem::replace(&mut connection.sending, Sending::Left) {
-            Sending::Leaving(gather) => gather,
-            settled => {
-                connection.sending = settled;
-                return;
+    /// Takes note of a completion that is not delivered as it is.
+    pub(super) fn absorb(&mut self, event: Event) {
+        let Event { token, outcome, more, .. } = event;
+        let name = token.name;
+        match outcome {
+            Outcome::Heard => {}
+            Outcome::Connected => self.connect_completed(name, Ok(())),
+            Outcome::Failed(code) if token.kind == Kind::Connect => self.connect_completed(name, Err(code)),
+            Outcome::Sent { gather, result } => self.send_completed(name, gather, result),
+            Outcome::Starved => self.receive_came_back(name, true),
+            Outcome::Failed(_) if token.kind == Kind::Receive => self.receive_came_back(name, false),
+            Outcome::Failed(code) if token.kind == Kind::Accept => {
+                // Cancelled: nobody is told of anything but the end.
+                let completion = self.accept_completed::<()>(name, Err(code));
+                debug_assert!(completion.is_none(), "a prompt accept fails only when it is cancelled");
             }
-        };
-        if connection.shut == Shut::Requested {
-            connection.shut_now();
-        }
-        let closing = connection.phase == Phase::Closing;
-        self.complete(Pending::Sent(name, gather, error));
-        if closing {
-            self.end(name, false);
-        }
-    }
-
-    /// Somebody may have answered.
-    pub(super) fn look_whether_connected(&mut self, name: Name) {
-        let Some(connection) = self.connection(name) else { return };
-        match connection.socket.state() {
-            State::Connecting => {}
-            State::Open => {
-                connection.phase = Phase::Connecting { settled: true };
-                self.complete(Pending::Connected(name));
+            Outcome::Received { .. } | Outcome::Finished | Outcome::Accepted(_) | Outcome::Failed(_) => {
+                debug_assert!(false, "{token:?} came outside of a turn, more: {more}");
             }
-            State::Broken(failure) => self.connect_failed(name, failure.of(Operation::Connect)),
         }
     }
 
-    pub(super) fn connect_failed(&mut self, name: Name, error: OsError) {
-        self.complete(Pending::ConnectFailed(name, error));
+    /// The kernel answered a connect.
+    fn connect_completed(&mut self, name: Name, result: Result<(), i32>) {
+        let Some(connection) = self.connection(name) else { return self.late() };
+        let Phase::Connecting(given_up) = connection.phase else { return self.late() };
+        match (result, given_up) {
+            (Ok(()), GivenUp::No) => {
+                connection.phase = Phase::Connected;
+                return self.complete(Pending::Connected(name));
+            }
+            (Ok(()), _) => self.complete(Pending::ConnectFailed(name, cancelled(Operation::Connect))),
+            (Err(code), _) => {
+                let error = OsError::from_code(Operation::Connect, code);
+                self.complete(Pending::ConnectFailed(name, error));
+            }
+        }
         self.end(name, true);
     }
 
-    /// The send in flight, if any, ends as cancelled.
-    pub(super) fn cancel_send(&mut self, name: Name) {
-        let Some(connection) = self.connection(name) else { return };
-        match std::mem::replace(&mut connection.sending, Sending::Left) {
-            Sending::Leaving(gather) => {
-                self.complete(Pending::Sent(name, gather, Some(cancelled(Operation::Send))));
-            }
-            settled => connection.sending = settled,
-        }
+    /// Nobody waits for this completion any more.
+    pub(super) fn late(&mut self) {
+        self.counters.late_completions += 1;
     }
 
-    /// A receive that is open ends as cancelled: nothing more is delivered.
-    pub(super) fn cancel_receive(&mut self, name: Name) {
-        let Some(connection) = self.connection(name) else { return };
-        let open = connection.receive_is_open();
-        match &mut connection.receive {
-            Receive::Pausing { resume, .. } => *resume = false,
-            receive => *receive = Receive::Off,
+    // ---- Ending ----
+
+    /// Tells the owner what could not be told before the receive had come back, and ends what waited for the last operation.
+    pub(super) fn came_back(&mut self, name: Name) {
+        let Some(connection) = self.connection(name).filter(|connection| connection.receive_is_back()) else { return };
+        let owed = std::mem::take(&mut connection.owed);
+        for _ in 0..owed.pauses {
+            self.complete(Pending::Paused(name));
         }
-        if open {
+        if owed.cancelled {
             self.complete(Pending::ReceiveEnded(name, cancelled(Operation::Receive)));
         }
+        let Some(connection) = self.connection(name).filter(|connection| !connection.is_sending()) else { return };
+        match connection.phase {
+            Phase::Closing => self.end(name, false),
+            Phase::Aborting => self.end(name, true),
+            Phase::Detaching => {
+                connection.phase = Phase::Leaving;
+                self.complete(Pending::Detached(name));
+            }
+            _ => {}
+        }
     }
 
-    /// Every operation has ended or is on its way; the last word follows them.
+    /// Every operation has come back; the last word follows what is on its way.
     pub(super) fn end(&mut self, name: Name, aborted: bool) {
         if let Some(connection) = self.connection(name) {
             connection.phase = Phase::Ending { aborted };
             self.complete(Pending::Closed(name));
         }
     }
+
+    // ---- Keeping ----
 
     /// The receiver did not consume `rest`.
     pub(super) fn keep(&mut self, name: Name, rest: &[u8]) {
@@ -205,6 +241,9 @@ impl Table {
 
     /// Bytes came behind what is kept.
     pub(super) fn keep_behind(&mut self, name: Name, bytes: &[u8]) {
+        if bytes.is_empty() {
+            return;
+        }
         self.counters.kept_bytes += bytes.len() as u64;
         if let Some(connection) = self.connection(name) {
             connection.kept.append(bytes);
@@ -221,13 +260,17 @@ impl Table {
         self.deliver_later(name);
     }
 
-    /// Lets a later turn deliver what the connection has kept, and look for more behind it.
+    /// Lets a later turn deliver what the connection has kept, and receive more behind it, if there may be more.
     pub(super) fn deliver_later(&mut self, name: Name) {
         let kept_max = self.receive_bytes_per_turn_max;
         let Some(connection) = self.connection(name) else { return };
-        if connection.reads(kept_max) {
-            connection.socket.look_again();
+        match (connection.reads(kept_max), connection.arm) {
+            (true, Arm::Idle) => self.arm_receive(name),
+            (true, Arm::Armed) => connection.socket.look_again(),
+            (false, Arm::Armed) => self.cancel_receive(name),
+            (_, Arm::Cancelling | Arm::Starved) | (false, Arm::Idle) => {}
         }
+        let Some(connection) = self.connection(name) else { return };
         if connection.has_leftovers() && !connection.left_over {
             connection.left_over = true;
             self.leftovers.push_back(name);

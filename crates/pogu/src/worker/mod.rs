@@ -156,6 +156,11 @@ impl Worker {
         state.shared.publish_last(state.index, &mut state.ledger);
     }
 
+    /// True if a simulation holds up its thread just now.
+    pub(crate) fn is_held_up(&self) -> bool {
+        self.port.is_held_up()
+    }
+
     /// Its number in the core, from 0.
     pub fn index(&self) -> usize {
         self.state.index

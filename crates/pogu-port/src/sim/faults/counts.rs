@@ -95,7 +95,7 @@ classes! {
 }
 
 /// How often each class of fault was met. Those of several runs can be added.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct FaultCounts([u64; FaultClass::ALL.len()]);
 
 impl Default for FaultCounts {
@@ -132,6 +132,12 @@ impl AddAssign<&FaultCounts> for FaultCounts {
         for (count, more) in self.0.iter_mut().zip(other.0) {
             *count += more;
         }
+    }
+}
+
+impl fmt::Debug for FaultCounts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "FaultCounts({self})")
     }
 }
 

@@ -139,8 +139,8 @@ knobs! {
     late_cancels: u16 = 20, 600;
     /// How late, at most.
     late_cancels_max: Duration = Duration::from_micros(1), Duration::from_millis(50);
-    /// Chance that a cancel loses the race: the operation first does what it can still do (bytes arrive, leave; a connect
-    /// succeeds) and only then ends (io_uring_prep_cancel(3), -EALREADY).
+    /// Chance that a cancel loses the race: the operation goes on for the time above, and bytes arrive, or leave, or a client is
+    /// accepted, before it ends (io_uring_prep_cancel(3), -EALREADY).
     lost_cancels: u16 = 50, 800;
     /// Chance that a send fails in the middle: ECONNRESET or EPIPE, which break the connection, or ENOBUFS (send(2)).
     send_errors: u16 = 1, 10;
