@@ -36,6 +36,8 @@ pub(crate) fn run(
 ) -> Result<Outcome, Violation> {
     let mut world = World::open(seed, plan, simulation, book)?;
     let ran = go_through(&mut world);
+    // What ends when the world is dropped is not what was wrong.
+    let ran = ran.inspect_err(|violation| book.reopen().violate(violation.clone()));
     // Handles keep factories, factories keep the ledger, the ledger keeps handles.
     book.reopen().handles.clear();
     ran?;

@@ -251,7 +251,9 @@ impl Ledger {
 
     /// The first violation stays.
     pub(crate) fn violate(&mut self, violation: Violation) {
-        self.note(format_args!("VIOLATION {violation}"));
+        if self.violation.is_none() {
+            self.note(format_args!("VIOLATION {violation}"));
+        }
         self.violation.get_or_insert((self.now, violation));
     }
 
