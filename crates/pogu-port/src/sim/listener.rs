@@ -49,6 +49,10 @@ impl Table {
         }
         let accept = InFlight::new(Token::new(Kind::Accept, name), listener.socket.listener(), Work::Accept);
         self.submit(accept);
+        // A prompt kernel is asked in the same turn until nobody waits.
+        if !self.prompt && let Some(listener) = self.listener(name) {
+            listener.socket.look_again();
+        }
     }
 
     /// The kernel answered an accept: with a client, or with an error.
@@ -88,7 +92,6 @@ impl Table {
         let listener = self.listener(name)?;
         match listener.shortage.judge(error, now, pause) {
             Verdict::Skip => {
-                listener.socket.look_again();
                 self.arm_accept(name);
                 None
             }

@@ -50,9 +50,13 @@ impl Table {
         }
     }
 
-    /// Bytes that the kernel may bring in one step: none past the turn's budget, none past what may be kept.
+    /// Bytes that the kernel may bring in one step. A prompt one: none past the turn's budget, none past what may be kept. A free
+    /// one asks nobody, and stops when its cancel reaches it.
     pub(super) fn receive_limit(&mut self, name: Name) -> usize {
         let (turn, most) = (self.counters.turns, self.receive_bytes_per_turn_max);
+        if !self.prompt {
+            return most;
+        }
         let Some(connection) = self.connection(name).filter(|connection| connection.reads(most)) else { return 0 };
         connection.budget(turn, most).min(most - connection.kept.len())
     }
