@@ -1,7 +1,7 @@
 //! The sessions of client services: each asks for what is drawn, at its own pace, until its number has said enough.
 //!
-//! In the calm it says what is left, then asks for one more answer: its *proof* that everything before came, too. Then it
-//! keeps its connection from being idle.
+//! In the calm it says what is left, then asks for one more answer: its *proof* that everything before came, too. As long as
+//! it is answered it keeps its connection from being idle.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -100,8 +100,10 @@ impl Guest {
         if taken > 0 {
             return cx.set_timer(CALM_PAUSE);
         }
-        self.book.open(cx.now()).want_proof(self.guest);
-        self.ask(cx, Kind::Echo);
+        // Who gets no answer asks no more: where the other side has gone without a word, silence is all that can tell.
+        if self.book.open(cx.now()).want_proof(self.guest) {
+            self.ask(cx, Kind::Echo);
+        }
         cx.set_timer(self.keepalive);
     }
 }
@@ -122,7 +124,7 @@ impl Session for Guest {
         let phase = {
             let mut ledger = self.book.open(cx.now());
             ledger.called(self.side());
-            ledger.phase
+            ledger.phase()
         };
         match phase {
             Phase::Storm => self.in_storm(cx),

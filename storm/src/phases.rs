@@ -75,9 +75,8 @@ fn storm(world: &mut World) -> Result<(), Violation> {
 
 /// No fault happens any more, and no limit keeps anybody out.
 fn calm(world: &mut World) -> Result<(), Violation> {
-    world.book.reopen().phase = Phase::Calm;
+    world.book.reopen().begin(Phase::Calm, world.simulation.now());
     world.simulation.heal();
-    world.book.reopen().note(format_args!("CALM"));
     for handle in world.servers.iter().chain(&world.clients) {
         handle.change_limits(ServerPlan::lift).map_err(|error| Violation::Engine(error.to_string()))?;
     }
@@ -96,8 +95,7 @@ fn calm(world: &mut World) -> Result<(), Violation> {
 }
 
 fn stop(world: &mut World) -> Result<(), Violation> {
-    world.book.reopen().phase = Phase::Stop;
-    world.book.reopen().note(format_args!("STOP"));
+    world.book.reopen().begin(Phase::Stop, world.simulation.now());
     let servers = world.plan.servers.iter().map(|server| server.core + 1).max().unwrap_or(0);
     let mut sides = [0..servers, servers..world.cores.len()];
     if !world.plan.servers_stop_first {

@@ -25,6 +25,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use pogu::sim::Simulation;
 use pogu::{CauseKind, ServiceHandle, SessionId, Time};
@@ -38,6 +39,9 @@ pub(crate) use self::tally::Tally;
 use crate::message::{Kind, Stamp, mixed};
 use crate::plan::Plan;
 use crate::violation::{Side, Violation, Whereabouts};
+
+/// Connections that are made later than that after the faults have ended have met none.
+const CALM_BEGINS: Duration = Duration::from_secs(10);
 
 /// How far a storm is.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -89,6 +93,7 @@ struct Ask {
 struct Guest {
     stamp: Stamp,
     service: usize,
+    made_at: Time,
     life: Life,
     /// The other side, once a message has reached it.
     host: Option<usize>,
@@ -178,7 +183,8 @@ impl Book {
 
 pub(crate) struct Ledger {
     now: Time,
-    pub(crate) phase: Phase,
+    phase: Phase,
+    calm_since: Time,
     violation: Option<(Time, Violation)>,
     hash: u64,
     trace: Option<Simulation>,
@@ -223,6 +229,7 @@ impl Ledger {
         Ledger {
             now: Time::ZERO,
             phase: Phase::Storm,
+            calm_since: Time::ZERO,
             violation: None,
             hash: 0,
             trace,
@@ -247,6 +254,19 @@ impl Ledger {
             servers_of: plan.clients.iter().map(|client| client.server).collect(),
             tally: Tally::new(plan),
         }
+    }
+
+    pub(crate) fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    pub(crate) fn begin(&mut self, phase: Phase, now: Time) {
+        self.now = now;
+        self.phase = phase;
+        if phase == Phase::Calm {
+            self.calm_since = now;
+        }
+        self.event(format_args!("{phase:?}"), [0, phase as u64, 0]);
     }
 
     /// The first violation stays.
@@ -317,6 +337,7 @@ impl Ledger {
         self.guests.push(Guest {
             stamp,
             service,
+            made_at: self.now,
             life: Life::Made,
             host: None,
             uplink: Stream::default(),
@@ -405,9 +426,9 @@ impl Ledger {
 
     /// Whether a session can have ended for this.
     fn is_possible(&self, side: Side, cause: CauseKind) -> bool {
-        let host = match side {
-            Side::Host(host) => Some(&self.hosts[host]),
-            Side::Guest(_) => None,
+        let (host, guest) = match side {
+            Side::Host(host) => (self.hosts.get(host), self.hosts[host].guest),
+            Side::Guest(guest) => (None, Some(guest)),
         };
         match cause {
             CauseKind::HandlerPanicked | CauseKind::CostRate => false,
@@ -415,8 +436,15 @@ impl Ledger {
             CauseKind::HandlerAsked => host.is_some_and(|host| host.said_bye),
             CauseKind::Kicked => host.is_some_and(|host| host.may_be_kicked),
             CauseKind::ServiceStopping => self.phase == Phase::Stop,
-            _ => true,
+            // An inbox is full, a burst is too much, or the other side says so.
+            CauseKind::PeerClosed | CauseKind::PeerReset | CauseKind::SendBytes | CauseKind::WorkerInbox => true,
+            _ => !guest.is_some_and(|guest| self.is_of_the_calm(guest)),
         }
+    }
+
+    /// Whether nothing has ever gone wrong with a guest's connection.
+    fn is_of_the_calm(&self, guest: usize) -> bool {
+        self.phase == Phase::Calm && self.guests[guest].made_at > self.calm_since + CALM_BEGINS
     }
 
     /// The value of a session is dropped.

@@ -44,16 +44,14 @@ impl Ledger {
         self.left
     }
 
-    /// A guest has said everything: its next echo is its proof, unless one is under way.
-    pub(crate) fn want_proof(&mut self, guest: usize) {
+    /// A guest has said everything: its next echo is its proof, unless it has one. False if it waits for an answer.
+    pub(crate) fn want_proof(&mut self, guest: usize) -> bool {
         let proving = &mut self.guests[guest];
-        let is_under_way = match proving.proof {
-            Proof::Asked(sequence) => proving.asks.iter().any(|ask| ask.sequence == sequence && !ask.is_waived),
-            proof => proof == Proof::Answered,
-        };
-        if !is_under_way {
+        let waits = proving.asks.iter().any(|ask| !ask.is_waived);
+        if !waits && proving.proof != Proof::Answered {
             proving.proof = Proof::Wanted;
         }
+        !waits
     }
 
     /// A guest has asked, and this came of it.
