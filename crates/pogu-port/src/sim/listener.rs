@@ -50,7 +50,9 @@ impl Table {
         let accept = InFlight::new(Token::new(Kind::Accept, name), listener.socket.listener(), Work::Accept);
         self.submit(accept);
         // A prompt kernel is asked in the same turn until nobody waits.
-        if !self.prompt && let Some(listener) = self.listener(name) {
+        if !self.prompt
+            && let Some(listener) = self.listener(name)
+        {
             listener.socket.look_again();
         }
     }

@@ -161,9 +161,8 @@ impl Network {
 
     /// A segment of a severed connection goes nowhere. True if it is one; the sender finds out, early or late.
     pub(super) fn is_lost(&mut self, name: Name) -> bool {
-        let healed = self.fate.is_healed();
         let Some(severed) = self.ends.get_mut(name).and_then(|end| end.severed.as_mut()) else { return false };
-        let answers = severed.answers || healed;
+        let answers = severed.answers;
         if !std::mem::replace(&mut severed.found_out, true) {
             match answers {
                 true => self.agenda.add(self.now() + self.latency + self.latency, Event::Reset(name)),
@@ -194,6 +193,8 @@ impl Network {
         for name in names {
             if let Some(end) = self.ends.get_mut(name) {
                 end.last_arrival = end.last_arrival.min(soon);
+                // Who has waited in vain is answered when it sends again.
+                end.severed = end.severed.map(|_| Severed { answers: true, found_out: false });
             }
         }
         self.hurry_kernels();
