@@ -87,12 +87,18 @@ impl Guest {
         cx.set_timer(pause);
     }
 
+    /// One batch after the other, each when the last is answered: nobody is overrun. Who gets no answer asks no more: where
+    /// the other side has gone without a word, silence is all that can tell.
     fn in_calm(&mut self, cx: &mut Context<'_>) {
+        if self.book.open(cx.now()).waits(self.guest) {
+            return cx.set_timer(CALM_PAUSE);
+        }
         let taken = self.take(cx, 8);
         for _ in 0..taken {
-            // Nobody is put out any more.
             let kind = match self.talk.kind(&mut self.draw) {
-                Kind::Kick | Kind::Bye => Kind::Echo,
+                // Nobody is put out any more.
+                Kind::Kick | Kind::Bye | Kind::Burst => Kind::Echo,
+                Kind::Say if self.draw.percent(75) => Kind::Echo,
                 kind => kind,
             };
             self.ask(cx, kind);
@@ -100,10 +106,8 @@ impl Guest {
         if taken > 0 {
             return cx.set_timer(CALM_PAUSE);
         }
-        // Who gets no answer asks no more: where the other side has gone without a word, silence is all that can tell.
-        if self.book.open(cx.now()).want_proof(self.guest) {
-            self.ask(cx, Kind::Echo);
-        }
+        self.book.open(cx.now()).want_proof(self.guest);
+        self.ask(cx, Kind::Echo);
         cx.set_timer(self.keepalive);
     }
 }

@@ -276,6 +276,7 @@ impl ServerPlan {
         limits.message_rate = None;
         limits.byte_rate = None;
         limits.send_bytes_max = 256 * 1024;
+        limits.send_age_max = Duration::from_secs(30);
     }
 }
 

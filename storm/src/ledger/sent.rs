@@ -44,14 +44,17 @@ impl Ledger {
         self.left
     }
 
-    /// A guest has said everything: its next echo is its proof, unless it has one. False if it waits for an answer.
-    pub(crate) fn want_proof(&mut self, guest: usize) -> bool {
-        let proving = &mut self.guests[guest];
-        let waits = proving.asks.iter().any(|ask| !ask.is_waived);
-        if !waits && proving.proof != Proof::Answered {
-            proving.proof = Proof::Wanted;
+    /// Whether a guest waits for an answer.
+    pub(crate) fn waits(&self, guest: usize) -> bool {
+        self.guests[guest].asks.iter().any(|ask| !ask.is_waived)
+    }
+
+    /// A guest has said everything, and waits for nothing: its next echo is its proof, unless it has one.
+    pub(crate) fn want_proof(&mut self, guest: usize) {
+        let proof = &mut self.guests[guest].proof;
+        if *proof != Proof::Answered {
+            *proof = Proof::Wanted;
         }
-        !waits
     }
 
     /// A guest has asked, and this came of it.
