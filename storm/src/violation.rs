@@ -21,6 +21,8 @@ pub enum Violation {
     Unsent(Whereabouts),
     /// A connection lives on, and a packet that was accepted for it has not come.
     Lost(Whereabouts),
+    /// A stream was finished in good order, and something that was accepted for it before has not come.
+    CutOff(Whereabouts),
     /// An acknowledged member did not get a later broadcast, though others did.
     Missed(Whereabouts),
     /// A broadcast reached a session that was not, or no longer, a member.
@@ -70,6 +72,7 @@ impl Violation {
             Violation::Misdirected(_) => "misdirected",
             Violation::Unsent(_) => "unsent",
             Violation::Lost(_) => "lost",
+            Violation::CutOff(_) => "cut off",
             Violation::Missed(_) => "missed",
             Violation::NoMember(_) => "no member",
             Violation::TwoOrders(_) => "two orders",
@@ -111,6 +114,7 @@ impl fmt::Display for Violation {
             | Violation::Misdirected(at)
             | Violation::Unsent(at)
             | Violation::Lost(at)
+            | Violation::CutOff(at)
             | Violation::Missed(at)
             | Violation::NoMember(at)
             | Violation::TwoOrders(at)

@@ -6,6 +6,7 @@ use super::*;
 use crate::Size;
 use crate::draw::Draw;
 use crate::message::Message;
+use crate::violation::Side;
 
 /// Two guests of one service, each with its host, which have said one thing each.
 struct Scene {
@@ -204,6 +205,19 @@ fn what_does_not_come_between_two_who_live_is_lost() {
     assert_eq!(scene.ledger.unsettled(), Some(Side::Guest(0)));
     let violation = scene.ledger.stuck();
     assert_eq!(violation.name(), "lost", "{violation}");
+}
+
+#[test]
+fn an_end_in_good_order_that_comes_before_what_was_sent_cuts_it_off() {
+    let mut scene = Scene::new();
+    let stamp = scene.heard(0, Kind::Bye, 0);
+    scene.answer(0, stamp);
+    scene.ledger.disconnected(Side::Guest(0), CauseKind::PeerClosed);
+    scene.found("cut off");
+    let mut scene = Scene::new();
+    scene.ask(0, Kind::Echo, 0);
+    scene.ledger.disconnected(Side::Host(0), CauseKind::PeerClosed);
+    scene.found("cut off");
 }
 
 /// Both show that they get answers: what is still open then is something else.

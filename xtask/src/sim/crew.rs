@@ -32,7 +32,7 @@ pub struct Total {
 
 enum News {
     Begun(u64),
-    Ended(u64, Result<Outcome, Box<Broken>>),
+    Ended(u64, Box<Result<Outcome, Box<Broken>>>),
 }
 
 impl Crew {
@@ -64,7 +64,7 @@ impl Crew {
             let seed = self.from.wrapping_add(index);
             let ended = told
                 .send(News::Begun(seed))
-                .and_then(|()| told.send(News::Ended(seed, pogu_storm::run(seed, self.size))));
+                .and_then(|()| told.send(News::Ended(seed, Box::new(pogu_storm::run(seed, self.size)))));
             if ended.is_err() {
                 return;
             }
@@ -87,7 +87,7 @@ impl Crew {
                 Ok(News::Ended(seed, result)) => {
                     running.remove(&seed);
                     total.seeds += 1;
-                    match result {
+                    match *result {
                         Ok(outcome) => total.outcome.add(&outcome),
                         Err(broken) => {
                             total.broken += 1;
