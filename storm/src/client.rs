@@ -121,13 +121,13 @@ impl Session for Guest {
 
     fn on_packet(&mut self, cx: &mut Context<'_>, packet: Packet<'_>) {
         let message = Message::read(packet.body()).filter(|message| packet.id() == self.talk.id(message.kind));
-        self.book.open(cx.now()).heard_by_guest(self.guest, message);
+        self.book.open(cx.now()).heard_by_guest(self.guest, message, cx.is_live());
     }
 
     fn on_timer(&mut self, cx: &mut Context<'_>) {
         let phase = {
             let mut ledger = self.book.open(cx.now());
-            ledger.called(self.side());
+            ledger.called(self.side(), cx.is_live());
             ledger.phase()
         };
         match phase {

@@ -107,7 +107,7 @@ impl Host {
 
     /// A closure of another session runs here.
     fn visited(&mut self, cx: &mut Context<'_>, meant: usize, stamp: Stamp) {
-        self.book.open(cx.now()).visited(self.host, meant);
+        self.book.open(cx.now()).visited(self.host, meant, cx.is_live());
         self.say(cx, Kind::Visited, stamp, &[]);
     }
 
@@ -138,7 +138,7 @@ impl Session for Host {
 
     fn on_packet(&mut self, cx: &mut Context<'_>, packet: Packet<'_>) {
         let message = Message::read(packet.body()).filter(|message| packet.id() == self.talk.id(message.kind));
-        let heard = self.book.open(cx.now()).heard_by_host(self.host, message);
+        let heard = self.book.open(cx.now()).heard_by_host(self.host, message, cx.is_live());
         match heard {
             Heard::Ask(message) => self.serve(cx, message, packet.body()),
             Heard::Wild => {
@@ -151,14 +151,14 @@ impl Session for Host {
 
     fn on_joined(&mut self, cx: &mut Context<'_>, room: Room) {
         let room = room.0 as u32;
-        self.book.open(cx.now()).joined(self.host, room);
+        self.book.open(cx.now()).joined(self.host, room, cx.is_live());
         if let Some(stamp) = self.joining.remove(&room) {
             self.say(cx, Kind::Joined, stamp, &[]);
         }
     }
 
     fn on_stopping(&mut self, cx: &mut Context<'_>) {
-        self.book.open(cx.now()).called(self.side());
+        self.book.open(cx.now()).called(self.side(), cx.is_live());
         self.say(cx, Kind::Farewell, Stamp::NOBODY, &[]);
     }
 

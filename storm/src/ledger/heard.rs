@@ -28,9 +28,9 @@ fn verdict(came: Result<(), Flaw>) -> Verdict {
 
 impl Ledger {
     /// A packet came to a session of a server service; `None`: it cannot be read.
-    pub(crate) fn heard_by_host(&mut self, host: usize, message: Option<Message>) -> Heard {
+    pub(crate) fn heard_by_host(&mut self, host: usize, message: Option<Message>, is_live: bool) -> Heard {
         let side = Side::Host(host);
-        self.called(side);
+        self.called(side, is_live);
         self.tally.servers[self.hosts[host].service].packets += 1;
         let checksum = message.map_or(0, |message| message.checksum);
         self.event(format_args!("{side:?} hears {message:?}"), [5, host as u64, checksum]);
@@ -75,9 +75,9 @@ impl Ledger {
     }
 
     /// A packet came to a session of a client service; `None`: it cannot be read.
-    pub(crate) fn heard_by_guest(&mut self, guest: usize, message: Option<Message>) {
+    pub(crate) fn heard_by_guest(&mut self, guest: usize, message: Option<Message>, is_live: bool) {
         let side = Side::Guest(guest);
-        self.called(side);
+        self.called(side, is_live);
         self.tally.clients[self.guests[guest].service].packets += 1;
         let checksum = message.map_or(0, |message| message.checksum);
         self.event(format_args!("{side:?} hears {message:?}"), [6, guest as u64, checksum]);
@@ -212,8 +212,8 @@ impl Ledger {
     }
 
     /// A closure runs in `host`, and was posted to the session `meant`.
-    pub(crate) fn visited(&mut self, host: usize, meant: usize) {
-        self.called(Side::Host(host));
+    pub(crate) fn visited(&mut self, host: usize, meant: usize, is_live: bool) {
+        self.called(Side::Host(host), is_live);
         self.event(format_args!("host {host} is visited, host {meant} was meant"), [7, host as u64, meant as u64]);
         self.tally.cores[self.hosts[host].core].visits_run += 1;
         if host != meant || self.hosts[host].life != Life::Live {

@@ -88,9 +88,9 @@ impl Ledger {
         }
     }
 
-    /// Every other call of a session but its last one begins with this.
-    pub(crate) fn called(&mut self, side: Side) {
-        if *self.life(side) != Life::Live {
+    /// Every other call of a session but its last one begins with this. `is_live`: it has not begun to end.
+    pub(crate) fn called(&mut self, side: Side, is_live: bool) {
+        if *self.life(side) != Life::Live || !is_live {
             self.violate(Violation::AfterTheEnd(Whereabouts { side, said: None }));
         }
     }

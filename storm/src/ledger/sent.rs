@@ -168,8 +168,8 @@ impl Ledger {
     }
 
     /// From now on the host hears every broadcast of the room.
-    pub(crate) fn joined(&mut self, host: usize, room: u32) {
-        self.called(Side::Host(host));
+    pub(crate) fn joined(&mut self, host: usize, room: u32, is_live: bool) {
+        self.called(Side::Host(host), is_live);
         self.event(format_args!("host {host} is in room {room}"), [10, host as u64, u64::from(room)]);
         self.rooms.join((self.hosts[host].core, room), host);
         self.hosts[host].rooms.push(Membership { room, owed: VecDeque::new() });

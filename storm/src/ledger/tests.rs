@@ -62,9 +62,9 @@ impl Scene {
             scene.ledger.connected(Side::Guest(number));
             scene.ledger.connected(Side::Host(number));
             let echo = scene.ask(number, Kind::Echo, 0);
-            scene.ledger.heard_by_host(number, Some(echo));
+            scene.ledger.heard_by_host(number, Some(echo), true);
             let answer = scene.answer(number, echo.stamp);
-            scene.ledger.heard_by_guest(number, Some(answer));
+            scene.ledger.heard_by_guest(number, Some(answer), true);
         }
         assert_eq!(scene.ledger.violation(), None);
         scene
@@ -92,7 +92,7 @@ impl Scene {
     /// Asks something that reaches the host.
     fn heard(&mut self, guest: usize, kind: Kind, argument: u32) -> Stamp {
         let asked = self.ask(guest, kind, argument);
-        assert_eq!(self.ledger.heard_by_host(guest, Some(asked)), Heard::Ask(asked));
+        assert_eq!(self.ledger.heard_by_host(guest, Some(asked), true), Heard::Ask(asked));
         asked.stamp
     }
 
@@ -102,10 +102,10 @@ impl Scene {
             let stamp = self.heard(number, Kind::Join, 1);
             self.ledger.join_asked(number, stamp, JoinOutcome::Asked);
             let answer = self.answer(number, stamp);
-            self.ledger.heard_by_guest(number, Some(answer));
-            self.ledger.joined(number, 1);
+            self.ledger.heard_by_guest(number, Some(answer), true);
+            self.ledger.joined(number, 1, true);
             let joined = self.say(number, Kind::Joined, stamp);
-            self.ledger.heard_by_guest(number, Some(joined));
+            self.ledger.heard_by_guest(number, Some(joined), true);
         }
         self
     }
@@ -115,7 +115,7 @@ impl Scene {
         let said = message(Kind::Said, stamp, 1, &mut self.draw);
         self.ledger.broadcast(speaker, 1, stamp, said.checksum, BroadcastOutcome::Posted);
         let answer = self.answer(speaker, stamp);
-        self.ledger.heard_by_guest(speaker, Some(answer));
+        self.ledger.heard_by_guest(speaker, Some(answer), true);
         said
     }
 
@@ -130,9 +130,9 @@ impl Scene {
 fn what_is_asked_twice_over_comes_doubled() {
     let mut scene = Scene::new();
     let asked = scene.ask(0, Kind::Echo, 0);
-    scene.ledger.heard_by_host(0, Some(asked));
+    scene.ledger.heard_by_host(0, Some(asked), true);
     assert_eq!(scene.ledger.violation(), None);
-    scene.ledger.heard_by_host(0, Some(asked));
+    scene.ledger.heard_by_host(0, Some(asked), true);
     scene.found("doubled");
 }
 
@@ -141,7 +141,7 @@ fn what_overtakes_comes_out_of_order() {
     let mut scene = Scene::new();
     let _first = scene.ask(0, Kind::Echo, 0);
     let second = scene.ask(0, Kind::Echo, 0);
-    scene.ledger.heard_by_host(0, Some(second));
+    scene.ledger.heard_by_host(0, Some(second), true);
     scene.found("out of order");
 }
 
@@ -150,21 +150,21 @@ fn an_answer_that_overtakes_another_comes_out_of_order() {
     let mut scene = Scene::new();
     let stamps = [scene.heard(0, Kind::Echo, 0), scene.heard(0, Kind::Echo, 0)];
     let answer = scene.answer(0, stamps[1]);
-    scene.ledger.heard_by_guest(0, Some(answer));
+    scene.ledger.heard_by_guest(0, Some(answer), true);
     scene.found("out of order");
 }
 
 #[test]
 fn what_is_altered_is_seen_on_both_sides() {
     let mut scene = Scene::new();
-    scene.ledger.heard_by_host(0, None);
+    scene.ledger.heard_by_host(0, None, true);
     scene.found("altered");
     let mut scene = Scene::new();
-    scene.ledger.heard_by_guest(0, None);
+    scene.ledger.heard_by_guest(0, None, true);
     scene.found("altered");
     let mut scene = Scene::new();
     let asked = scene.ask(0, Kind::Echo, 0);
-    scene.ledger.heard_by_host(0, Some(Message { checksum: !asked.checksum, ..asked }));
+    scene.ledger.heard_by_host(0, Some(Message { checksum: !asked.checksum, ..asked }), true);
     scene.found("altered");
 }
 
@@ -172,19 +172,19 @@ fn what_is_altered_is_seen_on_both_sides() {
 fn what_comes_to_another_is_misdirected() {
     let mut scene = Scene::new();
     let asked = scene.ask(0, Kind::Echo, 0);
-    scene.ledger.heard_by_host(1, Some(asked));
+    scene.ledger.heard_by_host(1, Some(asked), true);
     scene.found("misdirected");
     let mut scene = Scene::new();
     let stamp = scene.heard(0, Kind::Echo, 0);
     let answer = scene.answer(0, stamp);
-    scene.ledger.heard_by_guest(1, Some(answer));
+    scene.ledger.heard_by_guest(1, Some(answer), true);
     scene.found("misdirected");
     let mut scene = Scene::new();
     let stamp = scene.heard(0, Kind::Forward, 1);
     let forwarded = message(Kind::Forwarded, stamp, 1, &mut scene.draw);
     let to = Route { host: 1, id: scene.ledger.hosts[1].id, core: scene.ledger.hosts[1].core, service: 0 };
     scene.ledger.forwarded(0, to, stamp, forwarded.checksum, SendOutcome::Posted);
-    scene.ledger.heard_by_guest(0, Some(forwarded));
+    scene.ledger.heard_by_guest(0, Some(forwarded), true);
     scene.found("misdirected");
 }
 
@@ -193,7 +193,7 @@ fn what_nobody_has_sent_is_unsent() {
     let mut scene = Scene::new();
     let stamp = scene.ledger.next_stamp(0);
     let never_sent = message(Kind::Echo, stamp, 0, &mut scene.draw);
-    scene.ledger.heard_by_host(0, Some(never_sent));
+    scene.ledger.heard_by_host(0, Some(never_sent), true);
     scene.found("unsent");
 }
 
@@ -226,7 +226,7 @@ fn proved(mut scene: Scene) -> Scene {
         scene.ledger.want_proof(number);
         let stamp = scene.heard(number, Kind::Echo, 0);
         let answer = scene.answer(number, stamp);
-        scene.ledger.heard_by_guest(number, Some(answer));
+        scene.ledger.heard_by_guest(number, Some(answer), true);
     }
     scene
 }
@@ -235,12 +235,12 @@ fn proved(mut scene: Scene) -> Scene {
 fn a_member_that_did_not_hear_what_others_heard_has_missed_it() {
     let mut scene = Scene::new().in_a_room();
     let said = scene.broadcast(0);
-    scene.ledger.heard_by_guest(0, Some(said));
+    scene.ledger.heard_by_guest(0, Some(said), true);
     let scene = proved(scene);
     assert_eq!(scene.ledger.unsettled(), Some(Side::Host(1)));
     assert_eq!(scene.ledger.stuck().name(), "missed");
     let mut scene = scene;
-    scene.ledger.heard_by_guest(1, Some(said));
+    scene.ledger.heard_by_guest(1, Some(said), true);
     assert_eq!((scene.ledger.unsettled(), scene.ledger.violation()), (None, None));
 }
 
@@ -251,7 +251,7 @@ fn a_forward_that_does_not_come_is_lost() {
     let to = Route { host: 1, id: scene.ledger.hosts[1].id, core: scene.ledger.hosts[1].core, service: 0 };
     scene.ledger.forwarded(0, to, stamp, 1, SendOutcome::Posted);
     let answer = scene.answer(0, stamp);
-    scene.ledger.heard_by_guest(0, Some(answer));
+    scene.ledger.heard_by_guest(0, Some(answer), true);
     let scene = proved(scene);
     assert_eq!((scene.ledger.unsettled(), scene.ledger.stuck().name()), (Some(Side::Host(1)), "lost"));
 }
@@ -263,8 +263,8 @@ fn what_is_said_in_a_room_reaches_members_alone() {
     scene.ledger.left(1, 1);
     let answer = scene.answer(1, stamp);
     let said = scene.broadcast(0);
-    scene.ledger.heard_by_guest(1, Some(answer));
-    scene.ledger.heard_by_guest(1, Some(said));
+    scene.ledger.heard_by_guest(1, Some(answer), true);
+    scene.ledger.heard_by_guest(1, Some(said), true);
     scene.found("no member");
 }
 
@@ -272,12 +272,12 @@ fn what_is_said_in_a_room_reaches_members_alone() {
 fn a_broadcast_that_comes_twice_is_doubled_and_one_that_overtakes_is_out_of_order() {
     let mut scene = Scene::new().in_a_room();
     let said = scene.broadcast(0);
-    scene.ledger.heard_by_guest(1, Some(said));
-    scene.ledger.heard_by_guest(1, Some(said));
+    scene.ledger.heard_by_guest(1, Some(said), true);
+    scene.ledger.heard_by_guest(1, Some(said), true);
     scene.found("doubled");
     let mut scene = Scene::new().in_a_room();
     let said = [scene.broadcast(0), scene.broadcast(0)];
-    said.into_iter().rev().for_each(|said| scene.ledger.heard_by_guest(1, Some(said)));
+    said.into_iter().rev().for_each(|said| scene.ledger.heard_by_guest(1, Some(said), true));
     scene.found("out of order");
 }
 
@@ -285,8 +285,8 @@ fn a_broadcast_that_comes_twice_is_doubled_and_one_that_overtakes_is_out_of_orde
 fn two_members_with_two_orders_are_found_at_the_end() {
     let mut scene = Scene::new().in_a_room();
     let said = [scene.broadcast(0), scene.broadcast(1)];
-    said.into_iter().for_each(|said| scene.ledger.heard_by_guest(0, Some(said)));
-    said.into_iter().rev().for_each(|said| scene.ledger.heard_by_guest(1, Some(said)));
+    said.into_iter().for_each(|said| scene.ledger.heard_by_guest(0, Some(said), true));
+    said.into_iter().rev().for_each(|said| scene.ledger.heard_by_guest(1, Some(said), true));
     assert_eq!(scene.ledger.violation(), None);
     scene.end_all();
     scene.ledger.close();
@@ -308,8 +308,13 @@ impl Scene {
 fn nothing_comes_after_the_end_and_the_end_comes_once() {
     let mut scene = Scene::new();
     let asked = scene.ask(0, Kind::Echo, 0);
-    scene.ledger.disconnected(Side::Host(0), CauseKind::PeerClosed);
-    scene.ledger.heard_by_host(0, Some(asked));
+    scene.ledger.disconnected(Side::Host(0), CauseKind::PeerReset);
+    scene.ledger.heard_by_host(0, Some(asked), true);
+    scene.found("after the end");
+    let mut scene = Scene::new();
+    scene.ledger.called(Side::Guest(0), true);
+    assert_eq!(scene.ledger.violation(), None);
+    scene.ledger.called(Side::Guest(0), false);
     scene.found("after the end");
     let mut scene = Scene::new();
     scene.end_all();
@@ -333,7 +338,7 @@ fn a_session_that_goes_without_its_last_call_is_untold_and_one_that_stays_is_lef
 #[test]
 fn a_closure_in_another_session_than_the_one_that_was_meant_is_a_wrong_visit() {
     let mut scene = Scene::new();
-    scene.ledger.visited(1, 0);
+    scene.ledger.visited(1, 0, true);
     scene.found("wrong visit");
 }
 
@@ -366,9 +371,9 @@ fn counters_that_differ_from_what_was_seen_are_named() {
 fn the_first_violation_stays() {
     let mut scene = Scene::new();
     scene.ledger.now = Time::from_nanos(7);
-    scene.ledger.heard_by_guest(0, None);
+    scene.ledger.heard_by_guest(0, None, true);
     scene.ledger.now = Time::from_nanos(8);
-    scene.ledger.visited(1, 0);
+    scene.ledger.visited(1, 0, true);
     scene.found("altered");
     assert_eq!(scene.ledger.violation().map(|(time, _)| time), Some(Time::from_nanos(7)));
 }
