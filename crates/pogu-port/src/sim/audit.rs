@@ -28,7 +28,8 @@ pub enum Imbalance {
         /// How often that happened.
         times: u64,
     },
-    /// Receive buffers of a port: those out and those in are not all.
+    /// Receive buffers of a port: those that are free and those that wait with their completions are not all. Between turns
+    /// the driver holds none.
     Buffers {
         /// All.
         total: u64,
@@ -81,7 +82,7 @@ impl Network {
         for kernel in self.kernels.values() {
             let (total, free) = (kernel.pool.total() as u64, kernel.pool.free() as u64);
             let (queued, lent) = (kernel.buffers_queued() as u64, kernel.pool.lent as u64);
-            if total != free + queued + lent {
+            if lent != 0 || total != free + queued {
                 return Err(Imbalance::Buffers { total, free, queued, lent });
             }
         }
@@ -117,3 +118,96 @@ impl fmt::Display for Imbalance {
 }
 
 impl std::error::Error for Imbalance {}
+
+#[cfg(test)]
+mod tests {
+    use super::super::kernel::{Kind, Operation, Outcome, Sizes, Token, Work};
+    use super::super::simulation::Simulation;
+    use super::*;
+    use crate::options::ListenOptions;
+    use crate::slots::Name;
+
+    const SIZES: Sizes = Sizes { receive_buffers: 2, receive_buffer_bytes: 64, receive_bytes_per_turn_max: 64 };
+
+    /// A port without a driver, and an end that it works on, to which something has been sent.
+    fn port_and_end(simulation: &Simulation) -> (Name, Name) {
+        let address = "10.0.0.1:7".parse().expect("an address");
+        let listener = simulation.bind(address, &ListenOptions::default()).expect("it is free");
+        let peer = simulation.connect(address).expect("an address");
+        std::io::Write::write_all(&mut &peer, b"hello").expect("there is room");
+        std::mem::forget((listener, peer));
+        simulation.with(|network| {
+            let listeners: Vec<Name> = network.listeners.names().collect();
+            let end = network.listeners.get(listeners[0]).expect("it listens").waiting[0];
+            let port = network.ports.add();
+            network.open_kernel(port, SIZES);
+            (port, end)
+        })
+    }
+
+    fn receive(end: Name) -> Operation {
+        Operation::new(Token::new(Kind::Receive, Name { slot: 3, generation: 1 }), end, Work::Receive)
+    }
+
+    #[test]
+    fn an_operation_that_is_lost_or_doubled_is_found() {
+        let simulation = Simulation::new();
+        let (port, end) = port_and_end(&simulation);
+        simulation.with(|network| network.submit(port, receive(end)));
+        assert_eq!(simulation.audit(), Ok(()));
+        let lost = simulation.with(|network| {
+            let token = receive(end).token;
+            network.kernels.get_mut(&port).expect("it is open").operations.remove(&token)
+        });
+        assert_eq!(
+            simulation.audit(),
+            Err(Imbalance::Operations { kind: "receives", submitted: 1, completed: 0, in_flight: 0 })
+        );
+        simulation.with(|network| {
+            network.kernels.get_mut(&port).expect("it is open").operations.extend(lost.map(|lost| (lost.token, lost)));
+            network.submit(port, receive(end));
+        });
+        assert_eq!(simulation.audit(), Err(Imbalance::Doubled { kind: "receives", times: 1 }));
+    }
+
+    #[test]
+    fn a_buffer_that_does_not_come_back_or_comes_twice_is_found() {
+        let simulation = Simulation::new();
+        let (port, end) = port_and_end(&simulation);
+        let event = simulation.with(|network| {
+            network.submit(port, receive(end));
+            network.progress(port, receive(end).token.name, 64);
+            network.next_completion(port)
+        });
+        let Some(Outcome::Received { buffer, bytes: 5 }) = event.map(|event| event.outcome) else { panic!("bytes") };
+        assert_eq!(simulation.audit(), Err(Imbalance::Buffers { total: 2, free: 1, queued: 0, lent: 1 }));
+        simulation.with(|network| network.give_back(port, buffer));
+        assert_eq!(simulation.audit(), Ok(()));
+        simulation.with(|network| network.give_back(port, Vec::new()));
+        assert_eq!(simulation.audit(), Err(Imbalance::Buffers { total: 2, free: 3, queued: 0, lent: 0 }));
+    }
+
+    #[test]
+    fn an_end_that_nobody_owns_is_found() {
+        let simulation = Simulation::new();
+        port_and_end(&simulation);
+        assert_eq!(simulation.audit(), Ok(()));
+        simulation.with(|network| {
+            let listeners: Vec<Name> = network.listeners.names().collect();
+            network.accept(listeners[0])
+        });
+        assert_eq!(simulation.audit(), Err(Imbalance::Sockets { open: 2, owned: 1 }));
+    }
+
+    #[test]
+    fn a_port_that_goes_gives_everything_back() {
+        let simulation = Simulation::new();
+        let (port, end) = port_and_end(&simulation);
+        simulation.with(|network| {
+            network.submit(port, receive(end));
+            network.cancel(port, receive(end).token);
+            network.close_kernel(port);
+        });
+        assert_eq!((simulation.audit(), simulation.operations()), (Ok(()), 2));
+    }
+}

@@ -167,18 +167,21 @@ impl Delivery {
     fn received<M>(&mut self, name: Name, mut loan: Loan, more: bool, sink: &mut Sink<'_, M>) {
         let Some(destination) = self.table.receive_brought(name, loan.bytes, more) else { return self.table.late() };
         let bytes = loan.bytes();
-        match destination {
-            Destination::Nowhere => {}
-            Destination::Kept => self.table.keep_behind(name, bytes),
+        let (lent, kept) = match destination {
+            Destination::Nowhere => (None, None),
+            Destination::Kept => (None, Some(&*bytes)),
             Destination::Lent { owner, at_most } => {
                 let (now, later) = bytes.split_at_mut(at_most.min(bytes.len()));
-                self.table.keep_behind(name, later);
-                self.lend(name, owner, now, sink);
+                (Some((owner, now)), Some(&*later))
             }
-        }
+        };
+        self.table.keep_behind(name, kept.unwrap_or_default());
         if !more {
             self.table.deliver_later(name);
             self.table.came_back(name);
+        }
+        if let Some((owner, bytes)) = lent {
+            self.lend(name, owner, bytes, sink);
         }
     }
 
@@ -199,8 +202,8 @@ impl Delivery {
             self.receive_ended(name, owner, error, sink);
         } else {
             self.table.ended(name, error.map_or(Ended::Finished, Ended::Failed));
+            self.table.came_back(name);
         }
-        self.table.came_back(name);
     }
 
     fn receive_ended<M>(&mut self, name: Name, owner: Owner, error: Option<OsError>, sink: &mut Sink<'_, M>) {
@@ -239,7 +242,7 @@ impl Delivery {
         let owner = connection.owner;
         let Some(mut taken) = connection.kept.take(most) else { return };
         // A callback that unwinds takes the bytes with it; what came behind them can still be received.
-        connection.socket.look_again();
+        self.table.receive_more(name);
         let mut kept_from = 0;
         let lent = Lent::new(taken.bytes(), &mut kept_from);
         self.hand_out(sink, Completion::Received { connection: ConnectionId(name), owner, bytes: lent });

@@ -6,11 +6,13 @@
 //! independently of each other, so that no test could say what comes first.
 //!
 //! ```text
-//!   Port  -- operations -->  table -- receive, send -->  network  <-- read, write --  Peer
-//!     ^                        ^                           |  ends, pipes, listeners
-//!     +---- completions ------ turn <--- look at these ----+  agenda: what arrives when
-//!                                                          |
-//!                              Simulation::advance --------+  moves the clock to what is due first
+//!   Port  -- operations -->  table -- submit, cancel -->  kernel -- receive, send, accept -->  network  <-- read, write --  Peer
+//!     ^                        ^                            |  operations in flight, queue,      |  ends, pipes, listeners
+//!     |                        |                            |  buffers                           |
+//!     +---- completions ------ turn <----- completions -----+ <----- look at these --------------+  agenda: what arrives when
+//!                                                                                                |
+//!                              Simulation::advance ----------------------------------------------+  moves the clock
+//!   fate: the dice of the seed, asked by kernel, network and ports whether something goes wrong
 //! ```
 //!
 //! **Time stands still while anything can happen.** A turn that finds nothing returns and says until when it would have slept;
@@ -26,7 +28,12 @@
 //! threads. The [record](Simulation::record) of two runs of one program is the same, byte for byte.
 //!
 //! The network is not a kind one (see [`Peer`] and [`SimulationOptions`]): buffers are small enough to fill, a close with
-//! unread input resets, a reset destroys what was not read, and a full backlog does not answer. But it has no faults so far.
+//! unread input resets, a reset destroys what was not read, and a full backlog does not answer.
+//!
+//! **What else may go wrong** is drawn by the seed, as [`Faults`] say: in the network, in what accept and connect answer, in the
+//! order and the lateness of completions, in threads and clocks. [`Simulation::heal`] ends it, [`Simulation::faults_met`] tells
+//! what was met, and [`Simulation::audit`] whether everything still adds up. Without faults, completions come as promptly as they
+//! can, so that a test of a deadline is about the deadline.
 //!
 //! ```
 //! use pogu_port::sim::Simulation;

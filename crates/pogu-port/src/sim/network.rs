@@ -234,22 +234,21 @@ impl Network {
             State::Connecting => return Err(Failure::NotConnected),
             State::Broken(failure) => return Err(failure),
         }
-        let (local, remote, other) = (end.local, end.remote, end.other);
-        if self.is_lost(name) {
-            let lost = slices.map(<[u8]>::len).sum();
-            self.transcript.line(self.time.now(), format_args!("{local} > {remote} {lost} bytes to nowhere"));
-            return Ok(lost);
-        }
+        let (local, remote, other, most) = (end.local, end.remote, end.other, end.outgoing_bytes);
+        let lost = self.is_lost(name);
         let Some((at, other)) = other.and_then(|at| Some((at, self.ends.get_mut(at)?))) else {
             // It is found out only by the answer.
-            let lost = slices.map(<[u8]>::len).sum();
+            let lost = slices.map(<[u8]>::len).sum::<usize>().min(most);
             self.transcript.line(self.time.now(), format_args!("{local} > {remote} {lost} bytes to nobody"));
             self.agenda.add(self.now() + self.latency + self.latency, Event::Reset(name));
             return Ok(lost);
         };
         let bytes = other.incoming.write(slices);
         if bytes > 0 {
-            self.transcript.line(self.time.now(), format_args!("{local} > {remote} {bytes} bytes"));
+            let nowhere = if lost { " to nowhere" } else { "" };
+            self.transcript.line(self.time.now(), format_args!("{local} > {remote} {bytes} bytes{nowhere}"));
+        }
+        if bytes > 0 && !lost {
             self.pass(at, Event::Arrived { from: name, at, bytes });
             self.endanger(name);
         }

@@ -27,6 +27,18 @@ impl Table {
         }
     }
 
+    /// Lets the kernel receive exactly if more may be received.
+    pub(super) fn receive_more(&mut self, name: Name) {
+        let kept_max = self.receive_bytes_per_turn_max;
+        let Some(connection) = self.connection(name) else { return };
+        match (connection.reads(kept_max), connection.arm) {
+            (true, Arm::Idle) => self.arm_receive(name),
+            (true, Arm::Armed) => connection.socket.look_again(),
+            (false, Arm::Armed) => self.cancel_receive(name),
+            (_, Arm::Cancelling | Arm::Starved) | (false, Arm::Idle) => {}
+        }
+    }
+
     /// Asks the kernel to give the receive back, if it has one. A starved one stays in the list, where its name is skipped.
     pub(super) fn cancel_receive(&mut self, name: Name) {
         let Some(connection) = self.connection(name) else { return };

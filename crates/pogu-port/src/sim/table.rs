@@ -73,6 +73,7 @@ impl Table {
     }
 
     /// Puts a thing into a slot, or gives it back if there is none.
+    #[allow(clippy::result_large_err)] // the thing comes back as it was handed in
     pub(super) fn insert(&mut self, thing: Thing) -> Result<Name, Thing> {
         let mut thing = Some(thing);
         let name = self.things.try_insert_with(|_| thing.take());
@@ -262,14 +263,7 @@ impl Table {
 
     /// Lets a later turn deliver what the connection has kept, and receive more behind it, if there may be more.
     pub(super) fn deliver_later(&mut self, name: Name) {
-        let kept_max = self.receive_bytes_per_turn_max;
-        let Some(connection) = self.connection(name) else { return };
-        match (connection.reads(kept_max), connection.arm) {
-            (true, Arm::Idle) => self.arm_receive(name),
-            (true, Arm::Armed) => connection.socket.look_again(),
-            (false, Arm::Armed) => self.cancel_receive(name),
-            (_, Arm::Cancelling | Arm::Starved) | (false, Arm::Idle) => {}
-        }
+        self.receive_more(name);
         let Some(connection) = self.connection(name) else { return };
         if connection.has_leftovers() && !connection.left_over {
             connection.left_over = true;

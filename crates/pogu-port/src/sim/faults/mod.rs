@@ -27,9 +27,9 @@ macro_rules! knobs {
     ($($(#[$documentation:meta])* $knob:ident: $kind:ty = $least:expr, $most:expr;)*) => {
         /// The faults of one simulation. See the [module](super) for what it is for.
         ///
-        /// A *chance* is in parts per 1,000, each time that the fault could happen; 0 is never. What a fault needs besides
-        /// (how long, how many) is a bound with the same prefix: how long is drawn anew each time, up to the bound.
-        /// [`Faults::default`] is none at all.
+        /// A *chance* is in parts per 1,000, each time that the fault could happen; 0 is never, and 1,000 is for ever where the
+        /// same is tried again at once (a held completion, an empty pool). What a fault needs besides (how long, how many) is a
+        /// bound with the same prefix: how long is drawn anew each time, up to the bound. [`Faults::default`] is none at all.
         #[derive(Clone, PartialEq, Eq, Debug, Default)]
         #[non_exhaustive]
         pub struct Faults {
@@ -45,6 +45,11 @@ macro_rules! knobs {
             pub fn drawn(seed: u64) -> Faults {
                 let random = &mut Random::new(seed);
                 Faults { $($knob: <$kind as Knob>::drawn(random, $least, $most),)* }
+            }
+
+            /// True if nothing at all can go wrong, whatever the bounds are.
+            pub(super) fn is_none(&self) -> bool {
+                $(!Knob::is_fault(&self.$knob))&&*
             }
 
             /// Every knob with its value, for traces: chances in parts per 1,000, times in microseconds, sizes in entries.
@@ -166,19 +171,14 @@ knobs! {
     shuffled_rounds: u16 = 50, 1000;
 }
 
-impl Faults {
-    /// True if nothing at all can go wrong. Bounds alone make nothing go wrong, but those of queues and pools do.
-    pub(super) fn is_none(&self) -> bool {
-        let bounds_alone =
-            |name: &str| name.ends_with("_max") && name != "receive_buffers_max" && name != "completion_entries_max";
-        self.knobs().all(|(name, value)| value == 0 || bounds_alone(name))
-    }
-}
-
 /// A kind of knob.
 trait Knob: Sized {
     fn drawn(random: &mut Random, least: Self, most: Self) -> Self;
     fn value(&self) -> u64;
+    /// True if something can go wrong because of it alone.
+    fn is_fault(&self) -> bool {
+        self.value() > 0
+    }
 }
 
 /// A number from `least` to `most`.
@@ -210,6 +210,10 @@ impl Knob for Duration {
 
     fn value(&self) -> u64 {
         self.as_micros() as u64
+    }
+
+    fn is_fault(&self) -> bool {
+        false
     }
 }
 

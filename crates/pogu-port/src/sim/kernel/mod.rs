@@ -188,6 +188,16 @@ impl Network {
         }
     }
 
+    /// What goes on although it was cancelled does so once: no kernel receives for ever while it is asked to stop.
+    fn hurry_cancel(&mut self, port: Name, token: Token) {
+        let now = self.now();
+        let operation = self.kernels.get_mut(&port).and_then(|kernel| kernel.operations.get_mut(&token));
+        if let Some(cancelled_at) = operation.and_then(|operation| operation.cancelled_at.as_mut()) {
+            *cancelled_at = now;
+        }
+        self.end_if_cancelled(port, token);
+    }
+
     /// An operation has done something although it was cancelled.
     fn count_if_cancelled(&mut self, port: Name, token: Token) {
         let operation = self.kernels.get(&port).and_then(|kernel| kernel.operations.get(&token));
@@ -204,7 +214,11 @@ impl Network {
         for kind in [Kind::Connect, Kind::Send, Kind::Receive, Kind::Accept] {
             let token = Token::new(kind, name);
             self.end_if_cancelled(port, token);
+            let before = self.kernels.get(&port).map(|kernel| kernel.queue.len());
             left_over |= self.attempt(port, token, limit, step);
+            if self.kernels.get(&port).map(|kernel| kernel.queue.len()) > before {
+                self.hurry_cancel(port, token);
+            }
             // A prompt kernel has one completion at a time outstanding.
             if step == Step::One && self.kernels.get(&port).is_some_and(|kernel| kernel.queue.len() > 0) {
                 break;

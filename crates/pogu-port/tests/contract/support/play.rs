@@ -33,6 +33,8 @@ pub enum Driver {
     Sim,
     /// The same with a way of some milliseconds to every peer.
     FarSim,
+    /// One with a kernel that takes every freedom, as this seed decides.
+    RoughSim(u64),
 }
 
 impl fmt::Display for Driver {
@@ -46,6 +48,7 @@ impl fmt::Display for Driver {
             Driver::Iocp => "iocp",
             Driver::Sim => "sim",
             Driver::FarSim => "far sim",
+            Driver::RoughSim(_) => "rough sim",
         })
     }
 }
@@ -63,6 +66,7 @@ impl Driver {
             Driver::Iocp => Ok(Rc::new(kernel(DriverChoice::Iocp)?)),
             Driver::Sim => Ok(Rc::new(Simulated::new(Duration::ZERO))),
             Driver::FarSim => Ok(Rc::new(Simulated::new(Duration::from_millis(3)))),
+            Driver::RoughSim(seed) => Ok(Rc::new(Simulated::rough(seed))),
         }
     }
 

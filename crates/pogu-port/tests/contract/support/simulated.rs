@@ -16,6 +16,7 @@ const STEP: Duration = Duration::from_micros(100);
 /// See the [module](self).
 pub struct Simulated {
     simulation: Simulation,
+    calm: bool,
 }
 
 impl Simulated {
@@ -23,7 +24,27 @@ impl Simulated {
     pub fn new(latency: Duration) -> Simulated {
         let mut options = SimulationOptions::default();
         options.latency = latency;
-        Simulated { simulation: Simulation::with_options(&options) }
+        Simulated { simulation: Simulation::with_options(&options), calm: true }
+    }
+
+    /// A network of one place, and a kernel that takes every freedom that costs no connection its life and no byte its place.
+    pub fn rough(seed: u64) -> Simulated {
+        let mut options = SimulationOptions::default();
+        options.seed = seed;
+        let faults = &mut options.faults;
+        faults.overtaken_segments = 200;
+        faults.shuffled_turns = 500;
+        faults.held_completions = 200;
+        faults.completion_entries_max = 4;
+        faults.short_sends = 300;
+        faults.held_sends = 200;
+        faults.held_sends_max = Duration::from_micros(20);
+        faults.ended_multishots = 200;
+        faults.empty_pools = 100;
+        faults.late_cancels = 300;
+        faults.late_cancels_max = Duration::from_micros(20);
+        faults.lost_cancels = 300;
+        Simulated { simulation: Simulation::with_options(&options), calm: false }
     }
 
     /// Moves the clock until the peer's connection has been answered, or its patience has ended.
@@ -48,6 +69,8 @@ impl World for Simulated {
             Capability::Faults => Some("no system answers here"),
             Capability::Detaching | Capability::ShortSends | Capability::Vanishing => None,
             Capability::Rings => Some("nothing is queued for a kernel here"),
+            Capability::Calm if !self.calm => Some("the kernel takes every freedom"),
+            Capability::Calm => None,
         }
     }
 

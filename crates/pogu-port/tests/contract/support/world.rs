@@ -31,6 +31,8 @@ pub enum Capability {
     /// Operations, completions and receive buffers wait in queues that the kernel shares and that can be full, and the port
     /// counts when they are.
     Rings,
+    /// What can be done at once is done at once, and nothing runs out that the scenario has not made scarce.
+    Calm,
 }
 
 impl fmt::Display for Capability {
@@ -43,6 +45,7 @@ impl fmt::Display for Capability {
             Capability::ShortSends => "short sends",
             Capability::Vanishing => "vanishing",
             Capability::Rings => "rings",
+            Capability::Calm => "calm",
         })
     }
 }
