@@ -5,9 +5,9 @@
 
 use pogu::{CauseKind, Counters};
 
-use super::Ledger;
 use super::tally::ServiceTally;
-use crate::violation::Violation;
+use super::{Host, Ledger};
+use crate::violation::{Side, Violation, Whereabouts};
 
 /// Causes of connections that never became sessions.
 const OF_CONNECTIONS: [CauseKind; 5] = [
@@ -16,6 +16,19 @@ const OF_CONNECTIONS: [CauseKind; 5] = [
     CauseKind::System,
     CauseKind::Unresolved,
     CauseKind::ServiceStopping,
+];
+
+/// Causes for which a session ends so that what was sent still leaves.
+const IN_GOOD_ORDER: [CauseKind; 9] = [
+    CauseKind::PeerClosed,
+    CauseKind::HandlerAsked,
+    CauseKind::Kicked,
+    CauseKind::ServiceStopping,
+    CauseKind::IdleTimeout,
+    CauseKind::FrameTimeout,
+    CauseKind::FirstFrameTimeout,
+    CauseKind::MessageRate,
+    CauseKind::ByteRate,
 ];
 
 /// What is wrong with one service or core.
@@ -98,9 +111,23 @@ impl Ledger {
         let told: u64 = self.tally.servers.iter().map(|tally| tally.sends_refused).sum();
         balance.equal("frames_refused", servers.iter().map(|counters| counters.frames_refused).sum(), told);
         wrong.extend(balance.wrong);
+        wrong.extend(self.reset_for_nothing(servers));
         if let Some(violation) = wrong.into_iter().next() {
             self.violate(violation);
         }
+    }
+
+    /// Where no faults happen, a host that ends in good order does not reset its guest, unless its linger time was up.
+    fn reset_for_nothing(&self, servers: &[Counters]) -> Option<Violation> {
+        let in_good_order = |host: &Host| {
+            let expired = servers.get(host.service).is_none_or(|counters| counters.linger_expired > 0);
+            !expired && host.cause.is_some_and(|cause| IN_GOOD_ORDER.contains(&cause))
+        };
+        let reset = self.guests.iter().enumerate().find(|(_, guest)| {
+            guest.cause == Some(CauseKind::PeerReset) && guest.host.is_some_and(|host| in_good_order(&self.hosts[host]))
+        });
+        let (guest, _) = reset.filter(|_| self.is_faultless)?;
+        Some(Violation::WrongCause(CauseKind::PeerReset, Whereabouts { side: Side::Guest(guest), said: None }))
     }
 
     /// Sessions of a core that were kicked, and ended for that.

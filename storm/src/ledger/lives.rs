@@ -32,6 +32,7 @@ impl Ledger {
             stamp,
             service,
             made_at: self.now,
+            cause: None,
             life: Life::Made,
             host: None,
             uplink: Stream::default(),
@@ -56,6 +57,7 @@ impl Ledger {
             id,
             service,
             core: self.server_cores[service],
+            cause: None,
             life: Life::Made,
             is_wild,
             guest: None,
@@ -108,11 +110,13 @@ impl Ledger {
         }
         match side {
             Side::Host(host) => {
+                self.hosts[host].cause = Some(cause);
                 self.live_hosts.remove(&host);
                 self.tally.servers[self.hosts[host].service].ended(cause);
                 self.leave_all(host);
             }
             Side::Guest(guest) => {
+                self.guests[guest].cause = Some(cause);
                 self.live_guests.remove(&guest);
                 self.tally.clients[self.guests[guest].service].ended(cause);
                 let number = self.guests[guest].stamp.number as usize;
@@ -140,6 +144,7 @@ impl Ledger {
         };
         match cause {
             CauseKind::HandlerPanicked | CauseKind::CostRate => false,
+            CauseKind::System if self.is_faultless => false,
             CauseKind::PeerMisbehaved => host.is_some_and(|host| host.is_wild),
             CauseKind::HandlerAsked => host.is_some_and(|host| host.said_bye),
             CauseKind::Kicked => host.is_some_and(|host| host.may_be_kicked),

@@ -28,7 +28,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pogu::sim::Simulation;
-use pogu::{ServiceHandle, SessionId, Time};
+use pogu::{CauseKind, ServiceHandle, SessionId, Time};
 
 pub(crate) use self::heard::Heard;
 use self::rooms::Rooms;
@@ -91,6 +91,7 @@ struct Guest {
     stamp: Stamp,
     service: usize,
     made_at: Time,
+    cause: Option<CauseKind>,
     life: Life,
     /// The other side, once a message has reached it.
     host: Option<usize>,
@@ -128,6 +129,7 @@ struct Host {
     id: SessionId,
     service: usize,
     core: usize,
+    cause: Option<CauseKind>,
     life: Life,
     /// It belongs to a peer that behaves badly.
     is_wild: bool,
@@ -182,6 +184,8 @@ pub(crate) struct Ledger {
     now: Time,
     phase: Phase,
     calm_since: Time,
+    /// No faults were drawn for this seed.
+    is_faultless: bool,
     violation: Option<(Time, Violation)>,
     hash: u64,
     trace: Option<Simulation>,
@@ -227,6 +231,7 @@ impl Ledger {
             now: Time::ZERO,
             phase: Phase::Storm,
             calm_since: Time::ZERO,
+            is_faultless: plan.knobs().next().is_none(),
             violation: None,
             hash: 0,
             trace,
