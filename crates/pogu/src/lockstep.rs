@@ -26,7 +26,8 @@ const ROUNDS_MAX: usize = 100_000;
 
 /// Runs simulated cores, as many as you like, on the calling thread.
 ///
-/// Their workers are dispatched in turn, in a fixed order. When nothing can happen any more, the clock moves to exactly the
+/// Their workers are dispatched in turn, in a fixed order, or in that of the seed where the simulation has
+/// [faults](crate::sim::Faults). When nothing can happen any more, the clock moves to exactly the
 /// next deadline: what is due at a time is done at that time, a minute costs microseconds, and every run is the same.
 ///
 /// ```

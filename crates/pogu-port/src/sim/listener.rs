@@ -1,6 +1,7 @@
 //! One listener: an accept in flight, armed again on every path, and a pause when the system has run out of something.
 
 use super::kernel::{Kind, Operation as InFlight, Token, Work};
+use super::pending::Pending;
 use super::socket::{ListeningSocket, StreamSocket};
 use super::table::{Table, Thing};
 use crate::clock::Time;
@@ -9,8 +10,6 @@ use crate::error::{Operation, OsError};
 use crate::exhaustion::{Shortage, Verdict};
 use crate::identity::{ListenerId, Name, Owner};
 use crate::stream::Detached;
-
-use super::pending::Pending;
 
 /// See the [module](self).
 #[derive(Debug)]

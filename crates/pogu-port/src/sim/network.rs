@@ -159,6 +159,8 @@ impl Network {
         while let Some(event) = self.agenda.take_due(self.now()) {
             self.happen(event);
         }
+        let now = self.time.now();
+        self.fate.news().for_each(|class| self.transcript.line(now, format_args!("fault: {}", class.name())));
     }
 
     fn happen(&mut self, event: Event) {

@@ -12,7 +12,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::Berth;
-use super::connection::{Arm, Connection, Ended, GivenUp, Phase, cancelled};
+use super::connection::{Connection, Ended, GivenUp, Phase, cancelled};
 use super::kernel::{Event, Kind, Operation as InFlight, Outcome, Token};
 use super::listener::Listener;
 use super::pending::Pending;
@@ -143,15 +143,17 @@ impl Table {
     /// Of a prompt kernel, takes what a submit call has brought about. No bytes and no clients are among it: those come in
     /// turns.
     fn reap(&mut self) {
-        while self.prompt {
-            let Some(event) = self.next_completion() else { return };
+        if !self.prompt {
+            return;
+        }
+        while let Some(event) = self.next_completion() {
             self.absorb(event);
         }
     }
 
     /// Takes note of a completion that is not delivered as it is.
     pub(super) fn absorb(&mut self, event: Event) {
-        let Event { token, outcome, more, .. } = event;
+        let Event { token, outcome, .. } = event;
         let name = token.name;
         match outcome {
             Outcome::Heard => {}
@@ -166,7 +168,7 @@ impl Table {
                 debug_assert!(completion.is_none(), "a prompt accept fails only when it is cancelled");
             }
             Outcome::Received { .. } | Outcome::Finished | Outcome::Accepted(_) | Outcome::Failed(_) => {
-                debug_assert!(false, "{token:?} came outside of a turn, more: {more}");
+                debug_assert!(false, "{token:?} was answered outside of a turn");
             }
         }
     }

@@ -16,6 +16,7 @@ fn meets(class: FaultClass, set: impl Fn(&mut Faults)) -> Story {
     let story = play(faults.clone(), 5, WANTED);
     assert!(story.met.of(class) > 0, "{class:?} is never met");
     assert_eq!(story.met.total(), story.met.of(class), "others too: {}", story.met);
+    assert!(story.transcript.contains(&format!("fault: {}", class.name())), "the record tells");
     assert_eq!(story.transcript, play(faults, 5, WANTED).transcript, "two runs of one seed");
     story
 }

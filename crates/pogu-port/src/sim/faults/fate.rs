@@ -11,6 +11,8 @@ pub(in crate::sim) struct Fate {
     faults: Faults,
     random: Random,
     met: FaultCounts,
+    /// Met since somebody asked last.
+    news: Vec<FaultClass>,
     healed: bool,
 }
 
@@ -19,7 +21,13 @@ const DICE: u64 = 0x706f_6775_6661_7465;
 
 impl Fate {
     pub(in crate::sim) fn new(faults: &Faults, seed: u64) -> Fate {
-        Fate { faults: faults.clone(), random: Random::new(seed ^ DICE), met: FaultCounts::default(), healed: false }
+        Fate {
+            faults: faults.clone(),
+            random: Random::new(seed ^ DICE),
+            met: FaultCounts::default(),
+            news: Vec::new(),
+            healed: false,
+        }
     }
 
     pub(in crate::sim) fn faults(&self) -> &Faults {
@@ -61,5 +69,11 @@ impl Fate {
     /// A fault has changed something.
     pub(in crate::sim) fn count(&mut self, class: FaultClass) {
         self.met.count(class);
+        self.news.push(class);
+    }
+
+    /// What was met since the last call.
+    pub(in crate::sim) fn news(&mut self) -> impl Iterator<Item = FaultClass> {
+        self.news.drain(..)
     }
 }
