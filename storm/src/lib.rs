@@ -84,6 +84,9 @@ impl FromStr for Size {
 /// Lines that a failure carries.
 const LAST_LINES: usize = 40;
 
+/// What a line of the trace says where the first violation was seen.
+const VIOLATION: &str = "VIOLATION";
+
 /// Runs the storm of `seed`.
 ///
 /// # Errors
@@ -113,9 +116,11 @@ pub fn trace(seed: u64, size: Size) -> (Result<Outcome, Box<Failure>>, String) {
     (result, lines)
 }
 
+/// The lines that led to the first violation; to the end, where nobody could write it down.
 fn last_of(lines: &str) -> Vec<String> {
     let all: Vec<&str> = lines.lines().collect();
-    all[all.len().saturating_sub(LAST_LINES)..].iter().map(|line| (*line).to_owned()).collect()
+    let end = all.iter().position(|line| line.contains(VIOLATION)).map_or(all.len(), |violation| violation + 1);
+    all[end.saturating_sub(LAST_LINES)..end].iter().map(|line| (*line).to_owned()).collect()
 }
 
 fn quietly(seed: u64, size: Size, record: Option<&mut Option<Simulation>>) -> Result<Outcome, Box<Failure>> {
@@ -141,4 +146,38 @@ fn quietly(seed: u64, size: Size, record: Option<&mut Option<Simulation>>) -> Re
 fn words_of(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "without a word".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_lines_lead_to_the_first_violation() {
+        let mut lines: String = (0..100).map(|line| format!("{line}\n")).collect();
+        assert_eq!(last_of(&lines), (60..100).map(|line| line.to_string()).collect::<Vec<_>>());
+        lines.push_str("7.0 VIOLATION lost\nwhat ended because of it\n");
+        let last = last_of(&lines);
+        assert_eq!(
+            (last.len(), last.first(), last.last()),
+            (40, Some(&"61".to_owned()), Some(&"7.0 VIOLATION lost".to_owned()))
+        );
+        assert_eq!(last_of("0.0 VIOLATION at once\n"), ["0.0 VIOLATION at once"]);
+    }
+
+    #[test]
+    fn a_failure_says_how_to_see_it_again() {
+        let violation = Violation::Stuck("number 3 has not come back".to_owned());
+        let time = Time::from_nanos(1_500_000_000);
+        let failure = Failure { seed: 9, size: Size::Large, violation, time, last_lines: vec!["a line".to_owned()] };
+        let told = "seed 9, large: stuck: number 3 has not come back, at 1.5s\n  a line\n\
+            again: cargo xtask sim --from 9 --seeds 1 --size large --trace";
+        assert_eq!(failure.to_string(), told);
+    }
+
+    #[test]
+    fn a_panic_is_told_in_its_words() {
+        let caught = catch_unwind(|| panic!("out of {}", "words")).expect_err("it panicked");
+        assert_eq!(words_of(&*caught), "out of words");
+    }
 }

@@ -274,7 +274,7 @@ impl Ledger {
     /// The first violation stays.
     pub(crate) fn violate(&mut self, violation: Violation) {
         if self.violation.is_none() {
-            self.note(format_args!("VIOLATION {violation}"));
+            self.note(format_args!("{} {violation}", crate::VIOLATION));
         }
         self.violation.get_or_insert((self.now, violation));
     }
