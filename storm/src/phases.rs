@@ -4,6 +4,7 @@
 //!   storm: faults, and all that is drawn is said -- heal -- calm: everybody is back and everything came -- stop -- nothing left
 //! ```
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use pogu::Time;
@@ -42,8 +43,9 @@ pub(crate) fn run(
     book.reopen().handles.clear();
     ran?;
     let rounds = world.rounds;
+    let addresses: Vec<SocketAddr> = world.servers.iter().map(pogu::ServiceHandle::address).collect();
     drop(world);
-    nothing_left(simulation)?;
+    nothing_left(simulation, &addresses)?;
     let mut ledger = book.reopen();
     ledger.close();
     match ledger.violation() {
@@ -119,8 +121,13 @@ fn stop(world: &mut World) -> Result<(), Violation> {
     Ok(())
 }
 
-/// Everything was dropped: what is on the agenda concerns nobody, and passes.
-fn nothing_left(simulation: &Simulation) -> Result<(), Violation> {
+/// Everything was dropped: what is on the agenda concerns nobody, and passes. Nobody owns a socket any more, so that the audit
+/// finds each that is left; nobody listens, so that the addresses are free.
+fn nothing_left(simulation: &Simulation, addresses: &[SocketAddr]) -> Result<(), Violation> {
+    for address in addresses {
+        let free = simulation.listen(*address, &pogu::ListenOptions::default());
+        drop(free.map_err(|error| Violation::LeftOver(format!("a listener on {address}: {error}")))?);
+    }
     for _ in 0..100_000 {
         match simulation.advance() {
             Advance::To(_) => {}
