@@ -16,6 +16,7 @@ mod models;
 mod run;
 mod sanitize;
 mod server;
+mod sim;
 mod swarm;
 #[cfg(target_os = "linux")]
 mod windows;
@@ -57,6 +58,8 @@ enum Task {
     Sanitize(sanitize::Options),
     /// Explores the interleavings of the cross-thread pieces (the loom models).
     Models(models::Options),
+    /// Drives whole simulated cores through storms of faults, seed by seed, and checks everything that they say.
+    Sim(sim::Options),
     /// Builds for Windows and runs there, under Wine: tests, examples, and servers and swarms across systems.
     #[cfg(target_os = "linux")]
     Windows(windows::Options),
@@ -77,6 +80,7 @@ fn main() -> ExitCode {
         Task::Kernels(options) => kernels::run(&options),
         Task::Sanitize(options) => sanitize::run(&options),
         Task::Models(options) => models::run(&options),
+        Task::Sim(options) => sim::run(&options),
         #[cfg(target_os = "linux")]
         Task::Windows(options) => windows::run(&options),
         #[cfg(target_os = "linux")]

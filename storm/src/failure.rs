@@ -1,0 +1,41 @@
+//! What a storm came to when something was wrong: a value that says what, when, and how to see it again.
+
+use std::fmt;
+
+use pogu::Time;
+
+use crate::Size;
+use crate::violation::Violation;
+
+/// A storm that broke something.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Failure {
+    /// It decides everything.
+    pub seed: u64,
+    /// How large the storm was.
+    pub size: Size,
+    /// What was broken first.
+    pub violation: Violation,
+    /// The virtual time.
+    pub time: Time,
+    /// What happened last, one line each.
+    pub last_lines: Vec<String>,
+}
+
+impl Failure {
+    /// The command that shows it again, line by line.
+    pub fn command(&self) -> String {
+        format!("cargo xtask sim --from {} --seeds 1 --size {} --trace", self.seed, self.size)
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Failure { seed, size, violation, time, last_lines } = self;
+        writeln!(f, "seed {seed}, {size}: {violation}, at {time:?}")?;
+        last_lines.iter().try_for_each(|line| writeln!(f, "  {line}"))?;
+        write!(f, "again: {}", self.command())
+    }
+}
+
+impl std::error::Error for Failure {}

@@ -1,0 +1,240 @@
+//! What came, and whether it should have.
+
+use super::stream::{Flaw, Mark};
+use super::{Ask, Ledger, Life, Proof, Way};
+use crate::message::{Kind, Message, Stamp};
+use crate::violation::{Side, Violation, Whereabouts};
+
+/// What a host is to do with a packet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Heard {
+    /// It is from a peer that behaves badly, and may be anything.
+    Wild,
+    Ask(Message),
+    /// It should not have come; that is written down.
+    Wrong,
+}
+
+type Verdict = Result<(), fn(Whereabouts) -> Violation>;
+
+fn verdict(came: Result<(), Flaw>) -> Verdict {
+    came.map_err(|flaw| match flaw {
+        Flaw::Altered => Violation::Altered as fn(Whereabouts) -> Violation,
+        Flaw::Doubled => Violation::Doubled,
+        Flaw::OutOfOrder => Violation::OutOfOrder,
+        Flaw::Unsent => Violation::Unsent,
+    })
+}
+
+impl Ledger {
+    /// A packet came to a session of a server service; `None`: it cannot be read.
+    pub(crate) fn heard_by_host(&mut self, host: usize, message: Option<Message>, is_live: bool) -> Heard {
+        let side = Side::Host(host);
+        self.called(side, is_live);
+        self.tally.servers[self.hosts[host].service].packets += 1;
+        let checksum = message.map_or(0, |message| message.checksum);
+        self.event(format_args!("{side:?} hears {message:?}"), [5, host as u64, checksum]);
+        if self.hosts[host].is_wild {
+            return Heard::Wild;
+        }
+        match message {
+            Some(message) => match self.ask_came(host, &message) {
+                Ok(()) => {
+                    self.tally.messages += 1;
+                    return Heard::Ask(message);
+                }
+                Err(violation) => self.violate(violation(whereabouts(side, &message))),
+            },
+            None => self.violate(Violation::Altered(Whereabouts { side, said: None })),
+        }
+        Heard::Wrong
+    }
+
+    fn ask_came(&mut self, host: usize, message: &Message) -> Verdict {
+        if message.kind > Kind::Bye {
+            return Err(Violation::Misdirected);
+        }
+        let guest = self.guest_of(message.stamp).ok_or(Violation::Unsent as fn(Whereabouts) -> Violation)?;
+        if self.servers_of[self.guests[guest].service] != self.hosts[host].service {
+            return Err(Violation::Misdirected);
+        }
+        match (self.hosts[host].guest, self.guests[guest].host) {
+            (None, None) => {
+                self.hosts[host].guest = Some(guest);
+                self.guests[guest].host = Some(host);
+            }
+            (linked, other) if linked == Some(guest) && other == Some(host) => {}
+            _ => return Err(Violation::Misdirected),
+        }
+        let mark = Mark { place: message.stamp.sequence, checksum: message.checksum };
+        verdict(self.guests[guest].uplink.came(mark))
+    }
+
+    fn guest_of(&self, stamp: Stamp) -> Option<usize> {
+        self.numbers.get(stamp.number as usize)?.lives.get(stamp.incarnation as usize).copied()
+    }
+
+    /// A packet came to a session of a client service; `None`: it cannot be read.
+    pub(crate) fn heard_by_guest(&mut self, guest: usize, message: Option<Message>, is_live: bool) {
+        let side = Side::Guest(guest);
+        self.called(side, is_live);
+        self.tally.clients[self.guests[guest].service].packets += 1;
+        let checksum = message.map_or(0, |message| message.checksum);
+        self.event(format_args!("{side:?} hears {message:?}"), [6, guest as u64, checksum]);
+        match message {
+            Some(message) => match self.came_to_guest(guest, &message) {
+                Ok(()) => self.tally.messages += 1,
+                Err(violation) => self.violate(violation(whereabouts(side, &message))),
+            },
+            None => self.violate(Violation::Altered(Whereabouts { side, said: None })),
+        }
+    }
+
+    fn came_to_guest(&mut self, guest: usize, message: &Message) -> Verdict {
+        let Some(host) = self.guests[guest].host else {
+            // Nobody speaks to a guest that has not spoken, but to say that there is no place.
+            return if message.kind == Kind::Refusal { Ok(()) } else { Err(Violation::Unsent) };
+        };
+        let (own, stamp) = (self.guests[guest].stamp, message.stamp);
+        let is_own = (own.number, own.incarnation) == (stamp.number, stamp.incarnation);
+        match message.kind {
+            Kind::Answer | Kind::Part | Kind::Joined if !is_own => Err(Violation::Misdirected),
+            Kind::Answer | Kind::Part | Kind::Joined | Kind::Visited | Kind::Farewell
+                if message.argument < u32::MAX =>
+            {
+                let mark = Mark { place: message.argument, checksum: message.checksum };
+                verdict(self.hosts[host].downlink.came(mark))?;
+                match message.kind {
+                    Kind::Answer => self.answered(guest, stamp.sequence),
+                    Kind::Joined => self.acknowledged(guest, stamp.sequence),
+                    _ => Ok(()),
+                }
+            }
+            Kind::Said => self.said_came(guest, host, message),
+            Kind::Forwarded => self.forward_came(guest, host, message),
+            Kind::Farewell => self.farewell_came(host, message.checksum),
+            _ => Err(Violation::Misdirected),
+        }
+    }
+
+    fn answered(&mut self, guest: usize, sequence: u32) -> Verdict {
+        let Guested { asks, rooms, proof } = Guested::of(&mut self.guests[guest]);
+        while asks.front().is_some_and(|ask| ask.is_waived) {
+            asks.pop_front();
+        }
+        match asks.pop_front() {
+            Some(Ask { sequence: asked, kind, argument, .. }) if asked == sequence => {
+                if kind == Kind::Leave {
+                    rooms.remove(&argument);
+                }
+            }
+            // Another one waits for its answer longer.
+            _ => return Err(Violation::OutOfOrder),
+        }
+        if *proof == Proof::Asked(sequence) {
+            *proof = Proof::Answered;
+            let number = self.guests[guest].stamp.number as usize;
+            self.numbers[number].proved = true;
+        }
+        Ok(())
+    }
+
+    fn acknowledged(&mut self, guest: usize, sequence: u32) -> Verdict {
+        let joins = &mut self.guests[guest].joins;
+        let Some(at) = joins.iter().position(|(asked, _)| *asked == sequence) else { return Err(Violation::Unsent) };
+        let (_, room) = joins.remove(at);
+        self.guests[guest].rooms.insert(room, None);
+        Ok(())
+    }
+
+    fn said_came(&mut self, guest: usize, host: usize, message: &Message) -> Verdict {
+        let room = message.argument;
+        let unsent = Violation::Unsent as fn(Whereabouts) -> Violation;
+        let (index, broadcast) = self.rooms.find(message.stamp).ok_or(unsent)?;
+        if broadcast.checksum != message.checksum || broadcast.stamp != message.stamp {
+            return Err(Violation::Altered);
+        }
+        if broadcast.room != (self.hosts[host].core, room) {
+            return Err(Violation::Misdirected);
+        }
+        let last =
+            self.guests[guest].rooms.get_mut(&room).ok_or(Violation::NoMember as fn(Whereabouts) -> Violation)?;
+        let before = last.replace(index);
+        self.in_order(guest, Way::Room(room), message.stamp)?;
+        self.rooms.heard(index, before);
+        if let Some(membership) = self.hosts[host].rooms.iter_mut().find(|membership| membership.room == room)
+            && let Some(at) = membership.owed.iter().position(|owed| *owed == index)
+        {
+            membership.owed.remove(at);
+        }
+        Ok(())
+    }
+
+    fn forward_came(&mut self, guest: usize, host: usize, message: &Message) -> Verdict {
+        self.in_order(guest, Way::Forward, message.stamp)?;
+        let wanted = (message.stamp, message.checksum);
+        let forwards = &mut self.hosts[host].forwards;
+        match forwards.iter().position(|forward| *forward == wanted) {
+            Some(at) => drop(forwards.remove(at)),
+            None if self.hosts.iter().any(|host| host.forwards.contains(&wanted)) => {
+                return Err(Violation::Misdirected);
+            }
+            None => return Err(Violation::Unsent),
+        }
+        Ok(())
+    }
+
+    /// What one sends on one way comes in its order, each at most once.
+    fn in_order(&mut self, guest: usize, way: Way, stamp: Stamp) -> Verdict {
+        let last = self.guests[guest].last_heard.entry((way, stamp.number, stamp.incarnation));
+        let mut flaw = Ok(());
+        last.and_modify(|last| {
+            flaw = match stamp.sequence.cmp(last) {
+                std::cmp::Ordering::Greater => Ok(()),
+                std::cmp::Ordering::Equal => Err(Violation::Doubled as fn(Whereabouts) -> Violation),
+                std::cmp::Ordering::Less => Err(Violation::OutOfOrder as fn(Whereabouts) -> Violation),
+            };
+            *last = stamp.sequence;
+        })
+        .or_insert(stamp.sequence);
+        flaw
+    }
+
+    fn farewell_came(&mut self, host: usize, checksum: u64) -> Verdict {
+        let farewells = &mut self.hosts[host].farewells;
+        match farewells.iter().position(|farewell| *farewell == checksum) {
+            Some(at) => {
+                farewells.swap_remove(at);
+                Ok(())
+            }
+            None => Err(Violation::Unsent),
+        }
+    }
+
+    /// A closure runs in `host`, and was posted to the session `meant`.
+    pub(crate) fn visited(&mut self, host: usize, meant: usize, is_live: bool) {
+        self.called(Side::Host(host), is_live);
+        self.event(format_args!("host {host} is visited, host {meant} was meant"), [7, host as u64, meant as u64]);
+        self.tally.cores[self.hosts[host].core].visits_run += 1;
+        if host != meant || self.hosts[host].life != Life::Live {
+            self.violate(Violation::WrongVisit(Whereabouts { side: Side::Host(host), said: None }));
+        }
+    }
+}
+
+/// The parts of a guest that an answer changes.
+struct Guested<'g> {
+    asks: &'g mut std::collections::VecDeque<Ask>,
+    rooms: &'g mut std::collections::BTreeMap<u32, Option<usize>>,
+    proof: &'g mut Proof,
+}
+
+impl<'g> Guested<'g> {
+    fn of(guest: &'g mut super::Guest) -> Guested<'g> {
+        Guested { asks: &mut guest.asks, rooms: &mut guest.rooms, proof: &mut guest.proof }
+    }
+}
+
+fn whereabouts(side: Side, message: &Message) -> Whereabouts {
+    Whereabouts { side, said: Some((message.kind, message.stamp, message.argument)) }
+}

@@ -1,0 +1,177 @@
+//! How sessions begin and end, seen from their handlers: made, connected, called, told the end once and last, dropped.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use pogu::{CauseKind, SessionId};
+
+use super::stream::Stream;
+use super::{Guest, Host, Ledger, Life, Number, Phase, Proof};
+use crate::message::Stamp;
+use crate::violation::{Side, Violation, Whereabouts};
+
+/// Connections that are made later than that after the faults have ended have met none.
+const CALM_BEGINS: Duration = Duration::from_secs(10);
+
+impl Ledger {
+    /// The factory of a client service makes a session: it takes the first number that has none.
+    pub(crate) fn make_guest(&mut self, service: usize) -> usize {
+        let guest = self.guests.len();
+        let free = |number: &Number| number.service == service && number.guest.is_none();
+        let Some(number) = self.numbers.iter().position(free) else {
+            let what = format!("client service {service} has more sessions than places");
+            self.violate(Violation::WrongOutcome(what));
+            return guest;
+        };
+        let place = &mut self.numbers[number];
+        place.guest = Some(guest);
+        place.lives.push(guest);
+        let stamp = Stamp { number: number as u32, incarnation: place.lives.len() as u32 - 1, sequence: 0 };
+        self.guests.push(Guest {
+            stamp,
+            service,
+            made_at: self.now,
+            cause: None,
+            life: Life::Made,
+            host: None,
+            uplink: Stream::default(),
+            asks: VecDeque::new(),
+            joins: Vec::new(),
+            rooms: BTreeMap::new(),
+            last_heard: BTreeMap::new(),
+            proof: Proof::Unwanted,
+        });
+        self.live_guests.insert(guest);
+        self.values += 1;
+        self.tally.clients[service].made += 1;
+        self.event(format_args!("guest {guest} is made for number {number}"), [1, guest as u64, number as u64]);
+        guest
+    }
+
+    /// The factory of a server service makes a session.
+    pub(crate) fn make_host(&mut self, service: usize, id: SessionId, peer: Option<SocketAddr>) -> usize {
+        let host = self.hosts.len();
+        let is_wild = peer.is_some_and(|address| self.wild.contains(&address));
+        self.hosts.push(Host {
+            id,
+            service,
+            core: self.server_cores[service],
+            cause: None,
+            life: Life::Made,
+            is_wild,
+            guest: None,
+            downlink: Stream::default(),
+            next_place: 0,
+            rooms: Vec::new(),
+            forwards: VecDeque::new(),
+            farewells: Vec::new(),
+            may_be_kicked: false,
+            said_bye: false,
+        });
+        self.live_hosts.insert(host);
+        self.values += 1;
+        self.tally.servers[service].made += 1;
+        self.event(format_args!("host {host} is made, {id}, wild: {is_wild}"), [2, host as u64, u64::from(is_wild)]);
+        host
+    }
+
+    fn life(&mut self, side: Side) -> &mut Life {
+        match side {
+            Side::Host(host) => &mut self.hosts[host].life,
+            Side::Guest(guest) => &mut self.guests[guest].life,
+        }
+    }
+
+    pub(crate) fn connected(&mut self, side: Side) {
+        self.event(format_args!("{side:?} is connected"), [3, word(side), 0]);
+        if std::mem::replace(self.life(side), Life::Live) != Life::Made {
+            self.violate(Violation::AfterTheEnd(Whereabouts { side, said: None }));
+        }
+    }
+
+    /// Every other call of a session but its last one begins with this. `is_live`: it has not begun to end.
+    pub(crate) fn called(&mut self, side: Side, is_live: bool) {
+        if *self.life(side) != Life::Live || !is_live {
+            self.violate(Violation::AfterTheEnd(Whereabouts { side, said: None }));
+        }
+    }
+
+    pub(crate) fn disconnected(&mut self, side: Side, cause: CauseKind) {
+        self.event(format_args!("{side:?} has ended: {}", cause.label()), [4, word(side), cause as u64]);
+        if std::mem::replace(self.life(side), Life::Ended) != Life::Live {
+            self.violate(Violation::AfterTheEnd(Whereabouts { side, said: None }));
+        }
+        if !self.is_possible(side, cause) {
+            self.violate(Violation::WrongCause(cause, Whereabouts { side, said: None }));
+        }
+        if cause == CauseKind::PeerClosed {
+            self.cut_off(side);
+        }
+        match side {
+            Side::Host(host) => {
+                self.hosts[host].cause = Some(cause);
+                self.live_hosts.remove(&host);
+                self.tally.servers[self.hosts[host].service].ended(cause);
+                self.leave_all(host);
+            }
+            Side::Guest(guest) => {
+                self.guests[guest].cause = Some(cause);
+                self.live_guests.remove(&guest);
+                self.tally.clients[self.guests[guest].service].ended(cause);
+                let number = self.guests[guest].stamp.number as usize;
+                self.numbers[number].guest = None;
+            }
+        }
+    }
+
+    /// The other side has finished its stream in good order: then everything that was on its way here has come before.
+    fn cut_off(&mut self, side: Side) {
+        let under_way = match side {
+            Side::Host(host) => self.hosts[host].guest.map(|guest| &self.guests[guest].uplink),
+            Side::Guest(guest) => self.guests[guest].host.map(|host| &self.hosts[host].downlink),
+        };
+        if under_way.is_some_and(|stream| stream.under_way() > 0) {
+            self.violate(Violation::CutOff(Whereabouts { side, said: None }));
+        }
+    }
+
+    /// Whether a session can have ended for this.
+    fn is_possible(&self, side: Side, cause: CauseKind) -> bool {
+        let (host, guest) = match side {
+            Side::Host(host) => (self.hosts.get(host), self.hosts[host].guest),
+            Side::Guest(guest) => (None, Some(guest)),
+        };
+        match cause {
+            CauseKind::HandlerPanicked | CauseKind::CostRate => false,
+            CauseKind::System if self.is_faultless => false,
+            CauseKind::PeerMisbehaved => host.is_some_and(|host| host.is_wild),
+            CauseKind::HandlerAsked => host.is_some_and(|host| host.said_bye),
+            CauseKind::Kicked => host.is_some_and(|host| host.may_be_kicked),
+            CauseKind::ServiceStopping => self.phase == Phase::Stop,
+            // An inbox is full, a burst is too much, or the other side says so.
+            CauseKind::PeerClosed | CauseKind::PeerReset | CauseKind::SendBytes | CauseKind::WorkerInbox => true,
+            _ => !guest.is_some_and(|guest| self.is_of_the_calm(guest)),
+        }
+    }
+
+    /// Whether nothing has ever gone wrong with a guest's connection.
+    fn is_of_the_calm(&self, guest: usize) -> bool {
+        self.phase == Phase::Calm && self.guests[guest].made_at > self.calm_since + CALM_BEGINS
+    }
+
+    /// The value of a session is dropped.
+    pub(crate) fn dropped(&mut self, side: Side) {
+        self.values -= 1;
+        if *self.life(side) != Life::Ended {
+            self.violate(Violation::Untold(Whereabouts { side, said: None }));
+        }
+    }
+}
+
+fn word(side: Side) -> u64 {
+    match side {
+        Side::Host(host) => host as u64,
+        Side::Guest(guest) => 1 << 32 | guest as u64,
+    }
+}

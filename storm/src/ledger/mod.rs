@@ -1,0 +1,325 @@
+//! What everybody has said and heard: the one place that knows both ends of every connection.
+//!
+//! ```text
+//!   guest --- uplink ----> host        what `send` said is queued goes into a stream, what a handler gets comes out of it
+//!   guest <-- downlink --- host        rooms and forwards come by other workers: their senders' order holds, no other
+//! ```
+//!
+//! A *guest* is a session of a client service, a *host* one of a server service. Which two belong together is learned from the
+//! first message that comes. Everything is checked when it happens; the first violation stays. What was said of frames that
+//! may be lost (a full queue whose service drops) is counted and compared with the engine's counters at the end.
+//!
+//! Lives are kept for the whole storm, by the order in which they began, so that what comes late is still recognised.
+
+mod balance;
+mod heard;
+mod lives;
+mod rooms;
+mod sent;
+mod settled;
+mod stream;
+mod tally;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use pogu::sim::Simulation;
+use pogu::{CauseKind, ServiceHandle, SessionId, Time};
+
+pub(crate) use self::heard::Heard;
+use self::rooms::Rooms;
+pub(crate) use self::sent::Route;
+pub(crate) use self::stream::Mark;
+use self::stream::Stream;
+pub(crate) use self::tally::Tally;
+use crate::message::{Kind, Stamp, mixed};
+use crate::plan::Plan;
+use crate::violation::Violation;
+
+/// How far a storm is.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) enum Phase {
+    /// Faults happen.
+    Storm,
+    /// None do any more, and everybody has to come back.
+    Calm,
+    /// The cores stop.
+    Stop,
+}
+
+/// How far a session is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Life {
+    /// By the factory; not connected yet.
+    Made,
+    Live,
+    Ended,
+}
+
+/// A place of a client service.
+#[derive(Debug)]
+struct Number {
+    service: usize,
+    /// What it may still say before it is done.
+    left: u32,
+    sequence: u32,
+    /// Its sessions, by incarnation.
+    lives: Vec<usize>,
+    /// The last of them, if it lives.
+    guest: Option<usize>,
+    /// In the calm an answer came.
+    proved: bool,
+}
+
+/// Something that was asked and is not answered.
+#[derive(Clone, Copy, Debug)]
+struct Ask {
+    sequence: u32,
+    kind: Kind,
+    argument: u32,
+    /// The one who should answer was told that the answer is dropped.
+    is_waived: bool,
+}
+
+/// A session of a client service.
+#[derive(Debug)]
+struct Guest {
+    stamp: Stamp,
+    service: usize,
+    made_at: Time,
+    cause: Option<CauseKind>,
+    life: Life,
+    /// The other side, once a message has reached it.
+    host: Option<usize>,
+    uplink: Stream,
+    asks: VecDeque<Ask>,
+    /// Joins whose acknowledgement has not come: sequence and room.
+    joins: Vec<(u32, u32)>,
+    /// Rooms that it knows itself to be in, with the last broadcast that it heard there.
+    rooms: BTreeMap<u32, Option<usize>>,
+    /// The last sequence heard, by way and speaker.
+    last_heard: BTreeMap<(Way, u32, u32), u32>,
+    proof: Proof,
+}
+
+/// On which way something came that is no answer.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum Way {
+    Forward,
+    Room(u32),
+}
+
+/// Whether a guest has shown in the calm that it gets answers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Proof {
+    Unwanted,
+    /// The next echo is it.
+    Wanted,
+    Asked(u32),
+    Answered,
+}
+
+/// A session of a server service.
+#[derive(Debug)]
+struct Host {
+    id: SessionId,
+    service: usize,
+    core: usize,
+    cause: Option<CauseKind>,
+    life: Life,
+    /// It belongs to a peer that behaves badly.
+    is_wild: bool,
+    guest: Option<usize>,
+    downlink: Stream,
+    next_place: u32,
+    rooms: Vec<Membership>,
+    /// Forwards for its guest that have not come.
+    forwards: VecDeque<(Stamp, u64)>,
+    /// Checksums of last words of kicks that may come.
+    farewells: Vec<u64>,
+    may_be_kicked: bool,
+    said_bye: bool,
+}
+
+/// A host in a room, acknowledged.
+#[derive(Debug)]
+struct Membership {
+    room: u32,
+    /// Broadcasts that were posted since and have not come.
+    owed: VecDeque<usize>,
+}
+
+/// The ledger, shared by all sessions of a storm and by who drives it.
+#[derive(Clone)]
+pub(crate) struct Book(Arc<Mutex<Ledger>>);
+
+impl Book {
+    pub(crate) fn new(plan: &Plan, trace: Option<Simulation>) -> Book {
+        Book(Arc::new(Mutex::new(Ledger::new(plan, trace))))
+    }
+
+    /// Opens it at this time. Nothing that is called while it is open may open it.
+    pub(crate) fn open(&self, now: Time) -> MutexGuard<'_, Ledger> {
+        let mut ledger = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        ledger.now = now;
+        ledger
+    }
+
+    /// Opens it at the time at which it was opened last.
+    pub(crate) fn reopen(&self) -> MutexGuard<'_, Ledger> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The handle of a server service.
+    pub(crate) fn handle(&self, now: Time, service: usize) -> ServiceHandle {
+        self.open(now).handles[service].clone()
+    }
+}
+
+pub(crate) struct Ledger {
+    now: Time,
+    phase: Phase,
+    calm_since: Time,
+    /// No faults were drawn for this seed.
+    is_faultless: bool,
+    violation: Option<(Time, Violation)>,
+    hash: u64,
+    trace: Option<Simulation>,
+    numbers: Vec<Number>,
+    guests: Vec<Guest>,
+    hosts: Vec<Host>,
+    /// What all numbers together may still say.
+    left: u64,
+    live_guests: BTreeSet<usize>,
+    live_hosts: BTreeSet<usize>,
+    /// Sessions whose values have not been dropped.
+    values: usize,
+    rooms: Rooms,
+    wild: BTreeSet<SocketAddr>,
+    /// Of server services, in order. They keep factories alive that keep this ledger: cleared at the end.
+    pub(crate) handles: Vec<ServiceHandle>,
+    /// By server service: on which core, and whether its queues drop frames.
+    server_cores: Vec<usize>,
+    drops: Vec<bool>,
+    /// By client service: whether what it loses comes back.
+    reconnects: Vec<bool>,
+    /// By core: whether messages between its workers are refused now and then.
+    is_tight: Vec<bool>,
+    /// By client service: which server service it connects to.
+    servers_of: Vec<usize>,
+    pub(crate) tally: Tally,
+}
+
+impl Ledger {
+    fn new(plan: &Plan, trace: Option<Simulation>) -> Ledger {
+        let number = |service| Number {
+            service,
+            left: plan.talk.messages,
+            sequence: 0,
+            lives: Vec::new(),
+            guest: None,
+            proved: false,
+        };
+        let places = plan.clients.iter().enumerate();
+        let numbers: Vec<Number> =
+            places.flat_map(|(service, client)| (0..client.sessions).map(move |_| number(service))).collect();
+        Ledger {
+            now: Time::ZERO,
+            phase: Phase::Storm,
+            calm_since: Time::ZERO,
+            is_faultless: plan.knobs().next().is_none(),
+            violation: None,
+            hash: 0,
+            trace,
+            left: numbers.len() as u64 * u64::from(plan.talk.messages),
+            numbers,
+            guests: Vec::new(),
+            hosts: Vec::new(),
+            live_guests: BTreeSet::new(),
+            live_hosts: BTreeSet::new(),
+            values: 0,
+            rooms: Rooms::default(),
+            wild: BTreeSet::new(),
+            handles: Vec::new(),
+            server_cores: plan.servers.iter().map(|server| server.core).collect(),
+            drops: plan
+                .servers
+                .iter()
+                .map(|server| server.limits.send_overflow == pogu::SendOverflow::DropNewest)
+                .collect(),
+            reconnects: plan.clients.iter().map(|client| client.reconnects).collect(),
+            is_tight: plan.cores.iter().map(crate::plan::CorePlan::is_tight).collect(),
+            servers_of: plan.clients.iter().map(|client| client.server).collect(),
+            tally: Tally::new(plan),
+        }
+    }
+
+    pub(crate) fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    pub(crate) fn begin(&mut self, phase: Phase, now: Time) {
+        self.now = now;
+        self.phase = phase;
+        if phase == Phase::Calm {
+            self.calm_since = now;
+        }
+        self.event(format_args!("{phase:?}"), [0, phase as u64, 0]);
+    }
+
+    /// The first violation stays.
+    pub(crate) fn violate(&mut self, violation: Violation) {
+        if self.violation.is_none() {
+            self.note(format_args!("{} {violation}", crate::VIOLATION));
+        }
+        self.violation.get_or_insert((self.now, violation));
+    }
+
+    pub(crate) fn violation(&self) -> Option<(Time, Violation)> {
+        self.violation.clone()
+    }
+
+    /// Changes with everything that happens, and when.
+    pub(crate) fn hash(&self) -> u64 {
+        self.hash
+    }
+
+    /// Something has happened.
+    fn event(&mut self, what: fmt::Arguments<'_>, words: [u64; 3]) {
+        self.hash = words.into_iter().fold(mixed(self.hash, self.now.as_nanos()), mixed);
+        self.note(what);
+    }
+
+    /// A line of the trace, if there is one.
+    pub(crate) fn note(&self, what: fmt::Arguments<'_>) {
+        if let Some(simulation) = &self.trace {
+            simulation.note(what);
+        }
+    }
+
+    /// Sessions of both sides, so far.
+    pub(crate) fn sessions(&self) -> u64 {
+        (self.guests.len() + self.hosts.len()) as u64
+    }
+
+    /// Connections that factories refused, so far.
+    pub(crate) fn refused(&self) -> u64 {
+        self.tally.servers.iter().map(|tally| tally.refused).sum()
+    }
+
+    /// Whether a factory may refuse somebody; if so, it is counted.
+    pub(crate) fn may_refuse(&mut self, service: usize) -> bool {
+        let is_storm = self.phase == Phase::Storm;
+        self.tally.servers[service].refused += u64::from(is_storm);
+        is_storm
+    }
+
+    /// This connection will not behave.
+    pub(crate) fn expect_wild(&mut self, address: SocketAddr) {
+        self.wild.insert(address);
+    }
+}

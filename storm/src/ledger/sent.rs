@@ -1,0 +1,280 @@
+//! What was sent, and what the engine said of it at once.
+
+use std::collections::VecDeque;
+
+use pogu::{BroadcastOutcome, JoinOutcome, PostOutcome, SendOutcome};
+
+use super::stream::Mark;
+use super::{Ask, Host, Ledger, Life, Membership, Phase, Proof};
+use crate::draw::Draw;
+use crate::message::{Kind, Stamp};
+use crate::violation::{Side, Violation};
+
+/// A host that something is for: by name, which may be stale.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Route {
+    pub(crate) host: usize,
+    pub(crate) id: pogu::SessionId,
+    pub(crate) core: usize,
+    pub(crate) service: usize,
+}
+
+impl Ledger {
+    // ---- Guests ----
+
+    /// The stamp of the next thing that a guest asks for.
+    pub(crate) fn next_stamp(&mut self, guest: usize) -> Stamp {
+        let stamp = self.guests[guest].stamp;
+        let number = &mut self.numbers[stamp.number as usize];
+        number.sequence += 1;
+        Stamp { sequence: number.sequence, ..stamp }
+    }
+
+    /// So many of what a guest's number may still say, at most `most`.
+    pub(crate) fn take(&mut self, guest: usize, most: u32) -> u32 {
+        let number = &mut self.numbers[self.guests[guest].stamp.number as usize];
+        let taken = most.min(number.left);
+        number.left -= taken;
+        self.left -= u64::from(taken);
+        taken
+    }
+
+    /// What all numbers together may still say.
+    pub(crate) fn unsaid(&self) -> u64 {
+        self.left
+    }
+
+    /// Whether a guest waits for an answer.
+    pub(crate) fn waits(&self, guest: usize) -> bool {
+        self.guests[guest].asks.iter().any(|ask| !ask.is_waived)
+    }
+
+    /// A guest has said everything, and waits for nothing: its next echo is its proof, unless it has one.
+    pub(crate) fn want_proof(&mut self, guest: usize) {
+        let proof = &mut self.guests[guest].proof;
+        if *proof != Proof::Answered {
+            *proof = Proof::Wanted;
+        }
+    }
+
+    /// A guest has asked, and this came of it.
+    pub(crate) fn asked(&mut self, guest: usize, kind: Kind, argument: u32, mark: Mark, outcome: SendOutcome) {
+        let service = self.guests[guest].service;
+        self.event(
+            format_args!("guest {guest} asks {kind:?} {argument}: {outcome:?}"),
+            [8, guest as u64, mark.checksum],
+        );
+        match outcome {
+            SendOutcome::Queued => {
+                self.tally.clients[service].queued += 1;
+                let asked = &mut self.guests[guest];
+                asked.uplink.accepted(mark);
+                asked.asks.push_back(Ask { sequence: mark.place, kind, argument, is_waived: false });
+                if kind == Kind::Join {
+                    asked.joins.push((mark.place, argument));
+                }
+                if kind == Kind::Echo && asked.proof == Proof::Wanted {
+                    asked.proof = Proof::Asked(mark.place);
+                }
+            }
+            SendOutcome::Dropped | SendOutcome::Disconnected => self.tally.clients[service].dropped += 1,
+            SendOutcome::Gone => {}
+            outcome => self.wrong_outcome("send", outcome),
+        }
+    }
+
+    /// A guest has tried to send what does not fit.
+    pub(crate) fn asked_too_much(&mut self, guest: usize, outcome: SendOutcome) {
+        match outcome {
+            SendOutcome::Unencodable(_) => self.tally.clients[self.guests[guest].service].unencodable += 1,
+            SendOutcome::Gone => {}
+            outcome => self.wrong_outcome("send of too much", outcome),
+        }
+    }
+
+    // ---- Hosts ----
+
+    /// The place that the next frame of this host's own will have.
+    pub(crate) fn next_place(&mut self, host: usize) -> u32 {
+        let place = &mut self.hosts[host].next_place;
+        *place += 1;
+        *place
+    }
+
+    /// A host has sent a frame of its own.
+    pub(crate) fn sent(&mut self, host: usize, kind: Kind, stamp: Stamp, mark: Mark, outcome: SendOutcome) {
+        self.event(format_args!("host {host} sends {kind:?} {stamp:?}: {outcome:?}"), [9, host as u64, mark.checksum]);
+        self.count_sent(host, outcome);
+        match outcome {
+            SendOutcome::Queued => self.hosts[host].downlink.accepted(mark),
+            _ => self.waive(host, kind, stamp),
+        }
+    }
+
+    /// A host has sent something to a peer that behaves badly.
+    pub(crate) fn sent_wildly(&mut self, host: usize, outcome: SendOutcome) {
+        self.count_sent(host, outcome);
+    }
+
+    fn count_sent(&mut self, host: usize, outcome: SendOutcome) {
+        let (service, core) = (self.hosts[host].service, self.hosts[host].core);
+        match outcome {
+            SendOutcome::Queued => self.tally.servers[service].queued += 1,
+            SendOutcome::Dropped | SendOutcome::Disconnected => self.tally.servers[service].dropped += 1,
+            SendOutcome::Gone => self.tally.cores[core].frames_to_gone += 1,
+            outcome => self.wrong_outcome("send", outcome),
+        }
+    }
+
+    /// The one who should answer was told that the answer does not leave: nobody waits for it.
+    fn waive(&mut self, host: usize, kind: Kind, stamp: Stamp) {
+        let Some(guest) = self.hosts[host].guest else { return };
+        let asked = &mut self.guests[guest];
+        match kind {
+            Kind::Answer => {
+                let ask = asked.asks.iter_mut().find(|ask| ask.sequence == stamp.sequence);
+                // Of a leave: what was said before may still be under way, so the guest counts as a member.
+                ask.into_iter().for_each(|ask| ask.is_waived = true);
+            }
+            // It is a member all the same, and does not know it.
+            Kind::Joined => {
+                if let Some((_, room)) = asked.joins.iter().find(|(sequence, _)| *sequence == stamp.sequence) {
+                    asked.rooms.insert(*room, None);
+                }
+                asked.joins.retain(|(sequence, _)| *sequence != stamp.sequence);
+            }
+            _ => {}
+        }
+    }
+
+    /// The host says goodbye with its next answer.
+    pub(crate) fn says_bye(&mut self, host: usize) {
+        self.hosts[host].said_bye = true;
+    }
+
+    // ---- Rooms ----
+
+    pub(crate) fn join_asked(&mut self, host: usize, stamp: Stamp, outcome: JoinOutcome) {
+        match outcome {
+            JoinOutcome::Asked => return,
+            JoinOutcome::Overloaded => self.tally.servers[self.hosts[host].service].joins_refused += 1,
+            JoinOutcome::Gone | JoinOutcome::Already => {}
+            outcome => self.wrong_outcome("join", outcome),
+        }
+        // No acknowledgement will come.
+        if let Some(guest) = self.hosts[host].guest {
+            self.guests[guest].joins.retain(|(sequence, _)| *sequence != stamp.sequence);
+        }
+    }
+
+    /// From now on the host hears every broadcast of the room.
+    pub(crate) fn joined(&mut self, host: usize, room: u32, is_live: bool) {
+        self.called(Side::Host(host), is_live);
+        self.event(format_args!("host {host} is in room {room}"), [10, host as u64, u64::from(room)]);
+        self.rooms.join((self.hosts[host].core, room), host);
+        self.hosts[host].rooms.push(Membership { room, owed: VecDeque::new() });
+    }
+
+    pub(crate) fn left(&mut self, host: usize, room: u32) {
+        self.rooms.leave((self.hosts[host].core, room), host);
+        self.hosts[host].rooms.retain(|membership| membership.room != room);
+    }
+
+    pub(super) fn leave_all(&mut self, host: usize) {
+        for membership in std::mem::take(&mut self.hosts[host].rooms) {
+            self.rooms.leave((self.hosts[host].core, membership.room), host);
+        }
+    }
+
+    pub(crate) fn broadcast(&mut self, host: usize, room: u32, stamp: Stamp, checksum: u64, outcome: BroadcastOutcome) {
+        self.event(format_args!("host {host} says in room {room}: {outcome:?}"), [11, host as u64, checksum]);
+        let core = self.hosts[host].core;
+        match outcome {
+            BroadcastOutcome::Posted => {
+                let index = self.rooms.said((core, room), stamp, checksum);
+                for member in self.rooms.members((core, room)) {
+                    let mut memberships = self.hosts[*member].rooms.iter_mut();
+                    if let Some(membership) = memberships.find(|membership| membership.room == room) {
+                        membership.owed.push_back(index);
+                    }
+                }
+            }
+            BroadcastOutcome::Overloaded => self.tally.cores[core].broadcasts_refused += 1,
+            BroadcastOutcome::Gone if self.phase == Phase::Stop => {}
+            outcome => self.wrong_outcome("broadcast", outcome),
+        }
+    }
+
+    // ---- To other sessions ----
+
+    /// The session of the guest with this number; now and then one that it had before, and that has ended.
+    pub(crate) fn route_to(&self, number: u32, draw: &mut Draw) -> Option<Route> {
+        let number = self.numbers.get(number as usize)?;
+        let life = match draw.percent(20) {
+            true => number.lives.get(draw.count(0, number.lives.len().saturating_sub(1))).copied(),
+            false => number.guest,
+        };
+        let host = self.guests.get(life?)?.host?;
+        let Host { id, core, service, .. } = &self.hosts[host];
+        Some(Route { host, id: *id, core: *core, service: *service })
+    }
+
+    pub(crate) fn forwarded(&mut self, from: usize, to: Route, stamp: Stamp, checksum: u64, outcome: SendOutcome) {
+        self.event(
+            format_args!("host {from} forwards to host {}: {outcome:?}", to.host),
+            [12, to.host as u64, checksum],
+        );
+        match outcome {
+            SendOutcome::Queued | SendOutcome::Posted => {
+                if outcome == SendOutcome::Queued {
+                    self.tally.servers[to.service].queued += 1;
+                } else {
+                    self.tally.cores[to.core].frames_posted += 1;
+                }
+                let target = &mut self.hosts[to.host];
+                if target.life != Life::Ended {
+                    target.forwards.push_back((stamp, checksum));
+                }
+            }
+            SendOutcome::Dropped | SendOutcome::Disconnected => self.tally.servers[to.service].dropped += 1,
+            SendOutcome::Gone => self.tally.cores[to.core].frames_to_gone += 1,
+            SendOutcome::Overloaded => self.tally.servers[to.service].sends_refused += 1,
+            outcome => self.wrong_outcome("send_to", outcome),
+        }
+    }
+
+    pub(crate) fn visit_posted(&mut self, to: Route, outcome: PostOutcome) {
+        self.event(format_args!("a closure for host {}: {outcome:?}", to.host), [13, to.host as u64, outcome as u64]);
+        match outcome {
+            PostOutcome::Posted => self.tally.cores[to.core].visits_posted += 1,
+            outcome => self.post_failed(to, outcome),
+        }
+    }
+
+    /// A kick is about to be posted, with this last word or none.
+    pub(crate) fn will_kick(&mut self, to: Route, farewell: Option<u64>) {
+        let target = &mut self.hosts[to.host];
+        target.may_be_kicked = true;
+        target.farewells.extend(farewell);
+    }
+
+    pub(crate) fn kicked(&mut self, to: Route, outcome: PostOutcome) {
+        self.event(format_args!("a kick for host {}: {outcome:?}", to.host), [14, to.host as u64, outcome as u64]);
+        match outcome {
+            PostOutcome::Posted => self.tally.cores[to.core].kicks_posted += 1,
+            outcome => self.post_failed(to, outcome),
+        }
+    }
+
+    fn post_failed(&mut self, to: Route, outcome: PostOutcome) {
+        match outcome {
+            PostOutcome::Overloaded => self.tally.cores[to.core].posts_refused += 1,
+            PostOutcome::Gone => self.tally.cores[to.core].posts_to_gone += 1,
+            outcome => self.wrong_outcome("post", outcome),
+        }
+    }
+
+    pub(super) fn wrong_outcome(&mut self, of: &str, outcome: impl std::fmt::Debug) {
+        self.violate(Violation::WrongOutcome(format!("{of}: {outcome:?}")));
+    }
+}

@@ -1,0 +1,83 @@
+//! One direction of one connection: what was accepted for it comes out of it, all of it, once, in order.
+
+use std::collections::VecDeque;
+
+/// What one direction of a connection was given and has not delivered.
+#[derive(Debug, Default)]
+pub(crate) struct Stream {
+    under_way: VecDeque<Mark>,
+    /// The last place that came.
+    last: Option<u32>,
+}
+
+/// A frame: its place in the stream, and what is in it. Places only grow.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Mark {
+    pub(crate) place: u32,
+    pub(crate) checksum: u64,
+}
+
+/// What is wrong with a frame that came.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Flaw {
+    Altered,
+    Doubled,
+    OutOfOrder,
+    Unsent,
+}
+
+impl Stream {
+    /// The engine has said that the frame is on its way.
+    pub(crate) fn accepted(&mut self, mark: Mark) {
+        self.under_way.push_back(mark);
+    }
+
+    /// A frame came out.
+    pub(crate) fn came(&mut self, mark: Mark) -> Result<(), Flaw> {
+        match self.under_way.front() {
+            Some(front) if *front == mark => {
+                self.under_way.pop_front();
+                self.last = Some(mark.place);
+                Ok(())
+            }
+            Some(front) if front.place == mark.place => Err(Flaw::Altered),
+            _ if self.last.is_some_and(|last| mark.place <= last) => Err(Flaw::Doubled),
+            _ if self.under_way.contains(&mark) => Err(Flaw::OutOfOrder),
+            _ => Err(Flaw::Unsent),
+        }
+    }
+
+    pub(crate) fn under_way(&self) -> usize {
+        self.under_way.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MARKS: [Mark; 3] =
+        [Mark { place: 3, checksum: 30 }, Mark { place: 4, checksum: 40 }, Mark { place: 9, checksum: 90 }];
+
+    fn sent() -> Stream {
+        let mut stream = Stream::default();
+        MARKS.into_iter().for_each(|mark| stream.accepted(mark));
+        stream
+    }
+
+    #[test]
+    fn what_comes_once_and_in_order_is_taken() {
+        let mut stream = sent();
+        assert_eq!(MARKS.map(|mark| stream.came(mark)), [Ok(()); 3]);
+        assert_eq!(stream.under_way(), 0);
+    }
+
+    #[test]
+    fn each_flaw_has_its_name() {
+        assert_eq!(sent().came(Mark { checksum: 31, ..MARKS[0] }), Err(Flaw::Altered));
+        assert_eq!(sent().came(MARKS[1]), Err(Flaw::OutOfOrder));
+        assert_eq!(sent().came(Mark { place: 5, checksum: 50 }), Err(Flaw::Unsent));
+        let mut stream = sent();
+        assert_eq!((stream.came(MARKS[0]), stream.came(MARKS[0])), (Ok(()), Err(Flaw::Doubled)));
+    }
+}

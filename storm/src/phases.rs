@@ -1,0 +1,141 @@
+//! The course of a storm.
+//!
+//! ```text
+//!   storm: faults, and all that is drawn is said -- heal -- calm: everybody is back and everything came -- stop -- nothing left
+//! ```
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use pogu::Time;
+use pogu::sim::{Advance, Simulation};
+
+use crate::Size;
+use crate::ledger::{Book, Phase};
+use crate::outcome::Outcome;
+use crate::plan::{Plan, ServerPlan};
+use crate::violation::Violation;
+use crate::world::{Ended, World};
+
+/// How long it may take in the calm until everything has come to its end: the longest times that are drawn (idle 30 s,
+/// windows of 8 s, send age 10 s, linger 5 s), one after the other and some of them again.
+const CALM_TIME: Duration = Duration::from_secs(240);
+
+/// Rounds that it may take for each number.
+const CALM_ROUNDS_PER_NUMBER: u64 = 20_000;
+
+/// A stop ends with its drain, or a few turns later. A worker that is held up may add to that.
+const ABORT_TIME: Duration = Duration::from_secs(2);
+
+/// Goes through a whole storm. The violation is the ledger's where it saw one first.
+pub(crate) fn run(
+    seed: u64,
+    size: Size,
+    simulation: &Simulation,
+    book: &Book,
+    plan: Plan,
+) -> Result<Outcome, Violation> {
+    let mut world = World::open(seed, plan, simulation, book)?;
+    let ran = go_through(&mut world);
+    // What ends when the world is dropped is not what was wrong.
+    let ran = ran.inspect_err(|violation| book.reopen().violate(violation.clone()));
+    // Handles keep factories, factories keep the ledger, the ledger keeps handles.
+    book.reopen().handles.clear();
+    ran?;
+    let rounds = world.rounds;
+    let addresses: Vec<SocketAddr> = world.servers.iter().map(pogu::ServiceHandle::address).collect();
+    drop(world);
+    nothing_left(simulation, &addresses)?;
+    let mut ledger = book.reopen();
+    ledger.close();
+    match ledger.violation() {
+        Some((_, violation)) => Err(violation),
+        None => Ok(Outcome {
+            hash: ledger.hash(),
+            operations: simulation.operations(),
+            messages: ledger.tally.messages,
+            sessions: ledger.sessions(),
+            rounds,
+            time: simulation.now().since(Time::ZERO),
+            faults: simulation.faults_met(),
+        }),
+    }
+    .inspect(|outcome| debug_assert!(outcome.sessions > 0, "seed {seed}, {size}: nobody was there"))
+}
+
+fn go_through(world: &mut World) -> Result<(), Violation> {
+    storm(world)?;
+    calm(world)?;
+    stop(world)
+}
+
+fn storm(world: &mut World) -> Result<(), Violation> {
+    let time = world.plan.storm_time;
+    world.run_for(time, |ledger, _| ledger.unsaid() == 0)?;
+    Ok(())
+}
+
+/// No fault happens any more, and no limit keeps anybody out.
+fn calm(world: &mut World) -> Result<(), Violation> {
+    world.book.reopen().begin(Phase::Calm, world.simulation.now());
+    world.simulation.heal();
+    for handle in world.servers.iter().chain(&world.clients) {
+        handle.change_limits(ServerPlan::lift).map_err(|error| Violation::Engine(error.to_string()))?;
+    }
+    world.wild.clear();
+    let before = world.rounds;
+    let ended = world.run_for(CALM_TIME, |ledger, _| ledger.unsettled().is_none() && ledger.absent().is_none())?;
+    let rounds = world.rounds - before;
+    let numbers: usize = world.plan.clients.iter().map(|client| client.sessions).sum();
+    match ended {
+        Ended::TimeUp => Err(world.book.reopen().stuck()),
+        Ended::Came if rounds > CALM_ROUNDS_PER_NUMBER * numbers as u64 => {
+            Err(Violation::Stuck(format!("it took {rounds} rounds of turns")))
+        }
+        Ended::Came => Ok(()),
+    }
+}
+
+fn stop(world: &mut World) -> Result<(), Violation> {
+    world.book.reopen().begin(Phase::Stop, world.simulation.now());
+    let servers = world.plan.servers.iter().map(|server| server.core + 1).max().unwrap_or(0);
+    let mut sides = [0..servers, servers..world.cores.len()];
+    if !world.plan.servers_stop_first {
+        sides.reverse();
+    }
+    let drain = world.plan.drain_time;
+    for side in sides {
+        world.cores[side.clone()].iter().for_each(|core| core.begin_stop(drain));
+        let has_stopped = |cores: &[pogu::Core]| cores[side.clone()].iter().all(pogu::Core::has_stopped);
+        if world.run_for(drain + ABORT_TIME, |_, cores| has_stopped(cores))? == Ended::TimeUp {
+            return Err(Violation::Stuck(format!("cores {side:?} do not stop")));
+        }
+    }
+    let left = world.lockstep.workers();
+    let sessions: usize = world.servers.iter().chain(&world.clients).map(pogu::ServiceHandle::sessions).sum();
+    if left > 0 || sessions > 0 {
+        return Err(Violation::LeftOver(format!("{left} workers, {sessions} sessions in services that have stopped")));
+    }
+    let [servers, clients, cores] = world.counters();
+    world.book.reopen().balance(&servers, &clients, &cores);
+    Ok(())
+}
+
+/// Everything was dropped: what is on the agenda concerns nobody, and passes. Nobody owns a socket any more, so that the audit
+/// finds each that is left; nobody listens, so that the addresses are free.
+fn nothing_left(simulation: &Simulation, addresses: &[SocketAddr]) -> Result<(), Violation> {
+    for address in addresses {
+        let free = simulation.listen(*address, &pogu::ListenOptions::default());
+        drop(free.map_err(|error| Violation::LeftOver(format!("a listener on {address}: {error}")))?);
+    }
+    for _ in 0..100_000 {
+        match simulation.advance() {
+            Advance::To(_) => {}
+            Advance::Busy => return Err(Violation::LeftOver("a port that has something to do".to_owned())),
+            Advance::Nothing => {
+                return simulation.audit().map_err(|imbalance| Violation::Imbalance(imbalance.to_string()));
+            }
+        }
+    }
+    Err(Violation::LeftOver("events that make further events, and nobody is there".to_owned()))
+}

@@ -1,0 +1,50 @@
+//! Seeds that have found something once, and a fixed range of others.
+
+use std::ops::Range;
+
+use pogu_storm::{Outcome, Size};
+
+/// What stands in the list: size and seed, with what was found behind a `#`.
+fn failed_before() -> Vec<(Size, u64)> {
+    let list = include_str!("../seeds/failed.txt");
+    let entries = list.lines().map(|line| line.split('#').next().unwrap_or_default().trim());
+    entries
+        .filter(|entry| !entry.is_empty())
+        .map(|entry| {
+            let (size, seed) = entry.split_once(' ').expect("`size seed # what it found`");
+            (size.parse().expect("a size"), seed.parse().expect("a seed"))
+        })
+        .collect()
+}
+
+fn all(size: Size, seeds: Range<u64>) -> Outcome {
+    let mut total = Outcome::default();
+    for seed in seeds {
+        match pogu_storm::run(seed, size) {
+            Ok(outcome) => total.add(&outcome),
+            Err(failure) => panic!("{failure}"),
+        }
+    }
+    total
+}
+
+#[test]
+fn seeds_that_have_failed_once_hold() {
+    let failed = failed_before();
+    assert!(!failed.is_empty(), "the list is read");
+    for (size, seed) in failed {
+        all(size, seed..seed + 1);
+    }
+}
+
+#[test]
+fn a_fixed_range_of_small_seeds_holds() {
+    let total = all(Size::Small, 0..300);
+    assert!(total.messages > 300 * 500, "{total:?}: that is no storm");
+}
+
+#[test]
+fn a_large_seed_holds() {
+    let total = all(Size::Large, 0..1);
+    assert!(total.messages > 50_000, "{total:?}: that is no large storm");
+}

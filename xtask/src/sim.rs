@@ -1,0 +1,91 @@
+//! `cargo xtask sim`: storms of whole simulated cores, thousands of seeds on all processors, each seed on one thread.
+//!
+//! It runs itself again in the profile `sim`: optimised, with every assertion of the engine. The first seed that breaks
+//! something ends it (unless `--keep-going`), with what was broken, the commit, and the one command that shows it again.
+
+mod crew;
+mod report;
+
+use std::path::Path;
+use std::process::Command;
+
+use pogu_storm::{Failure as Broken, Size};
+
+use crate::Failure;
+use crate::run::cargo;
+use crew::Crew;
+use report::{commit, told};
+
+#[derive(clap::Args)]
+pub struct Options {
+    /// How many.
+    #[arg(long, default_value_t = 5_000)]
+    seeds: u64,
+    /// The first.
+    #[arg(long, default_value_t = 0)]
+    from: u64,
+    /// Small: 10 to 20 sessions that ask for 20 to 50 things each. Large: 100 that ask for 500.
+    #[arg(long, default_value_t = Size::Small)]
+    size: Size,
+    /// Shows everything that happens, line by line; one seed after the other.
+    #[arg(long)]
+    trace: bool,
+    /// Goes on after a failure, and shows all of them.
+    #[arg(long)]
+    keep_going: bool,
+}
+
+/// Tells the program that it is the optimised one already.
+const BUILT: &str = "POGU_SIM_BUILT";
+
+pub fn run(options: &Options) -> Result<(), Failure> {
+    if std::env::var_os(BUILT).is_none() {
+        return again();
+    }
+    match options.trace {
+        true => trace(options),
+        false => storms(options),
+    }
+}
+
+/// The same command in the profile for storms.
+fn again() -> Result<(), Failure> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().ok_or("no workspace")?;
+    let mut command: Command = cargo();
+    command.args(["run", "--quiet", "--profile", "sim", "--package", "xtask", "--"]).args(std::env::args_os().skip(1));
+    match command.env(BUILT, "1").current_dir(root).status()?.success() {
+        true => Ok(()),
+        false => Err("a storm broke something, see above".into()),
+    }
+}
+
+fn trace(options: &Options) -> Result<(), Failure> {
+    for seed in options.from..options.from.saturating_add(options.seeds) {
+        let (result, lines) = pogu_storm::trace(seed, options.size);
+        print!("{lines}");
+        match result {
+            Ok(outcome) => println!("seed {seed}, {}: nothing is broken, {} messages", options.size, outcome.messages),
+            Err(broken) => {
+                println!("seed {seed}, {}: {}, at {:?}", options.size, broken.violation, broken.time);
+                return Err(format!("seed {seed}: {}", broken.violation.name()).into());
+            }
+        }
+    }
+    Ok(())
+}
+
+fn storms(options: &Options) -> Result<(), Failure> {
+    let crew = Crew::new(options.from, options.seeds, options.size);
+    let mut broken = Vec::new();
+    let total = crew.run(|failure: Box<Broken>| {
+        println!("{failure}\ncommit: {}\nto keep it: {}\n", commit(), report::entry(&failure));
+        broken.push((failure.seed, failure.violation.name()));
+        options.keep_going
+    })?;
+    println!("{}", told(&total, options.size));
+    match broken.as_slice() {
+        [] => Ok(()),
+        [(seed, name)] => Err(format!("seed {seed}: {name}").into()),
+        several => Err(format!("{} seeds broke something: {several:?}", several.len()).into()),
+    }
+}

@@ -1,0 +1,116 @@
+//! Threads that run one seed after the other, and one that watches them.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::time::{Duration, Instant};
+
+use pogu_storm::{Failure as Broken, Outcome, Size};
+
+use crate::Failure;
+
+/// How often it is told how far they are.
+const PROGRESS: Duration = Duration::from_secs(10);
+
+/// The largest storms take a second: one that takes so long never ends.
+const SEED_TIME_MAX: Duration = Duration::from_secs(120);
+
+/// What is to be run.
+pub struct Crew {
+    from: u64,
+    seeds: u64,
+    size: Size,
+}
+
+/// What all came to.
+pub struct Total {
+    pub seeds: u64,
+    pub broken: u64,
+    pub took: Duration,
+    pub outcome: Outcome,
+}
+
+enum News {
+    Begun(u64),
+    Ended(u64, Box<Result<Outcome, Box<Broken>>>),
+}
+
+impl Crew {
+    pub fn new(from: u64, seeds: u64, size: Size) -> Crew {
+        Crew { from, seeds, size }
+    }
+
+    /// Runs all, or until `on_failure` says that it is enough. Those that have begun come to their end.
+    pub fn run(&self, on_failure: impl FnMut(Box<Broken>) -> bool) -> Result<Total, Failure> {
+        let (next, is_over) = (AtomicU64::new(0), AtomicBool::new(false));
+        let threads = std::thread::available_parallelism()?.get();
+        std::thread::scope(|scope| {
+            let (told, news) = channel();
+            for _ in 0..threads {
+                let (told, next, is_over) = (told.clone(), &next, &is_over);
+                scope.spawn(move || self.work(next, is_over, &told));
+            }
+            drop(told);
+            self.watch(&news, &is_over, on_failure)
+        })
+    }
+
+    fn work(&self, next: &AtomicU64, is_over: &AtomicBool, told: &Sender<News>) {
+        while !is_over.load(Ordering::Relaxed) {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            if index >= self.seeds {
+                return;
+            }
+            let seed = self.from.wrapping_add(index);
+            let ended = told
+                .send(News::Begun(seed))
+                .and_then(|()| told.send(News::Ended(seed, Box::new(pogu_storm::run(seed, self.size)))));
+            if ended.is_err() {
+                return;
+            }
+        }
+    }
+
+    fn watch(
+        &self,
+        news: &Receiver<News>,
+        is_over: &AtomicBool,
+        mut on_failure: impl FnMut(Box<Broken>) -> bool,
+    ) -> Result<Total, Failure> {
+        let began = Instant::now();
+        let mut total = Total { seeds: 0, broken: 0, took: Duration::ZERO, outcome: Outcome::default() };
+        let mut running: BTreeMap<u64, Instant> = BTreeMap::new();
+        let mut tell_at = began + PROGRESS;
+        loop {
+            match news.recv_timeout(tell_at.saturating_duration_since(Instant::now())) {
+                Ok(News::Begun(seed)) => drop(running.insert(seed, Instant::now())),
+                Ok(News::Ended(seed, result)) => {
+                    running.remove(&seed);
+                    total.seeds += 1;
+                    match *result {
+                        Ok(outcome) => total.outcome.add(&outcome),
+                        Err(broken) => {
+                            total.broken += 1;
+                            if !on_failure(broken) {
+                                is_over.store(true, Ordering::Relaxed);
+                            }
+                        }
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+            if Instant::now() >= tell_at {
+                tell_at += PROGRESS;
+                println!("{} of {} seeds, {:.0} s", total.seeds, self.seeds, began.elapsed().as_secs_f64());
+                if let Some((seed, _)) = running.iter().find(|(_, since)| since.elapsed() > SEED_TIME_MAX) {
+                    // Its thread cannot be ended, so the process is.
+                    eprintln!("xtask: seed {seed}, {}: it runs for {SEED_TIME_MAX:?} and does not end", self.size);
+                    std::process::exit(1);
+                }
+            }
+        }
+        total.took = began.elapsed();
+        Ok(total)
+    }
+}

@@ -1,0 +1,82 @@
+//! What is told of storms.
+
+use std::fmt::Write;
+use std::process::Command;
+
+use pogu_storm::{Failure as Broken, Size};
+
+use super::crew::Total;
+
+/// The line for the list of seeds that are replayed for good.
+pub fn entry(broken: &Broken) -> String {
+    format!("echo '{} {} # {}' >>storm/seeds/failed.txt", broken.size, broken.seed, broken.violation)
+}
+
+/// The commit that was built, as far as it can be found out.
+pub fn commit() -> String {
+    let git = |arguments: &[&str]| {
+        let output = Command::new("git").args(arguments).current_dir(env!("CARGO_MANIFEST_DIR")).output().ok()?;
+        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    };
+    let Some(commit) = git(&["rev-parse", "HEAD"]) else { return "unknown".to_owned() };
+    match git(&["status", "--porcelain"]) {
+        Some(changes) if changes.is_empty() => commit,
+        _ => format!("{commit}, with changes that are not committed"),
+    }
+}
+
+/// The table at the end.
+pub fn told(total: &Total, size: Size) -> String {
+    let (outcome, seconds) = (&total.outcome, total.took.as_secs_f64());
+    let mut table = String::new();
+    let mut row = |name: &str, value: String| {
+        // Writing to a string does not fail.
+        let _ = writeln!(table, "| {name:<28} | {value:>18} |");
+    };
+    row(&format!("{size} seeds"), grouped(total.seeds));
+    row("of these broken", grouped(total.broken));
+    row("seconds", format!("{seconds:.1}"));
+    row("seeds per second", format!("{:.1}", total.seeds as f64 / seconds.max(1e-9)));
+    row("simulated operations", grouped(outcome.operations));
+    row("messages, each checked", grouped(outcome.messages));
+    row("sessions", grouped(outcome.sessions));
+    row("rounds of turns", grouped(outcome.rounds));
+    row("virtual hours", format!("{:.1}", outcome.time.as_secs_f64() / 3_600.0));
+    row("hash of all", format!("{:016x}", outcome.hash));
+    row("faults met", grouped(outcome.faults.total()));
+    for (name, count) in outcome.faults.iter() {
+        row(&format!("  {name}"), grouped(count));
+    }
+    table
+}
+
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut grouped = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    grouped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn digits_come_in_threes() {
+        assert_eq!([0, 999, 1_000, 1_234_567].map(grouped), ["0", "999", "1,000", "1,234,567"]);
+    }
+
+    #[test]
+    fn the_entry_of_a_failure_can_be_read_back() {
+        let violation = pogu_storm::Violation::Stuck("for ever".to_owned());
+        let time = pogu::Time::ZERO;
+        let broken = Broken { seed: 17, size: Size::Small, violation, time, last_lines: Vec::new() };
+        assert_eq!(entry(&broken), "echo 'small 17 # stuck: for ever' >>storm/seeds/failed.txt");
+        assert_eq!(broken.command(), "cargo xtask sim --from 17 --seeds 1 --size small --trace");
+    }
+}
