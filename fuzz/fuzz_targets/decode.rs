@@ -10,6 +10,7 @@ mod invariants;
 #[path = "../../crates/pogu-wire/tests/support/model.rs"]
 mod model;
 #[path = "../../crates/pogu-wire/tests/support/shapes.rs"]
+#[expect(dead_code, reason = "names are for the tables of the tests")]
 mod shapes;
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| any_stream::check(bytes, pogu_fuzz::is_planted()));

@@ -16,8 +16,9 @@ pub fn check(bytes: &[u8], planted: bool) {
         printed = printed.lines().filter(|line| !line.starts_with("heartbeat = {")).collect::<Vec<_>>().join("\n");
     }
     let again = Configuration::parse("printed.toml", &printed).unwrap_or_else(|failure| panic!("{failure}\n{printed}"));
-    assert_eq!(format!("{again:?}"), format!("{configuration:?}"), "{printed}");
     assert_eq!(again.to_string(), configuration.to_string());
+    assert_eq!(again.log, configuration.log);
+    assert_eq!(format!("{:?}", again.serve.services), format!("{:?}", configuration.serve.services));
 }
 
 /// One sentence that names a line of the file.

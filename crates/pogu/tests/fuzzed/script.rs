@@ -15,7 +15,6 @@ impl<'a> Script<'a> {
         self.0.split_off_first().copied().unwrap_or_default()
     }
 
-
     /// One of `choices`.
     pub fn one_of<T: Copy>(&mut self, choices: &[T]) -> T {
         choices[self.below(choices.len())]

@@ -38,6 +38,7 @@ struct Notes {
     sessions: BTreeMap<SessionId, Seen>,
     order: Vec<SessionId>,
     offences: Vec<String>,
+    factory_panics: u64,
 }
 
 /// Shared by all sessions of a run.
@@ -56,6 +57,14 @@ impl Witness {
         if notes.sessions.insert(session, seen).is_some() {
             notes.offences.push(format!("{session:?} was made twice"));
         }
+    }
+
+    pub fn factory_panics_now(&self) {
+        self.notes().factory_panics += 1;
+    }
+
+    pub fn factory_panics(&self) -> u64 {
+        self.notes().factory_panics
     }
 
     /// A handler is called while the session is in one of `stages`, and leaves it in `next`.
