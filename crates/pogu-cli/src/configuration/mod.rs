@@ -28,6 +28,7 @@ use crate::failure::Failure;
 use crate::logging::LogOptions;
 use crate::serve::{self, CoreOptions, ServiceOptions};
 pub(crate) use key::nearest;
+pub(crate) use keys::{ADDRESSES, is_address};
 use key::{Entry, Fault, entries, print_comment, print_table, read_table};
 
 /// What a file says, over the defaults. Its `Display` is a file that says the same.
