@@ -1,4 +1,4 @@
-//! The command line from any list of arguments, one per line: options, a help text, or one sentence. Nothing is started.
+//! The command line from any list of arguments, with zero bytes between them: options, a help text, or one sentence. Nothing is started.
 
 use std::ffi::OsString;
 
@@ -8,7 +8,7 @@ use pogu_cli::failure::Failure;
 
 /// Checks a list. `planted`: the sentences of `swarm` become two lines when they have a hint, which must be noticed.
 pub fn check(bytes: &[u8], planted: bool) {
-    let arguments = bytes.split(|byte| *byte == b'\n').map(argument);
+    let arguments = bytes.split(|byte| *byte == 0).map(argument);
     // `--config` would read any file of this machine; configurations have a target of their own.
     let arguments: Vec<OsString> = arguments.filter(|argument| !names_a_file(argument)).collect();
     let result = parse(std::iter::once("pogu".into()).chain(arguments)).and_then(what_it_means);

@@ -26,6 +26,7 @@ const JOINED: u16 = 3;
 const ROUNDS_MAX: usize = 20_000;
 const STEPS_MAX: usize = 400;
 const MESSAGES_MAX: u32 = 24;
+const PADDING_MAX: u8 = 64;
 
 /// Plays the schedule of `bytes`. `planted`: the server loses a message now and then, which must be noticed.
 pub fn check(bytes: &[u8], planted: bool) {
@@ -167,8 +168,8 @@ impl Scene {
         let client = script.below(self.clients.len());
         match script.below(8) {
             0..=2 => self.turn(script.below(3)),
-            3 => self.speak(client, ECHO, script.byte()),
-            4 => self.speak(client, SAY, script.byte()),
+            3 => self.speak(client, ECHO, script.byte() % PADDING_MAX),
+            4 => self.speak(client, SAY, script.byte() % PADDING_MAX),
             5 => self.with(client, |client| client.write(1 + usize::from(script.byte()))),
             6 => self.with(client, Client::read),
             _ => {
