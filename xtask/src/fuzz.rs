@@ -74,7 +74,9 @@ pub fn run(options: &Options) -> Result<(), Failure> {
     let targets: Vec<&Target> =
         TARGETS.iter().filter(|target| options.target.as_ref().is_none_or(|name| name == target.name)).collect();
     if targets.is_empty() {
-        return Err(format!("there is no such target; there are {}", TARGETS.map(|target| target.name).join(", ")).into());
+        return Err(
+            format!("there is no such target; there are {}", TARGETS.map(|target| target.name).join(", ")).into()
+        );
     }
     let began = Instant::now();
     let bench = Bench::build()?;
@@ -187,7 +189,10 @@ impl Bench {
             let mut command = Command::new(self.binaries.join(target.name));
             command.arg(&input).env("POGU_FUZZ_PLANT", "1").stdout(Stdio::null()).stderr(Stdio::null());
             match command.status()?.success() {
-                true => kept += std::fs::copy(&input, folder.join(input.file_name().ok_or("a file has a name")?)).map(|_| 1)?,
+                true => {
+                    kept +=
+                        std::fs::copy(&input, folder.join(input.file_name().ok_or("a file has a name")?)).map(|_| 1)?
+                }
                 false => removed += 1,
             }
         }

@@ -4,7 +4,7 @@
 //! region that is not reached has an explanation here, or the task fails: an unexplained one is an input that is missing. The
 //! tools must be of the compiler's LLVM; Debian has them as the package `llvm-22`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -87,7 +87,9 @@ fn tool_path(name: &str) -> Result<PathBuf, Failure> {
     let path = Path::new(TOOLS).join(name);
     match path.is_file() {
         true => Ok(path),
-        false => Err(format!("{} is missing: apt-get install --no-install-recommends {PACKAGE}", path.display()).into()),
+        false => {
+            Err(format!("{} is missing: apt-get install --no-install-recommends {PACKAGE}", path.display()).into())
+        }
     }
 }
 
@@ -132,11 +134,15 @@ fn table(files: &BTreeMap<String, Regions>) -> Result<(String, Vec<String>), Fai
         let reached = regions.values().filter(|count| **count > 0).count();
         row(&mut table, name, regions.len(), reached);
         total = (total.0 + regions.len(), total.1 + reached);
-        for [line, column, ..] in regions.iter().filter(|(_, count)| **count == 0).map(|(place, _)| place) {
-            let text = usize::try_from(*line).ok().and_then(|line| source.lines().nth(line.checked_sub(1)?)).unwrap_or("");
+        // One line of the table per line of the source, however many regions it has.
+        let lines: BTreeSet<u64> =
+            regions.iter().filter(|(_, count)| **count == 0).map(|(place, _)| place[0]).collect();
+        for line in &lines {
+            let text =
+                usize::try_from(*line).ok().and_then(|line| source.lines().nth(line.checked_sub(1)?)).unwrap_or("");
             let why = EXPLAINED.iter().find(|(file, part, _)| file == name && text.contains(part));
             if why.is_none() {
-                unexplained.push(format!("{name}:{line}:{column}: {}", text.trim()));
+                unexplained.push(format!("{name}:{line}: {}", text.trim()));
             }
             let why = why.map_or("not explained", |(_, _, why)| why);
             let _ = writeln!(missed, "- `{name}` line {line}, `{}`: {why}", text.trim());

@@ -28,8 +28,8 @@ use crate::failure::Failure;
 use crate::logging::LogOptions;
 use crate::serve::{self, CoreOptions, ServiceOptions};
 pub(crate) use key::nearest;
-pub(crate) use keys::{ADDRESSES, is_address};
 use key::{Entry, Fault, entries, print_comment, print_table, read_table};
+pub(crate) use keys::{ADDRESSES, is_address};
 
 /// What a file says, over the defaults. Its `Display` is a file that says the same.
 #[derive(Clone, Debug, Default)]

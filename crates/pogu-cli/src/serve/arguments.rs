@@ -95,14 +95,16 @@ fn write_address(listen: &str, services: &mut [serve::ServiceOptions]) -> Result
             Some(index) => (index, address),
             None => {
                 let neighbour = nearest(name, &names).unwrap_or_default();
-                let sentence = format!("--listen {written}: there is no service {name:?} (did you mean {neighbour:?}?)");
+                let sentence =
+                    format!("--listen {written}: there is no service {name:?} (did you mean {neighbour:?}?)");
                 return Err(Failure::Usage(sentence));
             }
         },
         None if names.len() == 1 => (0, listen),
         None => {
             let names = names.join(", ");
-            let sentence = format!("--listen {written}: say which service it is for, NAME={written} (there are {names})");
+            let sentence =
+                format!("--listen {written}: say which service it is for, NAME={written} (there are {names})");
             return Err(Failure::Usage(sentence));
         }
     };

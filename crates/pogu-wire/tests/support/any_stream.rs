@@ -2,13 +2,13 @@
 //!
 //! ```text
 //!   selector < 14:  one of the known formats | stream
-//!   else:           layout | extra header bytes | maximum (2) | stream
+//!   else:           layout | extra header bytes | maximum (2, as they are or times 256) | stream
 //! ```
 //!
 //! The decoder must say what the model says, frame after frame, and whatever it says must hold for every split of the
 //! stream.
 
-use pogu_wire::{ByteOrder, Decoded, IdField, NeedMore, SizeCounts, SizeField};
+use pogu_wire::{ByteOrder, Decoded, FrameFormat, IdField, NeedMore, SizeCounts, SizeField};
 
 use crate::shapes::{SHAPES, Shape};
 use crate::{invariants, model};
@@ -30,8 +30,43 @@ pub fn check(bytes: &[u8], planted: bool) {
             _ => break,
         }
     }
-    if format.validate().is_ok() {
-        invariants::check(&format, stream);
+    match format.validate() {
+        Ok(_) => {
+            invariants::check(&format, stream);
+            check_encoder(&format, stream);
+        }
+        Err(error) => assert!(!error.to_string().is_empty()),
+    }
+}
+
+/// The stream as a body: what is encoded is decoded again, and what is refused leaves nothing behind.
+fn check_encoder(format: &FrameFormat, body: &[u8]) {
+    let id = u16::from(body.first().copied().unwrap_or_default()) * 3;
+    let mut frame = Vec::new();
+    match format.encode(id, body, &mut frame) {
+        Ok(bytes) => {
+            assert_eq!((Ok(bytes), bytes), (format.frame_bytes(body.len()), frame.len()));
+            assert!(body.len() <= format.body_bytes_max() && bytes <= format.frame_bytes_limit());
+            let mut header = Vec::new();
+            assert_eq!(
+                format.encode_header(id, &frame_extra(format, &frame), body.len(), &mut header),
+                Ok(header.len())
+            );
+            assert!(frame.starts_with(&header) && header.len() <= format.header_bytes_max());
+        }
+        Err(error) => assert!(frame.is_empty() && !error.to_string().is_empty()),
+    }
+    if let Err(error) = format.encode_with_extra(id, body, &[], &mut frame) {
+        assert!(!error.to_string().is_empty());
+        assert_eq!(format.encode_header(id, body, 0, &mut frame), Err(error));
+    }
+}
+
+/// The extra header bytes of an encoded frame.
+fn frame_extra(format: &FrameFormat, frame: &[u8]) -> Vec<u8> {
+    match format.decode(frame) {
+        Decoded::Frame(frame) => frame.extra.to_vec(),
+        _ => Vec::new(),
     }
 }
 
@@ -53,7 +88,7 @@ fn shape_and_stream(bytes: &[u8]) -> Option<(Shape, &[u8])> {
         order: if layout & 0x40 == 0 { ByteOrder::Little } else { ByteOrder::Big },
         id: [IdField::None, IdField::U8, IdField::U16][usize::from(layout >> 4) % 3],
         extra: *extra,
-        max: usize::from(u16::from_le_bytes([*low, *high])),
+        max: usize::from(u16::from_le_bytes([*low, *high])) << (layout >> 7 << 3),
     };
     Some((shape, stream))
 }

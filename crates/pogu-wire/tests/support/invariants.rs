@@ -90,7 +90,7 @@ fn assert_violation_is_honest(violation: Violation) {
         Violation::SizeOverlong { bytes, bytes_allowed, .. } => assert!(bytes > bytes_allowed),
         Violation::SizeTooWide { fifth_byte, max } => assert!(fifth_byte > max),
     }
-    assert!(!violation.to_string().is_empty());
+    assert!(!violation.to_string().is_empty() && violation.rule().starts_with("size_"));
 }
 
 /// Reads `body` with the operations that `program` names. A failed read must consume nothing, and

@@ -31,6 +31,7 @@ enum Value<'a> {
 pub fn check(bytes: &[u8], planted: bool) {
     let (program, body) = bytes.split_at(bytes.len() / 2);
     invariants::check_reader(program, body);
+    check_reader_alone(body);
     let [bytes_max, order, program @ ..] = bytes else { return };
     let order = if order & 1 == 0 { ByteOrder::Little } else { ByteOrder::Big };
     let (body, mut written) = write(program, order, usize::from(*bytes_max) * 4);
@@ -39,6 +40,22 @@ pub fn check(bytes: &[u8], planted: bool) {
     }
     read_back(&body, order, &written);
     cut_short(&body, order, &written);
+}
+
+/// What a program of reads does not name: a list with a maximum, a change of order, the rest, a caller's own refusal.
+fn check_reader_alone(body: &[u8]) {
+    let mut reader = Reader::new(body, ByteOrder::Little);
+    let list = reader.counted_list(LengthPrefix::U8, 40, 1, Reader::u8);
+    assert!(list.as_ref().is_ok_and(|list| list.len() <= 40) || reader.remaining() == body.len());
+    if let Err(error) = list {
+        assert!(error.offset() <= body.len() && !error.to_string().is_empty());
+    }
+    let swapped = reader.clone().u16().map(u16::swap_bytes);
+    let refusal = reader.refuse("nothing");
+    assert_eq!((refusal.offset(), refusal.to_string().is_empty()), (reader.offset(), false));
+    reader.set_order(ByteOrder::Big);
+    assert_eq!(reader.clone().u16().ok(), swapped.ok());
+    assert!(body.ends_with(reader.rest()) && reader.remaining() == 0 && reader.offset() == body.len());
 }
 
 /// A list of three that begins with 7: what random bytes do not hold by chance.
@@ -55,12 +72,14 @@ fn write(mut program: &[u8], order: ByteOrder, bytes_max: usize) -> (Vec<u8>, Ve
     let (mut body, mut written) = (Vec::new(), Vec::new());
     let mut writer = Writer::new(&mut body, order, bytes_max);
     while let Some(value) = next(&mut program) {
+        writer.set_order(order);
         let (before, room) = (writer.written(), writer.remaining());
         assert_eq!(before + room, bytes_max);
         match put(&value, &mut writer) {
             Ok(()) => written.push(value),
             Err(error) => {
                 assert_eq!((before, room), (writer.written(), writer.remaining()), "{error}");
+                assert!(error.offset() >= before);
                 assert!(!error.to_string().is_empty());
             }
         }

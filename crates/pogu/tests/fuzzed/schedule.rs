@@ -11,9 +11,7 @@ use std::io::{ErrorKind, Write};
 use std::time::Duration;
 
 use pogu::sim::{Advance, Peer, PeerState, Simulation, SimulationOptions};
-use pogu::{
-    Context, Core, Limits, Packet, PortConfig, Room, Service, ServiceHandle, Session, Worker, WorkerStatus,
-};
+use pogu::{Context, Core, Limits, Packet, PortConfig, Room, Service, ServiceHandle, Session, Worker, WorkerStatus};
 
 use super::script::Script;
 
