@@ -41,6 +41,7 @@ pub fn check(bytes: &[u8], planted: bool) {
 
 /// The stream as a body: what is encoded is decoded again, and what is refused leaves nothing behind.
 fn check_encoder(format: &FrameFormat, body: &[u8]) {
+    assert!(format.header_bytes_min() <= format.header_bytes_max());
     let id = u16::from(body.first().copied().unwrap_or_default()) * 3;
     let mut frame = Vec::new();
     match format.encode(id, body, &mut frame) {
