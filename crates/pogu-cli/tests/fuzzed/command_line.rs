@@ -6,7 +6,7 @@ use pogu_cli::command_line::{Command, Parsed, parse};
 use pogu_cli::configuration::Configuration;
 use pogu_cli::failure::Failure;
 
-/// Checks a list. `planted`: the sentences of `swarm` become two lines when they have a hint, which must be noticed.
+/// Checks a list. `planted`: a number out of its range is told in two lines, which must be noticed.
 pub fn check(bytes: &[u8], planted: bool) {
     let arguments = bytes.split(|byte| *byte == 0).map(argument);
     // `--config` would read any file of this machine; configurations have a target of their own.
@@ -15,7 +15,7 @@ pub fn check(bytes: &[u8], planted: bool) {
     if let Err(failure) = result {
         let mut sentence = failure.to_string();
         if planted {
-            sentence = sentence.replace(" cannot be used with ", "\n");
+            sentence = sentence.replace(" is not in ", "\n");
         }
         assert!(!sentence.is_empty() && !sentence.contains('\n'), "{sentence:?}");
         assert!(matches!(failure, Failure::Usage(_)), "{failure:?}");
