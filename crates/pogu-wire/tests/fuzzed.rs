@@ -9,6 +9,7 @@ mod model;
 #[path = "../../../fuzz/replay.rs"]
 mod replay;
 #[path = "support/shapes.rs"]
+#[expect(dead_code, reason = "names are for the tables of other tests")]
 mod shapes;
 #[path = "support/values.rs"]
 mod values;
