@@ -1,19 +1,16 @@
-//! Any bytes, as a stream in every format and as a packet's body: the invariants that the corpus
-//! replay and the property tests check. Start it with the corpus of `crates/pogu-wire/tests/corpus`.
+//! Any bytes, as a stream in any format, against a model of the decoder. Checks: `pogu-wire/tests/support/any_stream.rs`.
 
 #![no_main]
 
+#[path = "../../crates/pogu-wire/tests/support/any_stream.rs"]
+mod any_stream;
 #[path = "../../crates/pogu-wire/tests/support/invariants.rs"]
+#[expect(dead_code, reason = "readers have a target of their own")]
 mod invariants;
+#[path = "../../crates/pogu-wire/tests/support/model.rs"]
+mod model;
 #[path = "../../crates/pogu-wire/tests/support/shapes.rs"]
 #[expect(dead_code, reason = "names are for the tables of the tests")]
 mod shapes;
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
-    for shape in shapes::SHAPES {
-        invariants::check(&shape.format(), bytes);
-    }
-    // The first quarter names the operations that read the rest.
-    let (program, body) = bytes.split_at(bytes.len() / 4);
-    invariants::check_reader(program, body);
-});
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| any_stream::check(bytes, pogu_fuzz::is_planted()));

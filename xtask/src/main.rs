@@ -8,6 +8,8 @@ mod churn;
 mod deny;
 mod end_to_end;
 #[cfg(target_os = "linux")]
+mod fuzz;
+#[cfg(target_os = "linux")]
 mod kernels;
 #[cfg(target_os = "linux")]
 mod masks;
@@ -56,6 +58,9 @@ enum Task {
     Kernels(kernels::Options),
     /// Runs the tests of the port and the engine under AddressSanitizer and LeakSanitizer.
     Sanitize(sanitize::Options),
+    /// Runs the fuzz targets from their corpora (libFuzzer on the stable compiler).
+    #[cfg(target_os = "linux")]
+    Fuzz(fuzz::Options),
     /// Explores the interleavings of the cross-thread pieces (the loom models).
     Models(models::Options),
     /// Drives whole simulated cores through storms of faults, seed by seed, and checks everything that they say.
@@ -79,6 +84,8 @@ fn main() -> ExitCode {
         #[cfg(target_os = "linux")]
         Task::Kernels(options) => kernels::run(&options),
         Task::Sanitize(options) => sanitize::run(&options),
+        #[cfg(target_os = "linux")]
+        Task::Fuzz(options) => fuzz::run(&options),
         Task::Models(options) => models::run(&options),
         Task::Sim(options) => sim::run(&options),
         #[cfg(target_os = "linux")]

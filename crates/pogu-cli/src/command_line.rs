@@ -312,6 +312,24 @@ mod tests {
     }
 
     #[test]
+    fn an_address_is_as_in_a_file() {
+        let said = |listen: &str| {
+            let arguments = ["pogu", "serve", "--listen", listen].map(OsString::from);
+            let Ok(Parsed::Run(Command::Serve(arguments))) = parse(arguments) else { panic!("{listen:?}") };
+            match arguments.configuration() {
+                Ok(configuration) => Configuration::parse("printed.toml", &configuration.to_string()).map(|_| ()),
+                Err(failure) => Err(failure),
+            }
+            .map_err(|failure| failure.to_string())
+        };
+        assert_eq!(said("[::1]:0"), Ok(()));
+        let nowhere = "--listen is \"nowhere\", allowed is an address with its port, such as \"0.0.0.0:7777\"";
+        assert_eq!(said("nowhere"), Err(nowhere.to_owned()));
+        let stranger = "--listen a\\nb=1:1: there is no service \"a\\nb\" (did you mean \"game\"?)";
+        assert_eq!(said("a\nb=1:1"), Err(stranger.to_owned()));
+    }
+
+    #[test]
     fn contradictions_are_refused() {
         for line in [
             "pogu swarm --rate 1 --depth 1",

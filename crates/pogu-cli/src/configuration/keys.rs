@@ -32,8 +32,15 @@ const EXCEEDED: Words<RateExceeded> =
     Words(&[("delay", RateExceeded::Delay), ("disconnect", RateExceeded::Disconnect)]);
 const DIRECTIVES: Text = Text { allowed: logging::LEVELS, check: logging::is_level };
 const FORMATS: Words<LogFormat> = Words(&[("text", LogFormat::Text), ("json", LogFormat::Json)]);
-const ADDRESS: Text =
-    Text { allowed: "an address with its port, such as \"0.0.0.0:7777\"", check: |text| text.contains(':') };
+const ADDRESS: Text = Text { allowed: ADDRESSES, check: is_address };
+
+/// What [`is_address`] accepts.
+pub(crate) const ADDRESSES: &str = "an address with its port, such as \"0.0.0.0:7777\"";
+
+/// True if it may be an address to listen on, wherever it is written; whether it is one, the system knows.
+pub(crate) fn is_address(text: &str) -> bool {
+    text.contains(':')
+}
 
 pub(super) const LOG: &[Key<LogOptions>] = keys! { LogOptions, |log| log;
     level: String = DIRECTIVES, "Log lines of this level and worse go to stderr. RUST_LOG wins over it, --log over both.";

@@ -29,6 +29,7 @@ use crate::logging::LogOptions;
 use crate::serve::{self, CoreOptions, ServiceOptions};
 pub(crate) use key::nearest;
 use key::{Entry, Fault, entries, print_comment, print_table, read_table};
+pub(crate) use keys::{ADDRESSES, is_address};
 
 /// What a file says, over the defaults. Its `Display` is a file that says the same.
 #[derive(Clone, Debug, Default)]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::Args;
 
 use crate::command_line::{Driver, seconds, size, within};
-use crate::configuration::{Configuration, nearest};
+use crate::configuration::{ADDRESSES, Configuration, is_address, nearest};
 use crate::failure::Failure;
 use crate::logging::LogArguments;
 use crate::serve;
@@ -87,23 +87,31 @@ impl ServeArguments {
 }
 
 fn write_address(listen: &str, services: &mut [serve::ServiceOptions]) -> Result<(), Failure> {
+    // For sentences: an argument may hold line ends.
+    let written = listen.escape_debug();
     let names: Vec<&str> = services.iter().map(|service| service.name.as_str()).collect();
     let (index, address) = match listen.split_once('=') {
         Some((name, address)) => match names.iter().position(|known| *known == name) {
             Some(index) => (index, address),
             None => {
                 let neighbour = nearest(name, &names).unwrap_or_default();
-                let sentence = format!("--listen {listen}: there is no service {name:?} (did you mean {neighbour:?}?)");
+                let sentence =
+                    format!("--listen {written}: there is no service {name:?} (did you mean {neighbour:?}?)");
                 return Err(Failure::Usage(sentence));
             }
         },
         None if names.len() == 1 => (0, listen),
         None => {
             let names = names.join(", ");
-            let sentence = format!("--listen {listen}: say which service it is for, NAME={listen} (there are {names})");
+            let sentence =
+                format!("--listen {written}: say which service it is for, NAME={written} (there are {names})");
             return Err(Failure::Usage(sentence));
         }
     };
+    // As in a file: what --print-config prints can be read again.
+    if !is_address(address) {
+        return Err(Failure::Usage(format!("--listen is {address:?}, allowed is {ADDRESSES}")));
+    }
     if let Some(service) = services.get_mut(index) {
         address.clone_into(&mut service.listen);
     }

@@ -1,5 +1,5 @@
-//! What must hold for any bytes in any format: the body of the property tests, of the corpus replay
-//! and of the fuzz target.
+//! What must hold for any bytes in any format: the body of the property tests, of the corpus replays
+//! and of the fuzz targets.
 
 use pogu_wire::{Decoded, FrameFormat, LengthPrefix, NeedMore, ReadError, Reader, Violation};
 
@@ -15,13 +15,14 @@ pub fn check(format: &FrameFormat, bytes: &[u8]) {
 /// Every frame is consumed, is within the limit, and encodes to a frame that says the same.
 fn check_frames(format: &FrameFormat, bytes: &[u8]) {
     let mut rest = bytes;
+    let mut again = Vec::new();
     while let Decoded::Frame(frame) = format.decode(rest) {
         assert!(!frame.whole.is_empty(), "a frame of no bytes would never be consumed");
         assert!(frame.whole.len() <= format.frame_bytes_limit());
         assert!(rest.starts_with(frame.whole));
         assert!(frame.whole.ends_with(frame.body));
 
-        let mut again = Vec::new();
+        again.clear();
         let written = format.encode_with_extra(frame.id, frame.extra, frame.body, &mut again).unwrap();
         assert_eq!(written, again.len());
         let Decoded::Frame(second) = format.decode(&again) else { panic!("{again:?} is no frame") };
@@ -89,7 +90,7 @@ fn assert_violation_is_honest(violation: Violation) {
         Violation::SizeOverlong { bytes, bytes_allowed, .. } => assert!(bytes > bytes_allowed),
         Violation::SizeTooWide { fifth_byte, max } => assert!(fifth_byte > max),
     }
-    assert!(!violation.to_string().is_empty());
+    assert!(!violation.to_string().is_empty() && violation.rule().starts_with("size_"));
 }
 
 /// Reads `body` with the operations that `program` names. A failed read must consume nothing, and

@@ -1,0 +1,16 @@
+//! A whole core on the simulation, driven by operations out of bytes. Checks: `pogu/tests/fuzzed/session.rs`.
+
+#![no_main]
+
+#[path = "../../crates/pogu/tests/fuzzed/puppet.rs"]
+mod puppet;
+#[path = "../../crates/pogu/tests/fuzzed/remote.rs"]
+mod remote;
+#[path = "../../crates/pogu/tests/fuzzed/script.rs"]
+mod script;
+#[path = "../../crates/pogu/tests/fuzzed/session.rs"]
+mod session;
+#[path = "../../crates/pogu/tests/fuzzed/witness.rs"]
+mod witness;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| session::check(bytes, pogu_fuzz::is_planted()));
