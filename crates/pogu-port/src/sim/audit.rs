@@ -122,27 +122,29 @@ impl std::error::Error for Imbalance {}
 #[cfg(test)]
 mod tests {
     use super::super::kernel::{Kind, Operation, Outcome, Sizes, Token, Work};
+    use super::super::peer::Peer;
     use super::super::simulation::Simulation;
     use super::*;
     use crate::options::ListenOptions;
     use crate::slots::Name;
+    use crate::stream::BoundListener;
 
     const SIZES: Sizes = Sizes { receive_buffers: 2, receive_buffer_bytes: 64, receive_bytes_per_turn_max: 64 };
 
-    /// A port without a driver, and an end that it works on, to which something has been sent.
-    fn port_and_end(simulation: &Simulation) -> (Name, Name) {
+    /// A port without a driver, an end that it works on, to which something has been sent, and whoever owns what is beside them.
+    fn port_and_end(simulation: &Simulation) -> (Name, Name, (BoundListener, Peer)) {
         let address = "10.0.0.1:7".parse().expect("an address");
         let listener = simulation.bind(address, &ListenOptions::default()).expect("it is free");
         let peer = simulation.connect(address).expect("an address");
         std::io::Write::write_all(&mut &peer, b"hello").expect("there is room");
-        std::mem::forget((listener, peer));
-        simulation.with(|network| {
+        let (port, end) = simulation.with(|network| {
             let listeners: Vec<Name> = network.listeners.names().collect();
             let end = network.listeners.get(listeners[0]).expect("it listens").waiting[0];
             let port = network.ports.add();
             network.open_kernel(port, SIZES);
             (port, end)
-        })
+        });
+        (port, end, (listener, peer))
     }
 
     fn receive(end: Name) -> Operation {
@@ -152,7 +154,7 @@ mod tests {
     #[test]
     fn an_operation_that_is_lost_or_doubled_is_found() {
         let simulation = Simulation::new();
-        let (port, end) = port_and_end(&simulation);
+        let (port, end, _owners) = port_and_end(&simulation);
         simulation.with(|network| network.submit(port, receive(end)));
         assert_eq!(simulation.audit(), Ok(()));
         let lost = simulation.with(|network| {
@@ -173,7 +175,7 @@ mod tests {
     #[test]
     fn a_buffer_that_does_not_come_back_or_comes_twice_is_found() {
         let simulation = Simulation::new();
-        let (port, end) = port_and_end(&simulation);
+        let (port, end, _owners) = port_and_end(&simulation);
         let event = simulation.with(|network| {
             network.submit(port, receive(end));
             network.progress(port, receive(end).token.name, 64);
@@ -190,7 +192,7 @@ mod tests {
     #[test]
     fn an_end_that_nobody_owns_is_found() {
         let simulation = Simulation::new();
-        port_and_end(&simulation);
+        let _owners = port_and_end(&simulation);
         assert_eq!(simulation.audit(), Ok(()));
         simulation.with(|network| {
             let listeners: Vec<Name> = network.listeners.names().collect();
@@ -202,7 +204,7 @@ mod tests {
     #[test]
     fn a_port_that_goes_gives_everything_back() {
         let simulation = Simulation::new();
-        let (port, end) = port_and_end(&simulation);
+        let (port, end, _owners) = port_and_end(&simulation);
         simulation.with(|network| {
             network.submit(port, receive(end));
             network.cancel(port, receive(end).token);
