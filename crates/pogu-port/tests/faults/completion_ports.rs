@@ -5,7 +5,7 @@ use std::time::Instant;
 use crate::codes::Errno;
 use crate::lines::Lines;
 use crate::on_each_driver;
-use crate::server::{Server, client};
+use crate::server::Server;
 use pogu_port::{
     BoundListener, ConnectionId, Fault, FaultPoint, FaultStage, ListenOptions, Operation, Owner, StreamOptions,
     SubmitError,
@@ -123,11 +123,7 @@ fn a_socket_that_no_port_takes_is_given_back() {
             let address = bound.local_address();
             let refused = server.port.operations().listen(Owner(7), bound).expect_err("it is refused");
             assert_eq!(refused.returned.local_address(), address, "it comes back");
-            let before = server.seen.refused_adopts;
-            for _ in 0..TIMES {
-                drop(client(server.address));
-            }
-            server.run_until("refusals", |server| server.seen.refused_adopts - before == TIMES as usize);
+            server.refuse_clients(TIMES);
             server.faults.lift();
             server.serve_one();
             server.settle();

@@ -4,7 +4,7 @@ use crate::codes::Errno;
 use pogu_port::{Fault, FaultPoint, FaultStage, Operation, Owner, Selection, StreamOptions, SubmitError};
 
 use crate::on_each_driver;
-use crate::server::{Server, client};
+use crate::server::Server;
 
 const TIMES: u32 = 100;
 
@@ -76,11 +76,7 @@ fn an_option_that_is_refused() {
         for errno in [Errno::NOBUFS, Errno::NOMEM, Errno::INVAL] {
             let fault = Fault::new(FaultPoint::SetOption, FaultStage::Call, errno.raw_os_error());
             server.faults.inject(fault.times(TIMES));
-            let before = server.seen.refused_adopts;
-            for _ in 0..TIMES {
-                drop(client(server.address));
-            }
-            server.run_until("refusals", |server| server.seen.refused_adopts - before == TIMES as usize);
+            server.refuse_clients(TIMES);
             server.faults.lift();
             server.serve_one();
             server.settle();

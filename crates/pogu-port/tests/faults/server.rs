@@ -118,6 +118,15 @@ impl Server {
         self.seen.session(connection).end(&mut self.port.operations(), connection);
     }
 
+    /// So many clients, each of which the port has to refuse to adopt.
+    pub fn refuse_clients(&mut self, times: u32) {
+        let before = self.seen.refused_adopts;
+        for _ in 0..times {
+            drop(client(self.address));
+        }
+        self.run_until("refusals", |server| server.seen.refused_adopts - before == times as usize);
+    }
+
     /// Nothing is left but the listener.
     pub fn settle(&mut self) {
         self.run_until("the sessions to end", |server| server.port.operations().open() == 1);
