@@ -45,14 +45,30 @@ pub(crate) struct Shortage {
     skips: u32,
     /// When the last pause ended or will end.
     retry_at: Time,
-    /// When the log was last told.
-    logged_at: Option<Time>,
+    lines: SeldomLines,
+}
+
+/// Log lines of one kind, of which one in five seconds is written.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct SeldomLines {
+    last: Option<Time>,
+}
+
+impl SeldomLines {
+    /// True if one may be written now, which then counts as written.
+    pub(crate) fn allow(&mut self, now: Time) -> bool {
+        let may = self.last.is_none_or(|last| now.since(last) >= LOG_INTERVAL);
+        if may {
+            self.last = Some(now);
+        }
+        may
+    }
 }
 
 impl Shortage {
     /// A connection was accepted: the shortage, if there was one, is over.
     pub(crate) fn over(&mut self) {
-        *self = Shortage { logged_at: self.logged_at, ..Shortage::default() };
+        *self = Shortage { lines: self.lines, ..Shortage::default() };
     }
 
     /// Judges a failed accept. Anything that is not known to concern a single client is treated as a shortage: a pause
@@ -77,18 +93,10 @@ impl Shortage {
         self.without_descriptor = if lacks_descriptor(error) { self.without_descriptor.saturating_add(1) } else { 0 };
         self.retry_at = now + pause;
         let begins = self.tries == 1;
-        if begins && self.may_log(now) {
+        if begins && self.lines.allow(now) {
             tracing::warn!(%error, retry_after = ?pause, "accepting is paused");
         }
         (self.retry_at, begins)
-    }
-
-    fn may_log(&mut self, now: Time) -> bool {
-        let may = self.logged_at.is_none_or(|logged_at| now.since(logged_at) >= LOG_INTERVAL);
-        if may {
-            self.logged_at = Some(now);
-        }
-        may
     }
 
     /// True if the shortage of descriptors has outlasted a pause, so that a waiting client should be told.
@@ -193,7 +201,8 @@ mod tests {
     #[test]
     fn shortages_that_come_and_go_are_logged_now_and_then() {
         let mut shortage = Shortage::default();
-        let logs = (0..1200u32).filter(|&tick| shortage.may_log(Time::ZERO + Duration::from_millis(50) * tick)).count();
+        let logs =
+            (0..1200u32).filter(|&tick| shortage.lines.allow(Time::ZERO + Duration::from_millis(50) * tick)).count();
         assert_eq!(logs, 12, "a minute, once in five seconds");
     }
 }

@@ -17,6 +17,7 @@ use super::table::{Table, Thing};
 use super::winsock;
 use crate::clock::Time;
 use crate::codes;
+use crate::exhaustion::SeldomLines;
 use crate::faults::FaultPoint;
 use crate::identity::Name;
 
@@ -27,9 +28,6 @@ const RETRY_AFTER_MAX: Duration = Duration::from_secs(1);
 
 /// So many refusals stand for all others: a system that has no memory is not asked ten thousand times in one turn.
 const REFUSALS_MAX: usize = 16;
-
-/// A cancel that is refused again and again is one line in so long.
-const LOG_INTERVAL: Duration = Duration::from_secs(5);
 
 /// True if a receive may well be armed a little later. (A send that finds no memory ends, as on every driver.)
 pub(super) fn is_worth_a_retry(code: i32) -> bool {
@@ -43,12 +41,13 @@ pub(super) struct Retries {
     pause: Duration,
     /// The last one that was tried: the others come first.
     tried: Option<Name>,
-    logged_at: Option<Time>,
+    /// Of cancels that are refused, again and again perhaps.
+    lines: SeldomLines,
 }
 
 impl Default for Retries {
     fn default() -> Retries {
-        Retries { names: BTreeSet::new(), at: None, pause: RETRY_AFTER, tried: None, logged_at: None }
+        Retries { names: BTreeSet::new(), at: None, pause: RETRY_AFTER, tried: None, lines: SeldomLines::default() }
     }
 }
 
@@ -72,14 +71,6 @@ impl Retries {
         let all = names.iter().copied();
         due.extend(all.take(names.len() - due.len()));
         due
-    }
-
-    fn may_log(&mut self, now: Time) -> bool {
-        let may = self.logged_at.is_none_or(|logged_at| now.since(logged_at) >= LOG_INTERVAL);
-        if may {
-            self.logged_at = Some(now);
-        }
-        may
     }
 }
 
@@ -129,7 +120,7 @@ impl Table {
             None => {}
         }
         let Some(error) = refused else { return };
-        if self.retries.may_log(self.now) {
+        if self.retries.lines.allow(self.now) {
             tracing::warn!(%error, "an operation could not be cancelled: it is tried again");
         }
         self.retry_later(name);
