@@ -13,6 +13,7 @@
 //! or, if one of them has no room for it, to none.
 
 use pogu_port::Operations;
+use pogu_port::plant::{self, Plant};
 use pogu_port::slots::Name;
 use std::sync::Arc;
 
@@ -102,6 +103,9 @@ impl State {
         match self.mail.post(self.rooms.home(room), Message::Join { room, session, ticket }) {
             Ok(()) => {
                 carrier.rooms.push(Membership { room, ticket, place: None });
+                if plant::is(Plant::JoinAcknowledgedEarly) {
+                    self.mail.tell(self.index, Message::Joined { room, session, ticket });
+                }
                 JoinOutcome::Asked
             }
             Err(Undelivered::Full) => {
@@ -150,7 +154,9 @@ impl State {
             self.rooms.members.remove(&room);
         }
         let moved = moved.and_then(|moved| self.carriers.get_mut(moved));
-        if let Some(membership) = moved.and_then(|carrier| carrier.rooms.iter_mut().find(|other| other.room == room)) {
+        if let Some(membership) = moved.and_then(|carrier| carrier.rooms.iter_mut().find(|other| other.room == room))
+            && !plant::is(Plant::MovedMemberLost)
+        {
             membership.place = Some(place);
         }
     }
@@ -175,9 +181,11 @@ impl State {
         let workers = self.rooms.workers;
         let counts = self.rooms.homes.entry(room).or_insert_with(|| vec![0; workers]);
         if let Some(count) = counts.get_mut(session.worker()) {
-            *count += 1;
+            *count = if plant::is(Plant::MemberCountedOnce) { 1 } else { *count + 1 };
         }
-        self.mail.tell(session.worker(), Message::Joined { room, session, ticket });
+        if !plant::is(Plant::JoinAcknowledgedEarly) {
+            self.mail.tell(session.worker(), Message::Joined { room, session, ticket });
+        }
     }
 
     /// At the home: a member leaves.
