@@ -29,7 +29,13 @@ impl Search {
         let began = Instant::now();
         let found = plant::with(plant, || (0..SEEDS_MAX).find_map(|seed| pogu_storm::run(seed, Size::Small).err()));
         let seeds = found.as_ref().map_or(SEEDS_MAX, |failure| failure.seed + 1);
-        Search { plant, found, seeds, took: began.elapsed() }
+        let search = Search { plant, found, seeds, took: began.elapsed() };
+        println!("{}: {}\n  {}", plant.name(), plant.mistake(), search.violation());
+        search
+    }
+
+    fn violation(&self) -> String {
+        self.found.as_ref().map_or("not found".to_owned(), |failure| format!("seed {}: {}", failure.seed, failure.violation))
     }
 
     /// A line of the table.
@@ -79,10 +85,6 @@ fn each_is_found_within_a_thousand_small_seeds() {
     println!("|------------------------|------:|----------------|--------:|");
     for (_, search) in &searches {
         println!("{}", search.told());
-    }
-    for (_, Search { plant, found, .. }) in &searches {
-        let violation = found.as_ref().map_or("not found".to_owned(), |failure| failure.violation.to_string());
-        println!("{}: {}\n    {violation}", plant.name(), plant.mistake());
     }
     assert_eq!(searches.len(), Plant::ALL.len());
     let hidden: Vec<&str> =

@@ -63,11 +63,11 @@ plants! {
     LostCancel = "An abort asks for the receive back, and not for the send.",
     EarlyRelease = "The buffer of bytes that nobody wants any more is released at once, and once more with its completion.",
     StarvedForGood = "A receive that found no buffer is not armed again when buffers are back.",
-    ResumeForgotten = "A receive that is resumed before its pause is confirmed stays paused.",
     EndBeforeRest = "The end of the stream is delivered before the bytes that are kept.",
     RestBehind = "Bytes that the receiver did not consume are kept behind those that came later.",
     ShortSendTaken = "A short send is taken for a whole one.",
     AcceptNotRearmed = "An accept whose client was reset in the backlog is not armed again.",
+    PauseForGood = "A listener that waits for the end of a shortage is not looked at again when it is over.",
     MissedWake = "A port that finds something in its inbox on its way to sleep sleeps all the same.",
     SkippedGeneration = "A slot is used again under the generation that it had.",
     // ---- The engine ----
@@ -80,7 +80,7 @@ plants! {
     ReplyToReusedSlot = "A packet from another worker goes to whoever has the slot now.",
     ForgottenPlace = "A connection that the factory refuses keeps its place in the service.",
     OvertakingMail = "A message between workers that finds room overtakes those that wait for it.",
-    JoinAcknowledgedEarly = "A join is acknowledged where it was asked, before the home of the room has it.",
+    JoinAcknowledgedEarly = "A join is acknowledged by the answer to an earlier one of the same session and room.",
     MemberCountedOnce = "The home of a room counts all members of a worker as one.",
     MovedMemberLost = "The member that takes the place of one that leaves a room is not told its new place.",
 }

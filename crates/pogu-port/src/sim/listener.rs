@@ -107,7 +107,9 @@ impl Table {
                     let shed = self.berth.simulation.with(|network| network.shed_one(socket));
                     self.counters.accept_sheds += u64::from(shed);
                 }
-                self.paused.push(name);
+                if !plant::is(Plant::PauseForGood) {
+                    self.paused.push(name);
+                }
                 self.counters.accept_pauses += u64::from(begins);
                 let listener = ListenerId(name);
                 begins.then_some(Completion::AcceptPaused { listener, owner, error, retry_after: pause })
