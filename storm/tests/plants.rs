@@ -2,6 +2,7 @@
 //!
 //! `cargo xtask sim --plants` builds what this needs (the feature `planted`, the profile for storms) and shows the table.
 
+use std::collections::BTreeSet;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -90,6 +91,26 @@ fn each_is_found_within_a_thousand_small_seeds() {
     let hidden: Vec<&str> =
         searches.iter().filter(|(_, search)| search.found.is_none()).map(|(_, search)| search.plant.name()).collect();
     assert!(hidden.is_empty(), "storms are blind to {hidden:?}");
+}
+
+#[test]
+fn a_plant_is_there_in_one_thread_and_only_as_long_as_it_is_wanted() {
+    silence_what_is_planted();
+    plant::with(Plant::MissedWake, || {
+        assert!(plant::is(Plant::MissedWake) && !plant::is(Plant::LostCancel));
+        assert_eq!(std::thread::spawn(plant::sown).join().expect("no panic"), None);
+        let broken = std::panic::catch_unwind(|| plant::with(Plant::LostCancel, || panic!("it was met")));
+        assert!(broken.is_err() && plant::is(Plant::MissedWake));
+    });
+    assert_eq!(plant::sown(), None);
+}
+
+#[test]
+fn there_are_enough_and_each_has_a_name_of_its_own() {
+    let names: BTreeSet<&str> = Plant::ALL.iter().map(|plant| plant.name()).collect();
+    let mistakes: BTreeSet<&str> = Plant::ALL.iter().map(|plant| plant.mistake()).collect();
+    assert!(names.len() == Plant::ALL.len() && mistakes.len() == Plant::ALL.len());
+    assert!(names.len() >= 18, "{names:?}");
 }
 
 #[test]
