@@ -38,7 +38,9 @@ impl Search {
     }
 
     fn violation(&self) -> String {
-        self.found.as_ref().map_or("not found".to_owned(), |failure| format!("seed {}: {}", failure.seed, failure.violation))
+        self.found
+            .as_ref()
+            .map_or("not found".to_owned(), |failure| format!("seed {}: {}", failure.seed, failure.violation))
     }
 
     /// A line of the table.
