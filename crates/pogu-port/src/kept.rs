@@ -9,8 +9,6 @@
 //! something new. After one that did neither, showing them again would change nothing: they wait until more bytes or the
 //! end of the stream have come, or until `receive` is called.
 
-use crate::plant::{self, Plant};
-
 /// See the [module](self). Takes a pointer and no memory while it is empty.
 #[derive(Debug, Default)]
 pub(crate) struct Kept(Option<Box<Backlog>>);
@@ -77,7 +75,6 @@ impl Kept {
             return;
         }
         match &mut self.0 {
-            Some(backlog) if plant::is(Plant::RestBehind) => backlog.bytes.extend_from_slice(bytes),
             Some(backlog) => {
                 backlog.bytes.splice(..backlog.from, bytes.iter().copied());
                 backlog.from = 0;

@@ -64,7 +64,7 @@ plants! {
     EarlyRelease = "The buffer of bytes that nobody wants any more is released at once, and once more with its completion.",
     StarvedForGood = "A receive that found no buffer is not armed again when buffers are back.",
     EndBeforeRest = "The end of the stream is delivered before the bytes that are kept.",
-    RestBehind = "Bytes that the receiver did not consume are kept behind those that came later.",
+    RestDropped = "Bytes that the receiver did not consume are dropped if it has paused meanwhile.",
     ShortSendTaken = "A short send is taken for a whole one.",
     AcceptNotRearmed = "An accept whose client was reset in the backlog is not armed again.",
     PauseForGood = "A listener that waits for the end of a shortage is not looked at again when it is over.",
