@@ -20,6 +20,9 @@ use crate::message::{Kind, Message, Stamp};
 const PING_ID: u16 = 200;
 const PONG_ID: u16 = 201;
 
+/// The sleep of workers draws for itself: what is drawn beside it is as it was.
+const DRAWS_SLEEP: u64 = 5 << 32;
+
 /// The longest filler that is drawn; every format takes it.
 const FILLER_BYTES_MAX: u64 = 3_000;
 
@@ -178,6 +181,7 @@ fn simulation(draw: &mut Draw, seed: u64) -> SimulationOptions {
     // In one of ten nothing goes wrong: what a storm finds there has nothing to do with faults.
     if draw.percent(90) {
         options.faults = Faults::drawn(seed);
+        options.sound_sleep = Draw::new(seed, DRAWS_SLEEP).percent(50);
     }
     options
 }

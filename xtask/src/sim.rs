@@ -2,6 +2,8 @@
 //!
 //! It runs itself again in the profile `sim`: optimised, with every assertion of the engine. The first seed that breaks
 //! something ends it (unless `--keep-going`), with what was broken, the commit, and the one command that shows it again.
+//!
+//! Storms that find nothing may be blind: `--plants` turns bugs on, one by one, and fails if one of them is not found.
 
 mod crew;
 mod report;
@@ -33,12 +35,18 @@ pub struct Options {
     /// Goes on after a failure, and shows all of them.
     #[arg(long)]
     keep_going: bool,
+    /// Instead: looks whether storms find each of the bugs that are planted.
+    #[arg(long, exclusive = true)]
+    plants: bool,
 }
 
 /// Tells the program that it is the optimised one already.
 const BUILT: &str = "POGU_SIM_BUILT";
 
 pub fn run(options: &Options) -> Result<(), Failure> {
+    if options.plants {
+        return plants();
+    }
     if std::env::var_os(BUILT).is_none() {
         return again();
     }
@@ -48,12 +56,27 @@ pub fn run(options: &Options) -> Result<(), Failure> {
     }
 }
 
+/// Builds storms with bugs behind switches, and runs the test that turns them on one by one.
+fn plants() -> Result<(), Failure> {
+    let mut command = cargo();
+    command.args(["test", "--quiet", "--profile", "sim", "--package", "pogu-storm", "--features", "planted"]);
+    // One test after the other: each takes all processors.
+    command.args(["--test", "plants", "--", "--nocapture", "--test-threads", "1"]);
+    match command.current_dir(root()?).status()?.success() {
+        true => Ok(()),
+        false => Err("storms do not find what is planted, or find what is not, see above".into()),
+    }
+}
+
+fn root() -> Result<&'static Path, Failure> {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().ok_or_else(|| "no workspace".into())
+}
+
 /// The same command in the profile for storms.
 fn again() -> Result<(), Failure> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().ok_or("no workspace")?;
     let mut command: Command = cargo();
     command.args(["run", "--quiet", "--profile", "sim", "--package", "xtask", "--"]).args(std::env::args_os().skip(1));
-    match command.env(BUILT, "1").current_dir(root).status()?.success() {
+    match command.env(BUILT, "1").current_dir(root()?).status()?.success() {
         true => Ok(()),
         false => Err("a storm broke something, see above".into()),
     }

@@ -39,6 +39,11 @@ pub(crate) trait Driver<M> {
     fn is_held_up(&self) -> bool {
         false
     }
+
+    /// True if the port's thread sleeps just now in a simulation where nobody is dispatched in his sleep.
+    fn is_asleep(&self) -> bool {
+        false
+    }
 }
 
 /// Submitting. No call here delivers a completion or waits.

@@ -112,6 +112,8 @@ mod iocp;
 mod kept;
 mod memory;
 mod options;
+#[doc(hidden)]
+pub mod plant;
 mod port;
 mod post;
 #[cfg(test)]

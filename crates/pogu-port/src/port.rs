@@ -166,6 +166,13 @@ impl<M> Port<M> {
         self.driver.is_held_up()
     }
 
+    /// True if this port's thread would be asleep just now: its last turn found nothing, nothing has woken it since, and what
+    /// it waits for is not due. To dispatch it all the same would hide a wake-up that was lost. Only a [simulation](crate::sim)
+    /// with [`sound_sleep`](crate::sim::SimulationOptions::sound_sleep) says so.
+    pub fn is_asleep(&self) -> bool {
+        self.driver.is_asleep()
+    }
+
     /// The time of the last turn, read once after its wait.
     pub fn now(&mut self) -> Time {
         self.driver.submit().now()

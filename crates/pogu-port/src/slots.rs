@@ -10,6 +10,7 @@
 //! ```
 
 pub use crate::identity::Name;
+use crate::plant::{self, Plant};
 
 const NONE: u32 = u32::MAX;
 
@@ -101,7 +102,10 @@ impl<T> Slots<T> {
 
     fn next_name(&self) -> Option<Name> {
         if let Some(slot) = self.slots.get(self.oldest as usize) {
-            return Some(Name { slot: self.oldest, generation: slot.generation + 1 });
+            // Sessions alone: their names do not travel through the kernel, and are not cut.
+            let is_skipped = plant::is(Plant::SkippedGeneration) && self.generation_last > GENERATION_LAST;
+            let generation = if is_skipped { slot.generation } else { slot.generation + 1 };
+            return Some(Name { slot: self.oldest, generation });
         }
         let slot = u32::try_from(self.slots.len()).ok().filter(|&slot| slot < self.maximum)?;
         Some(Name { slot, generation: 1 })

@@ -8,7 +8,9 @@
 //! exactly the next deadline: what is due at a time is done at that time, and a minute costs microseconds.
 //!
 //! In a simulation with faults the seed says who goes first, and a worker whose thread is held up has no turn until that is
-//! over, while the others and the clock go on.
+//! over, while the others and the clock go on. Where the simulation has
+//! [`sound_sleep`](crate::sim::SimulationOptions::sound_sleep), neither has one whose port sleeps, until something wakes it or is
+//! due: else turns that nobody called for would hide a wake-up that was lost.
 
 use std::fmt;
 use std::time::Duration;
@@ -161,12 +163,13 @@ impl Lockstep {
         }
     }
 
-    /// One turn of every worker that is not held up, in the order that the simulation says. Who has stopped is dropped.
+    /// One turn of every worker that is neither held up nor soundly asleep, in the order that the simulation says. Who has
+    /// stopped is dropped.
     fn round(&mut self) -> Result<()> {
         let mut failed = Ok(());
         let mut stopped = vec![false; self.workers.len()];
         for index in self.simulation.order(self.workers.len()) {
-            let Some(worker) = self.workers.get_mut(index).filter(|worker| !worker.is_held_up()) else { continue };
+            let Some(worker) = self.workers.get_mut(index).filter(|worker| !worker.has_no_turn()) else { continue };
             match (worker.dispatch(None), stopped.get_mut(index)) {
                 (Ok(status), Some(stopped)) => *stopped = status != WorkerStatus::Running,
                 (Ok(_), None) => {}

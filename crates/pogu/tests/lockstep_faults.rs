@@ -75,8 +75,12 @@ impl Play {
     fn new(faults: Faults, seed: u64) -> Play {
         let mut options = SimulationOptions::default();
         options.seed = seed;
-        options.latency = Duration::from_millis(2);
         options.faults = faults;
+        Play::with_options(options)
+    }
+
+    fn with_options(mut options: SimulationOptions) -> Play {
+        options.latency = Duration::from_millis(2);
         let mut world = World::with_options(&options);
         world.simulation.record();
         let (servers, clients) = (world.core(3), world.core(2));
@@ -160,4 +164,20 @@ fn a_worker_that_is_held_up_does_not_hold_up_the_clock() {
     assert!(met.of(FaultClass::Pause) > 50 && met.total() == met.of(FaultClass::Pause), "{met}");
     assert!(play.answers() > 100, "{} answers", play.answers());
     play.story();
+}
+
+#[test]
+fn workers_that_sleep_soundly_miss_nothing_and_get_fewer_turns() {
+    let [awake, asleep] = [false, true].map(|sound_sleep| {
+        let mut options = SimulationOptions::default();
+        options.sound_sleep = sound_sleep;
+        let mut play = Play::with_options(options);
+        play.run_to(at(60));
+        let turns = [&play.servers, &play.clients].map(|core| core.port_counters().turns);
+        let heard = play.answers();
+        play.story();
+        (heard, turns.iter().sum::<u64>())
+    });
+    assert_eq!(awake.0, asleep.0, "the same answers by the same time");
+    assert!(asleep.1 * 4 < awake.1 * 3, "{} turns, and {} where everybody has one", asleep.1, awake.1);
 }

@@ -271,8 +271,11 @@ impl Ledger {
         self.event(format_args!("{phase:?}"), [0, phase as u64, 0]);
     }
 
-    /// The first violation stays.
+    /// The first violation stays. What ends because something panics is none.
     pub(crate) fn violate(&mut self, violation: Violation) {
+        if std::thread::panicking() {
+            return;
+        }
         if self.violation.is_none() {
             self.note(format_args!("{} {violation}", crate::VIOLATION));
         }

@@ -18,6 +18,7 @@ use crate::driver::{Operations, Sink};
 use crate::error::{Operation, OsError};
 use crate::identity::{ConnectionId, Name, Owner};
 use crate::options::PortConfig;
+use crate::plant::{self, Plant};
 
 /// See the [module](self).
 pub(super) struct Delivery {
@@ -166,6 +167,9 @@ impl Delivery {
     /// Lends what was received to its owner, and keeps what is not for now.
     fn received<M>(&mut self, name: Name, mut loan: Loan, more: bool, sink: &mut Sink<'_, M>) {
         let Some(destination) = self.table.receive_brought(name, loan.bytes, more) else { return self.table.late() };
+        if matches!(destination, Destination::Nowhere) && plant::is(Plant::EarlyRelease) {
+            loan.simulation.with(|network| network.give_back(loan.port, Vec::new()));
+        }
         let bytes = loan.bytes();
         let (lent, kept) = match destination {
             Destination::Nowhere => (None, None),
@@ -198,7 +202,7 @@ impl Delivery {
     fn stream_ended<M>(&mut self, name: Name, error: Option<OsError>, sink: &mut Sink<'_, M>) {
         let Some(connection) = self.table.take_back_receive(name) else { return self.table.late() };
         let owner = connection.owner;
-        if connection.delivers() && connection.kept.is_empty() {
+        if connection.delivers() && (connection.kept.is_empty() || plant::is(Plant::EndBeforeRest)) {
             self.receive_ended(name, owner, error, sink);
         } else {
             self.table.ended(name, error.map_or(Ended::Finished, Ended::Failed));

@@ -9,6 +9,7 @@ use crate::completion::Completion;
 use crate::error::{Operation, OsError};
 use crate::exhaustion::{Shortage, Verdict};
 use crate::identity::{ListenerId, Name, Owner};
+use crate::plant::{self, Plant};
 use crate::stream::Detached;
 
 /// See the [module](self).
@@ -93,7 +94,9 @@ impl Table {
         let listener = self.listener(name)?;
         match listener.shortage.judge(error, now, pause) {
             Verdict::Skip => {
-                self.arm_accept(name);
+                if !plant::is(Plant::AcceptNotRearmed) {
+                    self.arm_accept(name);
+                }
                 None
             }
             Verdict::Pause { until, begins } => {
@@ -104,7 +107,9 @@ impl Table {
                     let shed = self.berth.simulation.with(|network| network.shed_one(socket));
                     self.counters.accept_sheds += u64::from(shed);
                 }
-                self.paused.push(name);
+                if !plant::is(Plant::PauseForGood) {
+                    self.paused.push(name);
+                }
                 self.counters.accept_pauses += u64::from(begins);
                 let listener = ListenerId(name);
                 begins.then_some(Completion::AcceptPaused { listener, owner, error, retry_after: pause })

@@ -93,6 +93,7 @@ use crate::clock::Time;
 use crate::driver::{Driver, Sink, Submit};
 use crate::error::OsError;
 use crate::options::PortConfig;
+use crate::plant::{self, Plant};
 use crate::post::Wake;
 use crate::selection::OpenError;
 use crate::slots::Name;
@@ -124,6 +125,10 @@ impl Berth {
 
     fn is_held_up(&self) -> bool {
         self.simulation.with(|network| network.ports.is_held_up(self.port, network.now()))
+    }
+
+    fn is_asleep(&self) -> bool {
+        self.simulation.with(|network| network.sound_sleep && network.ports.sleeps_on(self.port, network.now()))
     }
 }
 
@@ -197,7 +202,7 @@ impl Simulated {
         let Berth { simulation, port } = &table.berth;
         // First to sleep, then to look whether anything was posted: the other way round a post could be slept over.
         let asleep = simulation.with(|network| network.sleep(*port, until, busy));
-        if asleep && !park() {
+        if asleep && !park() && !plant::is(Plant::MissedWake) {
             simulation.with(|network| network.ports.release(*port));
         }
         table.counters.waits += 1;
@@ -242,5 +247,9 @@ impl<M> Driver<M> for Simulated {
 
     fn is_held_up(&self) -> bool {
         self.delivery.table.berth.is_held_up()
+    }
+
+    fn is_asleep(&self) -> bool {
+        self.delivery.table.berth.is_asleep()
     }
 }

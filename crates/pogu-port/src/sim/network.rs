@@ -32,6 +32,8 @@ pub(super) struct Network {
     pub(super) time: VirtualTime,
     pub(super) agenda: Agenda,
     pub(super) ports: Ports,
+    /// Whose port sleeps is not dispatched.
+    pub(super) sound_sleep: bool,
     pub(super) transcript: Transcript,
     pub(super) latency: Duration,
     pub(super) stream_bytes: usize,
@@ -114,6 +116,7 @@ impl Network {
             time,
             agenda: Agenda::default(),
             ports: Ports::default(),
+            sound_sleep: false,
             transcript: Transcript::default(),
             latency,
             stream_bytes,

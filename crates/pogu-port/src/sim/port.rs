@@ -128,6 +128,12 @@ impl Ports {
         self.0.get(port).is_some_and(|sleeper| matches!(sleeper.asleep, Sleep::HeldUp(until) if until > now))
     }
 
+    /// True if the port sleeps beyond `now`, and nothing has woken it.
+    pub(super) fn sleeps_on(&self, port: Name, now: Time) -> bool {
+        let sleeps_on = |asleep| matches!(asleep, Sleep::Until(until) if until.is_none_or(|until| until > now));
+        self.0.get(port).is_some_and(|sleeper| sleeps_on(sleeper.asleep))
+    }
+
     /// True if the port should look at something.
     pub(super) fn has_looks(&self, port: Name) -> bool {
         self.0.get(port).is_some_and(|sleeper| !sleeper.look_at.is_empty())

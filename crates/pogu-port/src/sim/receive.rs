@@ -4,6 +4,7 @@ use super::connection::{Arm, Connection, Receive};
 use super::kernel::{Kind, Operation as InFlight, Token, Work};
 use super::table::Table;
 use crate::identity::{Name, Owner};
+use crate::plant::{self, Plant};
 
 /// Where the bytes of a completion go.
 pub(super) enum Destination {
@@ -34,6 +35,7 @@ impl Table {
         match (connection.reads(kept_max), connection.arm) {
             (true, Arm::Idle) => self.arm_receive(name),
             (true, Arm::Armed) => connection.socket.look_again(),
+            (true, Arm::Cancelling) if plant::is(Plant::DoubleRearm) => self.arm_receive(name),
             (false, Arm::Armed) => self.cancel_receive(name),
             (_, Arm::Cancelling | Arm::Starved) | (false, Arm::Idle) => {}
         }
@@ -44,7 +46,7 @@ impl Table {
         let Some(connection) = self.connection(name) else { return };
         match connection.arm {
             Arm::Armed => {
-                connection.arm = Arm::Cancelling;
+                connection.arm = if plant::is(Plant::BelievedCancel) { Arm::Idle } else { Arm::Cancelling };
                 self.cancel(Token::new(Kind::Receive, name));
             }
             Arm::Starved => connection.arm = Arm::Idle,
@@ -81,7 +83,10 @@ impl Table {
         connection.charge(turn, bytes);
         self.counters.received_bytes += bytes as u64;
         self.counters.late_completions += u64::from(matches!(destination, Destination::Nowhere));
-        if !more && let Some(connection) = self.connection(name) {
+        if !more
+            && !plant::is(Plant::IgnoredMore)
+            && let Some(connection) = self.connection(name)
+        {
             let cancelled = connection.arm == Arm::Cancelling;
             connection.arm = Arm::Idle;
             self.counters.receive_rearms += u64::from(!cancelled);
@@ -114,7 +119,9 @@ impl Table {
         let most = self.receive_bytes_per_turn_max;
         if let Some(connection) = self.connection(name).filter(|connection| connection.reads(most)) {
             connection.arm = Arm::Starved;
-            self.starved.push_back(name);
+            if !plant::is(Plant::StarvedForGood) {
+                self.starved.push_back(name);
+            }
             self.berth.wake();
         }
     }

@@ -33,11 +33,21 @@ pub struct SimulationOptions {
     pub seed: u64,
     /// What goes wrong. Default: nothing.
     pub faults: Faults,
+    /// A thread whose port sleeps does nothing until the port is woken or its time has come, as real threads do:
+    /// [`Port::is_asleep`](crate::Port::is_asleep) tells, and who dispatches ports in turn passes over it. A wake-up that is
+    /// lost stays lost then. Default: false, a port gets turns when others do, which hides that.
+    pub sound_sleep: bool,
 }
 
 impl Default for SimulationOptions {
     fn default() -> SimulationOptions {
-        SimulationOptions { latency: Duration::ZERO, stream_bytes: 64 * 1024, seed: 0, faults: Faults::default() }
+        SimulationOptions {
+            latency: Duration::ZERO,
+            stream_bytes: 64 * 1024,
+            seed: 0,
+            faults: Faults::default(),
+            sound_sleep: false,
+        }
     }
 }
 
@@ -78,6 +88,7 @@ impl Simulation {
         let mut network = Network::new(time.clone(), options.latency, options.stream_bytes.max(1));
         network.seeds = Random::new(options.seed);
         network.fate = Fate::new(&options.faults, options.seed);
+        network.sound_sleep = options.sound_sleep;
         Simulation { network: Arc::new(Mutex::new(network)), time }
     }
 

@@ -20,6 +20,7 @@ use crate::gather::Gather;
 use crate::identity::{ConnectionId, ListenerId, Name, Owner};
 use crate::kept::Kept;
 use crate::options::StreamOptions;
+use crate::plant::{self, Plant};
 use crate::stream::{BoundListener, Detached, Stream};
 
 impl Submit for Table {
@@ -165,7 +166,7 @@ impl Submit for Table {
             Ok(connection) if connection.shut == Shut::No => connection,
             _ => return refused(SubmitError::Gone, gather),
         };
-        if !matches!(connection.sending, Sending::Idle) {
+        if !matches!(connection.sending, Sending::Idle) && !plant::is(Plant::TwoSendsInFlight) {
             return refused(SubmitError::SendInFlight, gather);
         }
         self.start_send(id.0, gather);
@@ -216,7 +217,9 @@ impl Submit for Table {
             _ => {
                 connection.phase = Phase::Aborting;
                 self.stop_receiving(id.0);
-                self.cancel_send(id.0);
+                if !plant::is(Plant::LostCancel) {
+                    self.cancel_send(id.0);
+                }
                 self.cancel_receive(id.0);
                 self.came_back(id.0);
             }

@@ -22,6 +22,7 @@ use crate::counters::Counters;
 use crate::error::{Operation, OsError, SubmitError};
 use crate::identity::{ConnectionId, Name};
 use crate::options::PortConfig;
+use crate::plant::{self, Plant};
 use crate::slots::Slots;
 
 /// What a slot holds.
@@ -236,7 +237,8 @@ impl Table {
             return;
         }
         self.counters.kept_bytes += rest.len() as u64;
-        if let Some(connection) = self.connection(name) {
+        let keeps = |connection: &&mut Connection| connection.delivers() || !plant::is(Plant::RestDropped);
+        if let Some(connection) = self.connection(name).filter(keeps) {
             connection.kept.keep(rest);
             self.deliver_later(name);
         }

@@ -57,6 +57,26 @@ fn a_wake_up_is_late_and_never_lost() {
 }
 
 #[test]
+fn who_sleeps_soundly_sleeps_until_something_comes_or_is_due() {
+    let (_others, mut port) = simulation(|_| {});
+    turn(&mut port, None);
+    assert!(!port.is_asleep(), "elsewhere nobody says so");
+    let (simulation, mut port) = simulation(|options| options.sound_sleep = true);
+    let due = Time::ZERO + Duration::from_secs(1);
+    assert!(!port.is_asleep(), "nobody has found out that there is nothing to do");
+    turn(&mut port, Some(due));
+    assert!(port.is_asleep() && simulation.is_idle());
+    port.poster().post(Owner(0), 1).expect("there is room");
+    assert!(!port.is_asleep());
+    assert_eq!(turn(&mut port, Some(due)), 1);
+    assert!(!port.is_asleep(), "a post may have made something due earlier");
+    turn(&mut port, Some(due));
+    assert!(port.is_asleep());
+    assert_eq!(simulation.advance(), Advance::To(due));
+    assert!(!port.is_asleep());
+}
+
+#[test]
 fn healing_ends_what_lasts() {
     let (simulation, mut port) = simulation(|options| {
         options.faults.late_wakes = 1000;

@@ -13,6 +13,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use pogu_port::plant::{self, Plant};
 use pogu_port::{ConnectionId, Time};
 
 use crate::addresses::AddressSeat;
@@ -96,6 +97,9 @@ impl Standing {
         let refused = Standing::Refused(Arc::clone(self.running()), None);
         let before = std::mem::replace(self, refused);
         if let (Standing::Placed(place), Standing::Refused(_, seat)) = (before, self) {
+            if plant::is(Plant::ForgottenPlace) {
+                return std::mem::forget(place);
+            }
             *seat = place.give_up();
         }
     }

@@ -12,6 +12,7 @@
 
 use std::time::Duration;
 
+use pogu_port::plant::{self, Plant};
 use pogu_port::slots::Name;
 use pogu_port::{Operation, Operations, OsError, Time};
 
@@ -112,12 +113,12 @@ impl State {
     pub(super) fn advance(&mut self, operations: &mut Operations<'_>, name: Name) {
         let Some(carrier) = self.carriers.get_mut(name) else { return };
         let Stage::Ending(ending) = &mut carrier.stage else { return };
-        if ending.step == Step::Flush && carrier.outgoing.is_none() {
+        if ending.step == Step::Flush && (carrier.outgoing.is_none() || plant::is(Plant::CloseBeforeFlush)) {
             // Refused only if the connection is ending in the port already: `Closed` will come.
             let _ = operations.shut(carrier.connection);
             ending.step = Step::Drain;
         }
-        if ending.step == Step::Drain && carrier.peer_finished {
+        if ending.step == Step::Drain && (carrier.peer_finished || plant::is(Plant::CloseWithoutDrain)) {
             let _ = operations.close(carrier.connection);
             ending.step = Step::Close;
         }

@@ -3,6 +3,7 @@
 //! Whole frames are parsed in the port's buffer and handed over in place. Only the beginning of a frame whose end has not
 //! come is copied; it grows with what the peer really sends, never with what its header promises.
 
+use pogu_port::plant::{self, Plant};
 use pogu_port::slots::Name;
 use pogu_port::{Gather, Lent, Operations, OsError, OsErrorClass};
 use pogu_wire::{Decoded, Frame, FrameFormat, Violation};
@@ -244,7 +245,9 @@ impl State {
     pub(super) fn recycle_unfinished(&mut self, spare: Option<Box<Unfinished>>) {
         let Some(mut spare) = spare else { return };
         if self.spare_unfinished.len() < SPARE_MAX && spare.bytes.capacity() <= SPARE_BYTES_MAX {
-            spare.bytes.clear();
+            if !plant::is(Plant::SpareNotEmptied) {
+                spare.bytes.clear();
+            }
             self.spare_unfinished.push(spare);
         }
     }

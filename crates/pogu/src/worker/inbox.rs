@@ -1,6 +1,7 @@
 //! Messages from other workers, from the core, and from this worker to itself.
 
 use pogu_port::Operations;
+use pogu_port::plant::{self, Plant};
 
 use crate::message::Message;
 use crate::progress::Handler;
@@ -19,7 +20,13 @@ impl State {
             Message::KickAll { service, reason } => self.kick_all(operations, service, *reason),
             Message::BroadcastToService { service, frame } => self.broadcast_to_service(operations, service, &frame),
             Message::Enumerate(census) => self.enumerate(census),
-            Message::Send { session, id, body } => drop(self.send(operations, session.name(), id, &body)),
+            Message::Send { session, id, body } => {
+                let mut name = session.name();
+                if plant::is(Plant::ReplyToReusedSlot) {
+                    name = self.carriers.names().find(|other| other.slot == name.slot).unwrap_or(name);
+                }
+                self.send(operations, name, id, &body);
+            }
             Message::Join { room, session, ticket } => self.home_join(room, session, ticket),
             Message::Leave { room, worker } => self.home_leave(room, worker),
             Message::Broadcast { room, from, frame } => self.home_broadcast(room, from, &frame),

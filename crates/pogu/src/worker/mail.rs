@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use pogu_port::PostError;
+use pogu_port::plant::{self, Plant};
 
 use crate::core::Shared;
 use crate::message::Message;
@@ -57,7 +58,7 @@ impl Mail {
     /// sessions that it could concern.
     pub(crate) fn post_always(&mut self, worker: usize, message: Message) -> Result<(), Message> {
         let Some(outbox) = self.outboxes.get_mut(worker) else { return Err(message) };
-        if worker == self.own || !outbox.is_empty() {
+        if worker == self.own || !outbox.is_empty() && !plant::is(Plant::OvertakingMail) {
             outbox.push_back(message);
             return Ok(());
         }

@@ -156,9 +156,9 @@ impl Worker {
         state.shared.publish_last(state.index, &mut state.ledger);
     }
 
-    /// True if a simulation holds up its thread just now.
-    pub(crate) fn is_held_up(&self) -> bool {
-        self.port.is_held_up()
+    /// True if a simulation holds up its thread just now, or lets it sleep soundly.
+    pub(crate) fn has_no_turn(&self) -> bool {
+        self.port.is_held_up() || self.port.is_asleep()
     }
 
     /// Its number in the core, from 0.

@@ -13,6 +13,7 @@
 //! or, if one of them has no room for it, to none.
 
 use pogu_port::Operations;
+use pogu_port::plant::{self, Plant};
 use pogu_port::slots::Name;
 use std::sync::Arc;
 
@@ -150,7 +151,9 @@ impl State {
             self.rooms.members.remove(&room);
         }
         let moved = moved.and_then(|moved| self.carriers.get_mut(moved));
-        if let Some(membership) = moved.and_then(|carrier| carrier.rooms.iter_mut().find(|other| other.room == room)) {
+        if let Some(membership) = moved.and_then(|carrier| carrier.rooms.iter_mut().find(|other| other.room == room))
+            && !plant::is(Plant::MovedMemberLost)
+        {
             membership.place = Some(place);
         }
     }
@@ -175,7 +178,7 @@ impl State {
         let workers = self.rooms.workers;
         let counts = self.rooms.homes.entry(room).or_insert_with(|| vec![0; workers]);
         if let Some(count) = counts.get_mut(session.worker()) {
-            *count += 1;
+            *count = if plant::is(Plant::MemberCountedOnce) { 1 } else { *count + 1 };
         }
         self.mail.tell(session.worker(), Message::Joined { room, session, ticket });
     }
@@ -210,7 +213,10 @@ impl State {
     pub(super) fn joined(&mut self, operations: &mut Operations<'_>, room: Room, session: SessionId, ticket: u32) {
         let name = session.name();
         let Some(carrier) = self.carriers.get_mut(name) else { return };
-        let Some(membership) = carrier.rooms.iter_mut().find(|membership| membership.ticket == ticket) else { return };
+        let by_room = plant::is(Plant::JoinAcknowledgedEarly);
+        let mut memberships = carrier.rooms.iter_mut();
+        let membership = memberships.find(|other| other.ticket == ticket || by_room && other.room == room);
+        let Some(membership) = membership else { return };
         let members = self.rooms.members.entry(room).or_default();
         membership.place = Some(members.len());
         members.push(name);

@@ -11,6 +11,7 @@
 //! has stopped, and what waits can still be dropped or replaced.
 
 use bytes::Bytes;
+use pogu_port::plant::{self, Plant};
 use pogu_port::{Gather, Time};
 
 use crate::worker::blocks::Blocks;
@@ -156,7 +157,8 @@ impl SendQueue {
 
     /// The next batch, if something waits and nothing is leaving. What the batch holds stays charged until it has left.
     pub(super) fn take_batch(&mut self, empty: impl FnOnce() -> Gather) -> Option<Gather> {
-        if self.is_leaving() || self.waiting.is_empty() {
+        let is_leaving = self.is_leaving() && !plant::is(Plant::TwoSendsInFlight);
+        if is_leaving || self.waiting.is_empty() {
             return None;
         }
         let batch = match self.waiting.len() <= BATCH_BYTES {
@@ -182,7 +184,9 @@ impl SendQueue {
             if entry.unsent_bytes > 0 {
                 break;
             }
-            self.charged_bytes = self.charged_bytes.saturating_sub(entry.overhead());
+            if entry.kind != Kind::Large || !plant::is(Plant::ForgottenCharge) {
+                self.charged_bytes = self.charged_bytes.saturating_sub(entry.overhead());
+            }
             self.entries.pop();
         }
         left

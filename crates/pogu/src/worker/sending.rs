@@ -1,6 +1,7 @@
 //! The send queue of a session and the one gather send per turn.
 
 use bytes::Bytes;
+use pogu_port::plant::{self, Plant};
 use pogu_port::slots::Name;
 use pogu_port::{Gather, Operations, OsError};
 use pogu_wire::{Decoded, EncodeError, FrameFormat};
@@ -250,7 +251,10 @@ impl State {
     fn settle(&mut self, name: Name) {
         let Some(carrier) = self.carriers.get_mut(name) else { return };
         let Some(outgoing) = carrier.outgoing.take_if(|outgoing| outgoing.is_empty()) else {
-            return self.mark_dirty(name);
+            if !plant::is(Plant::WaitingForgotten) {
+                self.mark_dirty(name);
+            }
+            return;
         };
         // What an entry left behind here would be the next session's.
         let is_clean = outgoing.is_clean();

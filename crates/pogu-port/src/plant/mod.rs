@@ -1,0 +1,86 @@
+//! Bugs that are planted, to see whether storms find them.
+//!
+//! Thousands of seeds without a failure say nothing as long as nobody knows what a failure would take. So the mistakes that
+//! people make in servers on completions stand in the code, each at the place where it would be made, behind a question:
+//!
+//! ```text
+//!   storm's thread:  with(DoubleRearm, || storm of seed 0, 1, 2, ...)      one at a time, in this thread alone
+//!   driver, engine:  if plant::is(Plant::DoubleRearm) { the mistake }      reading the site shows what would be wrong
+//! ```
+//!
+//! Only the crate feature `planted` gives the question an answer. In every other build it is a constant `false`, and nothing of
+//! the mistakes is compiled. Above the simulated driver they are those of the engine; the drivers of the system have none, for
+//! no storm reaches them.
+
+#[cfg(feature = "planted")]
+mod switch;
+
+#[cfg(feature = "planted")]
+pub use switch::{is, sown, with};
+
+/// Without the feature: no bug is planted, and nothing left of the question.
+#[cfg(not(feature = "planted"))]
+#[inline(always)]
+pub const fn is(_plant: Plant) -> bool {
+    false
+}
+
+/// Defines the plants, and the list of them, once.
+macro_rules! plants {
+    ($($plant:ident = $mistake:literal,)*) => {
+        /// A mistake that can be switched on. See the [module](self).
+        #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+        pub enum Plant {
+            $(#[doc = $mistake] $plant,)*
+        }
+
+        impl Plant {
+            /// All of them: the drivers' first, then the engine's.
+            pub const ALL: &'static [Plant] = &[$(Plant::$plant),*];
+
+            /// Its name.
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Plant::$plant => stringify!($plant),)*
+                }
+            }
+
+            /// What is wrong when it is switched on, in one sentence.
+            pub const fn mistake(self) -> &'static str {
+                match self {
+                    $(Plant::$plant => $mistake,)*
+                }
+            }
+        }
+    };
+}
+
+plants! {
+    // ---- The port ----
+    DoubleRearm = "A receive is armed again while the cancel of the one before is on its way.",
+    IgnoredMore = "A multishot receive that has ended with its last bytes counts as armed.",
+    BelievedCancel = "A receive counts as back as soon as it was asked back.",
+    LostCancel = "An abort asks for the receive back, and not for the send.",
+    EarlyRelease = "The buffer of bytes that nobody wants any more is released at once, and once more with its completion.",
+    StarvedForGood = "A receive that found no buffer is not armed again when buffers are back.",
+    EndBeforeRest = "The end of the stream is delivered before the bytes that are kept.",
+    RestDropped = "Bytes that the receiver did not consume are dropped if it has paused meanwhile.",
+    ShortSendTaken = "A short send is taken for a whole one.",
+    AcceptNotRearmed = "An accept whose client was reset in the backlog is not armed again.",
+    PauseForGood = "A listener that waits for the end of a shortage is not looked at again when it is over.",
+    MissedWake = "A port that finds something in its inbox on its way to sleep sleeps all the same.",
+    SkippedGeneration = "A slot is used again under the generation that it had.",
+    // ---- The engine ----
+    TwoSendsInFlight = "A session sends again while its last send is in flight.",
+    WaitingForgotten = "What was queued behind a send in flight does not leave when that has left.",
+    ForgottenCharge = "A large frame that has left stays charged with a part of what it was charged.",
+    CloseBeforeFlush = "The write side is shut while frames wait behind a send in flight.",
+    CloseWithoutDrain = "A connection is closed as soon as its write side is shut, whatever the peer still sends.",
+    SpareNotEmptied = "The memory of an unfinished frame is given to the next session with what is in it.",
+    ReplyToReusedSlot = "A packet from another worker goes to whoever has the slot now.",
+    ForgottenPlace = "A connection that the factory refuses keeps its place in the service.",
+    OvertakingMail = "A message between workers that finds room overtakes those that wait for it.",
+    JoinAcknowledgedEarly = "A join is acknowledged by the answer to an earlier one of the same session and room.",
+    MemberCountedOnce = "The home of a room counts all members of a worker as one.",
+    MovedMemberLost = "The member that takes the place of one that leaves a room is not told its new place.",
+}
