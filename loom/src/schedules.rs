@@ -93,7 +93,7 @@ fn frames_for_workers_that_sleep(sleeps: fn(may_sleep: bool) -> bool) {
     });
     join(senders);
     for came in join(workers) {
-        (0..SENDERS).for_each(|from| assert_eq!(numbers(&came, from), [0, 1, 2], "once and in order"));
+        (0..SENDERS).for_each(|from| assert!(numbers(&came, from).into_iter().eq(0..FRAMES), "once and in order"));
     }
     assert!(shared.has_stopped());
 }
