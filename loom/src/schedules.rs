@@ -14,7 +14,6 @@ use crate::core::{self, Place, Shared};
 use crate::message::{Frame, Message};
 use crate::service::Running;
 use crate::service_handle::FanOutOutcome;
-use crate::sync::yield_now;
 use crate::workers::{Worker, core_of, service, sessions};
 
 /// Schedules of each kind for each model, unless this setting says another number.
@@ -69,10 +68,10 @@ fn senders<T: Send + 'static>(shared: &Arc<Shared>, send: fn(&Shared, usize) -> 
     (0..SENDERS).map(spawn).collect()
 }
 
-/// Each worker is sent three frames by each sender, through an inbox of two, and sleeps whenever it may.
+/// Each worker is sent three frames by each sender, and sleeps whenever it may.
 fn frames_for_workers_that_sleep(sleeps: fn(may_sleep: bool) -> bool) {
     const FRAMES: usize = 3;
-    let (shared, workers) = core_of(WORKERS, 2);
+    let (shared, workers) = core_of(WORKERS, SENDERS * FRAMES);
     let take_all = |worker: Worker| {
         move || {
             let mut came = Vec::new();
@@ -86,9 +85,7 @@ fn frames_for_workers_that_sleep(sleeps: fn(may_sleep: bool) -> bool) {
     let senders = senders(&shared, |shared, from| {
         for (number, worker) in (0..FRAMES).flat_map(|number| (0..WORKERS).map(move |worker| (number, worker))) {
             let frame = Arc::new(Frame { from, number });
-            while shared.post(worker, Message::Frame(Arc::clone(&frame))).is_err() {
-                yield_now();
-            }
+            shared.post(worker, Message::Frame(frame)).expect("room for all");
         }
     });
     join(senders);

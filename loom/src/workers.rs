@@ -29,10 +29,6 @@ impl Worker {
         self.port.as_ref().expect("it has not gone")
     }
 
-    pub(crate) fn started(&self) {
-        self.port().1.started();
-    }
-
     pub(crate) fn shared(&self) -> &Arc<Shared> {
         self.port().1.shared()
     }
@@ -50,6 +46,14 @@ impl Worker {
         inbox.unpark();
         let waiting = inbox.len();
         (0..waiting).map_while(|_| inbox.pop()).map(|(_, message)| message).collect()
+    }
+}
+
+/// For the models of few threads.
+#[cfg(not(feature = "schedules"))]
+impl Worker {
+    pub(crate) fn started(&self) {
+        self.port().1.started();
     }
 
     pub(crate) fn run_until_stopped(self) {
