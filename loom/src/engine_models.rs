@@ -8,82 +8,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use loom::thread;
 
-use crate::core::{self, Place, Presence, Question, Shared};
+use crate::core::{self, Place, Question, Shared};
 use crate::message::Message;
-use crate::models::{Bell, explore};
-use crate::post::{Inbox, Poster, Receiver, Wake};
-use crate::service::{Limits, Live, Running};
+use crate::models::explore;
 use crate::sync::without_fences_of;
-
-/// A worker: its port's inbox and bell, and what it shares. Ends as one does: the port goes, then it counts as gone.
-struct Worker {
-    port: Option<(Receiver<Message>, Presence)>,
-    bell: Arc<Bell>,
-}
-
-impl Drop for Worker {
-    /// A model that found something has ended: nothing of it may be touched any more.
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            std::mem::forget(self.port.take());
-        }
-    }
-}
-
-impl Worker {
-    fn port(&self) -> &(Receiver<Message>, Presence) {
-        self.port.as_ref().expect("it has not gone")
-    }
-
-    /// What came, in one turn as `Worker::dispatch` takes it: sleeps unless there is something to do.
-    fn turn(&self) -> Vec<Message> {
-        let (inbox, _) = self.port();
-        if inbox.park() {
-            self.bell.wait();
-        }
-        inbox.unpark();
-        let waiting = inbox.len();
-        (0..waiting).map_while(|_| inbox.pop()).map(|(_, message)| message).collect()
-    }
-
-    fn run_until_stopped(self) {
-        self.run_until(|_| false);
-    }
-
-    /// Takes turns until it sees what it is to see, or that it is to stop. Each is followed by a look, the request to stop
-    /// first, as in the engine.
-    fn run_until(self, has_come: impl Fn(&Shared) -> bool) {
-        loop {
-            drop(self.turn());
-            let shared = self.port().1.shared();
-            if shared.stop_at().is_some() || has_come(shared) {
-                return;
-            }
-        }
-    }
-}
-
-fn core_of(workers: usize, posts_max: usize) -> (Arc<Shared>, Vec<Worker>) {
-    let make = |_| {
-        let bell = Bell::new();
-        (Inbox::new(posts_max, Arc::clone(&bell) as Arc<dyn Wake>), bell)
-    };
-    let ports: Vec<_> = (0..workers).map(make).collect();
-    let posters = ports.iter().map(|(inbox, _)| Poster::new(Arc::clone(inbox))).collect();
-    let (shared, presences) = core::shared(posters);
-    let worker = |((inbox, bell), presence)| Worker { port: Some((Receiver(inbox), presence)), bell };
-    (shared, ports.into_iter().zip(presences).map(worker).collect())
-}
-
-fn service(shared: &Arc<Shared>, sessions_max: usize) -> Arc<Running> {
-    let sessions = crate::sync::AtomicUsize::new(0);
-    let limits = Limits { sessions_max: Live(sessions_max) };
-    Arc::new(Running { shared: Arc::clone(shared), sessions, limits })
-}
-
-fn sessions(running: &Running) -> usize {
-    running.sessions.load(Ordering::SeqCst)
-}
+use crate::workers::{Worker, core_of, service, sessions};
 
 /// Two acceptors and one place. `ends_first`: whether a session has ended when its place is given back, as it must have.
 fn two_acceptors_at_the_cap(ends_first: bool) {
@@ -321,7 +250,7 @@ fn who_waits_for_the_workers_hears_of_the_last() {
         let (shared, workers) = core_of(2, 1);
         let body = |worker: Worker| {
             move || {
-                worker.port().1.started();
+                worker.started();
                 drop(worker);
             }
         };

@@ -6,10 +6,15 @@
 //! stand. Only [`sync`] is another one: atomics, fences and locks of the model, and a small queue that the model sees through. It
 //! can also leave a step out: a model that does not notice a missing fence proves nothing, so those that rest on one have to
 //! fail without it. What the engine's code touches beside (messages, services) are stand-ins.
+//!
+//! With the feature `schedules` the same code is made of shuttle's pieces, and a whole crew of workers runs with it, of which
+//! nobody can try every interleaving: many thousand schedules are drawn instead.
 
 // The engine's code names the port's crate.
 extern crate self as pogu_port;
 
+#[cfg(test)]
+mod bell;
 #[allow(dead_code)]
 #[path = "../../crates/pogu-port/src/clock.rs"]
 mod clock;
@@ -17,7 +22,7 @@ mod clock;
 #[path = "../../crates/pogu-port/src/codes.rs"]
 mod codes;
 mod core;
-#[cfg(test)]
+#[cfg(all(test, not(feature = "schedules")))]
 mod engine_models;
 #[allow(dead_code)]
 #[path = "../../crates/pogu-port/src/error.rs"]
@@ -25,16 +30,20 @@ mod error;
 #[allow(dead_code)]
 #[path = "../../crates/pogu-port/src/identity.rs"]
 mod identity;
-#[cfg(test)]
+#[cfg(all(test, not(feature = "schedules")))]
 mod models;
 #[allow(dead_code)]
 #[path = "../../crates/pogu-port/src/post.rs"]
 mod post;
 mod queue;
+#[cfg(all(test, feature = "schedules"))]
+mod schedules;
 mod stand_ins;
 mod sync;
+#[cfg(test)]
+mod workers;
 
 use clock::Time;
 use error::PostError;
 use identity::Owner;
-use stand_ins::{addresses, message, service};
+use stand_ins::{addresses, message, service, service_handle};

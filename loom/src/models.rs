@@ -3,42 +3,13 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use loom::sync::{Condvar, Mutex};
 use loom::thread::{self, JoinHandle};
 
+use crate::bell::Bell;
 use crate::error::PostError;
 use crate::identity::Owner;
 use crate::post::{Inbox, Poster, Wake};
 use crate::sync::without_fences_of;
-
-/// The driver's half: a wake ends the current or the next wait.
-pub(crate) struct Bell {
-    rung: Mutex<bool>,
-    ringing: Condvar,
-    times: AtomicUsize,
-}
-
-impl Bell {
-    pub(crate) fn new() -> Arc<Bell> {
-        Arc::new(Bell { rung: Mutex::new(false), ringing: Condvar::new(), times: AtomicUsize::new(0) })
-    }
-
-    pub(crate) fn wait(&self) {
-        let mut rung = self.rung.lock().expect("no panic holds it");
-        while !*rung {
-            rung = self.ringing.wait(rung).expect("no panic holds it");
-        }
-        *rung = false;
-    }
-}
-
-impl Wake for Bell {
-    fn wake(&self) {
-        self.times.fetch_add(1, Ordering::Relaxed);
-        *self.rung.lock().expect("no panic holds it") = true;
-        self.ringing.notify_one();
-    }
-}
 
 /// A value that counts how often it is dropped.
 struct Counted(u32, Arc<AtomicUsize>);
@@ -63,7 +34,7 @@ impl Sea {
     }
 
     fn wakes(&self) -> usize {
-        self.bell.times.load(Ordering::Relaxed)
+        self.bell.times()
     }
 
     /// A thread that posts the values in order, and says which were taken.

@@ -3,8 +3,7 @@
 //! nothing but the fences of the code under test orders that look behind what came before it. (A push that finds it full
 //! has a fence of its own, as in the real one.)
 
-use loom::sync::Mutex;
-use loom::sync::atomic::{AtomicUsize, Ordering, fence};
+use crate::sync::{AtomicUsize, Mutex, Ordering, fence, yield_now};
 
 pub(crate) struct ArrayQueue<T> {
     head: AtomicUsize,
@@ -59,7 +58,7 @@ impl<T> ArrayQueue<T> {
                 if head + STRIDE == tail {
                     return Err(value);
                 }
-                loom::thread::yield_now();
+                yield_now();
                 tail = self.tail.load(Ordering::SeqCst);
             }
         }
@@ -83,7 +82,7 @@ impl<T> ArrayQueue<T> {
                 if self.tail.load(Ordering::SeqCst) == head {
                     return None;
                 }
-                loom::thread::yield_now();
+                yield_now();
                 head = self.head.load(Ordering::SeqCst);
             }
         }

@@ -7,13 +7,33 @@ pub(crate) mod addresses {
 }
 
 pub(crate) mod message {
+    use std::sync::Arc;
+
     use crate::core::Place;
+
+    /// Something for sessions, by who sent it and which of theirs it is.
+    #[derive(Debug)]
+    pub(crate) struct Frame {
+        pub(crate) from: usize,
+        pub(crate) number: usize,
+    }
 
     #[derive(Debug)]
     pub(crate) enum Message {
         /// A connection on its way to its worker; the place travels with it.
         Adopt(Place),
+        Frame(Arc<Frame>),
         Look,
+    }
+}
+
+pub(crate) mod service_handle {
+    #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+    pub(crate) enum FanOutOutcome {
+        Posted,
+        Partial { workers_missed: usize },
+        Overloaded,
+        Gone,
     }
 }
 

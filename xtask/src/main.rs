@@ -15,7 +15,12 @@ mod kernels;
 mod masks;
 mod measure;
 mod models;
+#[cfg(target_os = "linux")]
+mod newer_compiler;
+#[cfg(target_os = "linux")]
+mod packages;
 mod run;
+#[cfg(target_os = "linux")]
 mod sanitize;
 mod server;
 mod sim;
@@ -56,7 +61,8 @@ enum Task {
     /// Runs the tests of the port and the engine on older kernels, in a virtual machine, and writes the table of the docs.
     #[cfg(target_os = "linux")]
     Kernels(kernels::Options),
-    /// Runs the tests of the port and the engine under AddressSanitizer and LeakSanitizer.
+    /// Runs the tests of the port and the engine under AddressSanitizer, LeakSanitizer or ThreadSanitizer.
+    #[cfg(target_os = "linux")]
     Sanitize(sanitize::Options),
     /// Runs the fuzz targets from their corpora (libFuzzer on the stable compiler).
     #[cfg(target_os = "linux")]
@@ -83,6 +89,7 @@ fn main() -> ExitCode {
         Task::Masks(options) => masks::run(&options),
         #[cfg(target_os = "linux")]
         Task::Kernels(options) => kernels::run(&options),
+        #[cfg(target_os = "linux")]
         Task::Sanitize(options) => sanitize::run(&options),
         #[cfg(target_os = "linux")]
         Task::Fuzz(options) => fuzz::run(&options),

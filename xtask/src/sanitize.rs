@@ -1,14 +1,19 @@
-//! `cargo xtask sanitize`: the tests of the port and the engine under AddressSanitizer, which also looks for leaks.
+//! `cargo xtask sanitize`: the tests of the port and the engine under AddressSanitizer, which also looks for leaks, or under
+//! ThreadSanitizer, which looks for data races.
 //!
-//! Works on the stable compiler by its bootstrap switch. What the kernel writes where it should not is invisible here: that
-//! is what the guarded buffers are for. A sanitizer that is not on finds nothing either: so it is first shown what it must find,
-//! a read behind the end of a buffer and memory that nobody knows any more (`tests/sanitized.rs` of pogu-port).
+//! The first two work on the stable compiler by its bootstrap switch; the third needs a [set-up](thread) of its own. What the
+//! kernel writes where it should not is invisible here: that is what the guarded buffers are for. A sanitizer that is not on
+//! finds nothing either: so it is first shown what it must find, a read behind the end of a buffer, memory that nobody knows
+//! any more, or two threads at one number (`tests/sanitized.rs` of pogu-port). Nothing that is found is suppressed.
+
+mod thread;
 
 use std::process::Command;
 
 use clap::ValueEnum;
 
 use crate::Failure;
+use crate::newer_compiler::NewerCompiler;
 use crate::run::{Outcome, cargo, tests};
 
 #[derive(clap::Args)]
@@ -19,22 +24,29 @@ pub struct Options {
     /// Only look whether it finds what is planted.
     #[arg(long)]
     plants_only: bool,
+    /// Only tests whose names contain this.
+    #[arg(long, conflicts_with = "plants_only")]
+    filter: Option<String>,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
 enum Sanitizer {
     Address,
     Leak,
+    Thread,
 }
 
-/// The one target that the recipe is known to work on.
+/// The one target that the recipes are known to work on.
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 
 /// Leaks on purpose, and asserts that it does.
 const LEAKS: &str = "what_cannot_be_drained_in_time_is_leaked";
 
-/// They judge by resident memory, of which the sanitizer keeps what was freed. Leaks are what it looks for itself.
+/// They judge by resident memory, of which a sanitizer keeps what was freed. Leaks are what one of them looks for itself.
 const MEASURE_MEMORY: [&str; 3] = ["cores_leave_nothing_behind", "w07_an_idle_session", "memory::w10"];
+
+/// One thread, on which packets are timed: minutes, and nothing that threads share.
+const TIMES_ONE_THREAD: &str = "a_timer_per_packet_costs_the_same";
 
 /// A test that is wrong on purpose, and what the sanitizer says of it.
 struct Plant {
@@ -44,12 +56,14 @@ struct Plant {
 
 const LEAK: Plant = Plant { test: "a_planted_leak", report: "LeakSanitizer: detected memory leaks" };
 const OVERFLOW: Plant = Plant { test: "a_planted_overflow", report: "AddressSanitizer: heap-buffer-overflow" };
+const RACE: Plant = Plant { test: "a_planted_race", report: "ThreadSanitizer: data race" };
 
 impl Sanitizer {
     fn name(self) -> &'static str {
         match self {
             Sanitizer::Address => "address",
             Sanitizer::Leak => "leak",
+            Sanitizer::Thread => "thread",
         }
     }
 
@@ -57,32 +71,82 @@ impl Sanitizer {
         match self {
             Sanitizer::Address => &[OVERFLOW, LEAK],
             Sanitizer::Leak => &[LEAK],
+            Sanitizer::Thread => &[RACE],
         }
     }
 
+    /// Tests that say nothing with this sanitizer on.
+    fn left_out(self) -> Vec<&'static str> {
+        let own = match self {
+            Sanitizer::Address | Sanitizer::Leak => LEAKS,
+            Sanitizer::Thread => TIMES_ONE_THREAD,
+        };
+        [MEASURE_MEMORY.as_slice(), &[own]].concat()
+    }
+}
+
+/// A sanitizer, and what its programs are built with.
+struct Build {
+    sanitizer: Sanitizer,
+    /// Left out: the toolchain at hand.
+    newer: Option<NewerCompiler>,
+}
+
+impl Build {
+    fn with(sanitizer: Sanitizer) -> Result<Build, Failure> {
+        let newer = match sanitizer {
+            Sanitizer::Address | Sanitizer::Leak => None,
+            Sanitizer::Thread => Some(thread::set_up()?),
+        };
+        Ok(Build { sanitizer, newer })
+    }
+
     /// Cargo's tests of these packages, with this sanitizer on.
-    fn tests(self, packages: &[&str]) -> Command {
+    fn tests(&self, packages: &[&str]) -> Result<Command, Failure> {
         let mut command = cargo();
         command
             .arg("test")
             .args(packages.iter().flat_map(|package| ["--package", package]))
             .args(["--target", TARGET])
-            .env("RUSTC_BOOTSTRAP", "1")
-            .env("RUSTFLAGS", format!("-Zsanitizer={}", self.name()))
-            .env("ASAN_OPTIONS", "detect_leaks=1:detect_stack_use_after_return=1");
-        command
+            .env("RUSTC_BOOTSTRAP", "1");
+        match &self.newer {
+            Some(compiler) => thread::equip(&mut command, compiler)?,
+            None => {
+                command
+                    .env("RUSTFLAGS", format!("-Zsanitizer={}", self.sanitizer.name()))
+                    .env("ASAN_OPTIONS", "detect_leaks=1:detect_stack_use_after_return=1");
+            }
+        }
+        Ok(command)
     }
-}
 
-/// Fails unless the sanitizer ends the test that is wrong on purpose, and says why.
-fn finds(sanitizer: Sanitizer, plant: &Plant) -> Result<(), Failure> {
-    let mut command = sanitizer.tests(&["pogu-port"]);
-    command.args(["--test", "sanitized", "--", "--exact", plant.test]).env("POGU_SANITIZER_PLANT", "1");
-    let output = command.output()?;
-    let said = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
-    match judge(plant, output.status.success(), &said) {
-        true => Ok(()),
-        false => Err(format!("the {} sanitizer is silent about {}:\n{said}", sanitizer.name(), plant.test).into()),
+    /// Fails unless the sanitizer ends the test that is wrong on purpose, and says why.
+    fn finds(&self, plant: &Plant) -> Result<(), Failure> {
+        let mut command = self.tests(&["pogu-port"])?;
+        command.args(["--test", "sanitized", "--", "--exact", plant.test]).env("POGU_SANITIZER_PLANT", "1");
+        let output = command.output()?;
+        let said = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
+        match judge(plant, output.status.success(), &said) {
+            true => Ok(()),
+            false => {
+                let name = self.sanitizer.name();
+                Err(format!("the {name} sanitizer is silent about {}:\n{said}", plant.test).into())
+            }
+        }
+    }
+
+    /// All of them, also behind one that fails.
+    fn all_tests(&self, filter: Option<&str>) -> Result<Outcome, Failure> {
+        let mut command = self.tests(&["pogu-port", "pogu"])?;
+        let left_out = self.sanitizer.left_out();
+        command
+            .args(["--lib", "--tests", "--no-fail-fast", "--"])
+            .args(filter)
+            .args(left_out.into_iter().flat_map(|name| ["--skip", name]));
+        tests(&mut command).map_err(|error| {
+            let said = error.to_string();
+            format!("{said}\n{} sanitizer: {} findings", self.sanitizer.name(), findings(&said)).into()
+        })
     }
 }
 
@@ -90,30 +154,44 @@ fn judge(plant: &Plant, success: bool, said: &str) -> bool {
     !success && said.contains("running 1 test") && said.contains(plant.report)
 }
 
+/// How often a sanitizer spoke up. The summary that ends each report names it a second time.
+fn findings(said: &str) -> usize {
+    said.lines().filter(|line| line.contains("Sanitizer: ") && !line.starts_with("SUMMARY")).count()
+}
+
 pub fn run(options: &Options) -> Result<(), Failure> {
-    let sanitizer = options.sanitizer;
-    for plant in sanitizer.plants() {
-        finds(sanitizer, plant)?;
-        println!("{} sanitizer: finds {}", sanitizer.name(), plant.test);
+    let build = Build::with(options.sanitizer)?;
+    let name = options.sanitizer.name();
+    for plant in options.sanitizer.plants() {
+        build.finds(plant)?;
+        println!("{name} sanitizer: finds {}", plant.test);
     }
     if options.plants_only {
         return Ok(());
     }
-    let name = sanitizer.name();
-    let mut command = sanitizer.tests(&["pogu-port", "pogu"]);
-    command
-        .args(["--lib", "--tests", "--", "--skip", LEAKS])
-        .args(MEASURE_MEMORY.into_iter().flat_map(|name| ["--skip", name]));
-    let Outcome { tally, took } = tests(&mut command)?;
+    let Outcome { tally, took } = build.all_tests(options.filter.as_deref())?;
     println!("{name} sanitizer: {} passed, 0 findings, {:.0} s", tally.passed, took.as_secs_f64());
     Ok(())
 }
 
-#[test]
-fn a_plant_counts_as_found_only_if_it_ran_and_was_named() {
-    let said = "running 1 test\n==7==ERROR: LeakSanitizer: detected memory leaks";
-    assert!(judge(&LEAK, false, said));
-    assert!(!judge(&LEAK, true, said));
-    assert!(!judge(&LEAK, false, "running 1 test\ntest result: FAILED"));
-    assert!(!judge(&OVERFLOW, false, said));
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plant_counts_as_found_only_if_it_ran_and_was_named() {
+        let said = "running 1 test\n==7==ERROR: LeakSanitizer: detected memory leaks";
+        assert!(judge(&LEAK, false, said));
+        assert!(!judge(&LEAK, true, said));
+        assert!(!judge(&LEAK, false, "running 1 test\ntest result: FAILED"));
+        assert!(!judge(&OVERFLOW, false, said));
+        assert!(!judge(&RACE, false, said));
+    }
+
+    #[test]
+    fn reports_are_counted_once() {
+        let report = "WARNING: ThreadSanitizer: data race (pid=7)\nSUMMARY: ThreadSanitizer: data race in main\n";
+        assert_eq!(findings(&report.repeat(2)), 2);
+        assert_eq!(findings("test result: FAILED. 3 passed; 1 failed"), 0);
+    }
 }

@@ -8,7 +8,6 @@
 
 mod checks;
 mod crosswise;
-mod packages;
 mod prefix;
 mod setup;
 mod suites;
@@ -52,7 +51,7 @@ enum Part {
 
 pub fn run(options: &Options) -> Result<(), Failure> {
     let began = Instant::now();
-    let _alone = Toolchain::at_home()?.alone()?;
+    let _alone = Toolchain::at_home()?.compiler().alone()?;
     let toolchain = match options.skip_setup {
         true => Toolchain::find()?,
         false => setup::run()?,

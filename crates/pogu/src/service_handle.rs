@@ -315,38 +315,13 @@ impl ServiceHandle {
         }
     }
 
-    /// One message per worker: to all, or, as far as can be seen beforehand, to none.
+    /// One message per worker; who misses it is counted.
     fn fan_out(&self, message: impl FnMut() -> Message, refused: Which) -> FanOutOutcome {
-        let outcome = self.try_fan_out(message);
+        let outcome = self.running.shared.fan_out(message);
         if matches!(outcome, FanOutOutcome::Overloaded | FanOutOutcome::Partial { .. }) {
             self.running.count_outside(refused);
         }
         outcome
-    }
-
-    fn try_fan_out(&self, mut message: impl FnMut() -> Message) -> FanOutOutcome {
-        let shared = &self.running.shared;
-        if shared.has_stopped() {
-            return FanOutOutcome::Gone;
-        }
-        if !shared.have_room() {
-            return FanOutOutcome::Overloaded;
-        }
-        let (mut posted, mut workers_missed) = (0, 0);
-        for worker in 0..shared.workers() {
-            match shared.post(worker, message()) {
-                Ok(()) => posted += 1,
-                Err(PostError::Full(_)) => workers_missed += 1,
-                // It has no sessions.
-                Err(PostError::Closed(_)) => {}
-            }
-        }
-        match (posted, workers_missed) {
-            (0, 0) => FanOutOutcome::Gone,
-            (0, _) => FanOutOutcome::Overloaded,
-            (_, 0) => FanOutOutcome::Posted,
-            (_, workers_missed) => FanOutOutcome::Partial { workers_missed },
-        }
     }
 }
 
@@ -362,7 +337,7 @@ mod tests {
     }
 
     #[test]
-    fn a_partial_delivery_is_told() {
+    fn a_partial_delivery_is_told_and_counted() {
         let mut port = PortConfig::default();
         port.posts_max = 2;
         let builder = Core::builder().simulated(&Simulation::new()).workers(3).port(port);
@@ -370,16 +345,18 @@ mod tests {
         let service = core.serve(Service::server("10.0.0.1:1"), |_incoming| Nobody).expect("a service");
         let filled_meanwhile = |worker| while core.shared().post(worker, Message::Look).is_ok() {};
         let mut made = 0;
-        let outcome = service.try_fan_out(|| {
+        let filling = || {
             made += 1;
             if made == 2 {
                 filled_meanwhile(2);
             }
             Message::Look
-        });
-        assert_eq!(outcome, FanOutOutcome::Partial { workers_missed: 1 });
-        assert_eq!(service.try_fan_out(|| Message::Look), FanOutOutcome::Overloaded);
+        };
+        assert_eq!(service.fan_out(filling, POSTS.refused), FanOutOutcome::Partial { workers_missed: 1 });
+        assert_eq!(service.fan_out(|| Message::Look, POSTS.refused), FanOutOutcome::Overloaded);
+        assert_eq!(service.counters().posts_refused, 2);
         drop(seeds);
-        assert_eq!(service.try_fan_out(|| Message::Look), FanOutOutcome::Gone);
+        assert_eq!(service.fan_out(|| Message::Look, POSTS.refused), FanOutOutcome::Gone);
+        assert_eq!(service.counters().posts_refused, 2);
     }
 }

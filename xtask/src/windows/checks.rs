@@ -3,9 +3,9 @@
 use std::process::Command;
 use std::time::Instant;
 
-use super::packages::checked;
 use super::toolchain::{CHECKED_ONLY, Toolchain, WINDOWS};
 use crate::Failure;
+use crate::run::checked;
 
 /// What is built for users, and its tests.
 const CRATES: [&str; 8] =

@@ -7,9 +7,9 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use super::packages::checked;
 use super::toolchain::Toolchain;
 use crate::Failure;
+use crate::run::checked;
 use crate::server::{Server, build};
 use crate::swarm::{Attack, number};
 

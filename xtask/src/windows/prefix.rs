@@ -3,9 +3,9 @@
 use std::fs;
 use std::process::Command;
 
-use super::packages::checked;
 use super::toolchain::Toolchain;
 use crate::Failure;
+use crate::run::checked;
 
 /// The library that Wine 8 lacks, without which no Rust program starts.
 const RANDOM_LIBRARY: &str = include_str!("bcryptprimitives.c");

@@ -6,34 +6,27 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
 
-use super::packages::{self, checked};
 use super::prefix;
 use super::toolchain::{CHECKED_ONLY, Toolchain, WINDOWS};
 use crate::Failure;
+use crate::run::checked;
 
 /// The mark of the last step.
 pub const READY: &str = "ready";
 
 const PROOF: &str = include_str!("proof.rs");
 
+/// Linker and C compiler for Windows, and what runs its programs.
+const PACKAGES: [&str; 2] = ["gcc-mingw-w64-x86-64-win32", "wine64"];
+
 pub fn run() -> Result<Toolchain, Failure> {
     let began = Instant::now();
     let toolchain = Toolchain::at_home()?;
-    fs::create_dir_all(toolchain.home().join("done"))?;
-    let said = |step| fs::read_to_string(toolchain.mark(step)).ok();
-    let compiler = said("compiler").filter(|version| packages::is_new_enough(version));
-    if compiler.is_none() {
-        forget(&toolchain, &["packages", "compiler", WINDOWS, CHECKED_ONLY[0], CHECKED_ONLY[1], READY])?;
-    }
-    mark(&toolchain, "packages", &packages::install(said("packages").as_deref())?)?;
-    if is_done(&toolchain, READY) {
+    toolchain.compiler().set_up(&PACKAGES)?;
+    if toolchain.compiler().is_done(READY) {
         return Ok(toolchain);
     }
-    println!("setting up in {}", toolchain.home().display());
-    if compiler.is_none() {
-        let version = packages::unpack(&toolchain.unpacked())?;
-        mark(&toolchain, "compiler", &version)?;
-    }
+    println!("setting up for Windows in {}", toolchain.home().display());
     // Wine's prefix takes its time, and no processor.
     let prefix = std::thread::scope(|scope| {
         let prefix = scope.spawn(|| wine_prefix(&toolchain).map_err(|error| error.to_string()));
@@ -42,31 +35,15 @@ pub fn run() -> Result<Toolchain, Failure> {
     });
     prefix?;
     prove(&toolchain)?;
-    mark(&toolchain, READY, "")?;
+    toolchain.compiler().set_done(READY, "")?;
     println!("set up in {:.0} s", began.elapsed().as_secs_f64());
     Ok(toolchain)
 }
 
-fn is_done(toolchain: &Toolchain, step: &str) -> bool {
-    toolchain.mark(step).exists()
-}
-
-fn mark(toolchain: &Toolchain, step: &str, said: &str) -> Result<(), Failure> {
-    Ok(fs::write(toolchain.mark(step), said)?)
-}
-
-/// What was built with a compiler that is not there, or is too old by now, is to be built again.
-fn forget(toolchain: &Toolchain, steps: &[&str]) -> Result<(), Failure> {
-    for step in steps.iter().filter(|step| is_done(toolchain, step)) {
-        fs::remove_file(toolchain.mark(step))?;
-    }
-    Ok(())
-}
-
 fn wine_prefix(toolchain: &Toolchain) -> Result<(), Failure> {
-    if !is_done(toolchain, "prefix") {
+    if !toolchain.compiler().is_done("prefix") {
         prefix::make(toolchain)?;
-        mark(toolchain, "prefix", "")?;
+        toolchain.compiler().set_done("prefix", "")?;
     }
     Ok(())
 }
@@ -77,12 +54,12 @@ fn standard_libraries(toolchain: &Toolchain) -> Result<(), Failure> {
         .into_iter()
         .chain(CHECKED_ONLY.into_iter().map(|target| (target, "check", "rmeta")))
     {
-        if !is_done(toolchain, target) {
+        if !toolchain.compiler().is_done(target) {
             let began = Instant::now();
             standard_library(toolchain, target, order, kind)?;
             // Says which build it is: what was built against another has to go.
             let when = std::time::UNIX_EPOCH.elapsed()?.as_nanos();
-            mark(toolchain, target, &format!("{} {when}", fs::read_to_string(toolchain.mark("compiler"))?))?;
+            toolchain.compiler().set_done(target, &when.to_string())?;
             println!("standard library for {target}: {:.0} s", began.elapsed().as_secs_f64());
         }
     }
@@ -90,7 +67,7 @@ fn standard_libraries(toolchain: &Toolchain) -> Result<(), Failure> {
 }
 
 fn standard_library(toolchain: &Toolchain, target: &str, order: &str, kind: &str) -> Result<(), Failure> {
-    let manifest = toolchain.sysroot().join("lib/rustlib/src/rust/library/sysroot/Cargo.toml");
+    let manifest = toolchain.compiler().sysroot().join("lib/rustlib/src/rust/library/sysroot/Cargo.toml");
     let built = toolchain.home().join("building").join(target);
     let mut command = toolchain.cargo()?;
     command
@@ -104,7 +81,7 @@ fn standard_library(toolchain: &Toolchain, target: &str, order: &str, kind: &str
         .env("RUSTC_BOOTSTRAP", "1")
         .env("RUSTFLAGS", "-Zforce-unstable-if-unmarked");
     checked(&mut command).map_err(|error| format!("the standard library for {target} does not build: {error}"))?;
-    let libraries = toolchain.libraries_of(target);
+    let libraries = toolchain.compiler().libraries_of(target);
     fs::create_dir_all(&libraries)?;
     let mut copied = 0;
     for entry in fs::read_dir(built.join(target).join("dist/deps"))? {
@@ -126,8 +103,8 @@ fn prove(toolchain: &Toolchain) -> Result<(), Failure> {
     let source = toolchain.home().join("proof.rs");
     let program = source.with_extension("exe");
     fs::write(&source, PROOF)?;
-    let mut compile = Command::new(toolchain.sysroot().join("bin/rustc"));
-    toolchain.equip(&mut compile)?;
+    let mut compile = Command::new(toolchain.compiler().sysroot().join("bin/rustc"));
+    toolchain.equip(&mut compile);
     compile.args(["--edition", "2024", "--target", WINDOWS, "-o"]).arg(&program).arg(&source);
     checked(&mut compile)?;
     run_proof(toolchain, &program)

@@ -3,10 +3,9 @@
 use std::process::Command;
 use std::time::Instant;
 
-use super::packages::checked;
 use super::toolchain::Toolchain;
 use crate::Failure;
-use crate::run::{Outcome, finished};
+use crate::run::{Outcome, checked, finished};
 
 /// Tests of a crate.
 struct Suite {

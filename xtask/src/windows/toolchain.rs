@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::Failure;
+use crate::newer_compiler::NewerCompiler;
 use crate::run::cargo;
 
 pub const WINDOWS: &str = "x86_64-pc-windows-gnu";
@@ -21,66 +22,35 @@ const WINESERVER: &str = "/usr/lib/wine/wineserver64";
 
 /// See the [module](self).
 pub struct Toolchain {
-    home: PathBuf,
+    /// Wine's prefix lies beside it.
+    compiler: NewerCompiler,
 }
 
 impl Toolchain {
     /// Where it is, or is to be.
     pub fn at_home() -> Result<Toolchain, Failure> {
-        let given = std::env::var_os("POGU_WINDOWS_HOME").map(PathBuf::from);
-        let cache = || {
-            let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
-            let cache = cache.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")))?;
-            Some(cache.join("pogu/windows"))
-        };
-        let home = given.or_else(cache).ok_or("no POGU_WINDOWS_HOME and no HOME")?;
-        Ok(Toolchain { home: std::path::absolute(home)? })
+        Ok(Toolchain { compiler: NewerCompiler::at_home()? })
     }
 
     /// As it was set up before.
     pub fn find() -> Result<Toolchain, Failure> {
         let toolchain = Toolchain::at_home()?;
-        match toolchain.mark(super::setup::READY).exists() {
+        match toolchain.compiler.is_done(super::setup::READY) {
             true => Ok(toolchain),
-            false => Err(format!("nothing is set up in {}: leave out --skip-setup", toolchain.home.display()).into()),
+            false => Err(format!("nothing is set up in {}: leave out --skip-setup", toolchain.home().display()).into()),
         }
+    }
+
+    pub fn compiler(&self) -> &NewerCompiler {
+        &self.compiler
     }
 
     pub fn home(&self) -> &Path {
-        &self.home
-    }
-
-    /// Waits until nobody else uses it, and keeps others out until the answer is dropped.
-    pub fn alone(&self) -> Result<fs::File, Failure> {
-        fs::create_dir_all(&self.home)?;
-        let lock = fs::File::create(self.home.join("lock"))?;
-        if lock.try_lock().is_err() {
-            println!("another run uses {}: waiting for its end", self.home.display());
-            lock.lock()?;
-        }
-        Ok(lock)
-    }
-
-    /// A file that says that a step of the set-up is done.
-    pub fn mark(&self, step: &str) -> PathBuf {
-        self.home.join("done").join(step)
-    }
-
-    /// Where the packages of the compiler are unpacked.
-    pub fn unpacked(&self) -> PathBuf {
-        self.home.join("compiler")
-    }
-
-    pub fn sysroot(&self) -> PathBuf {
-        self.unpacked().join("usr")
-    }
-
-    pub fn libraries_of(&self, target: &str) -> PathBuf {
-        self.sysroot().join("lib/rustlib").join(target).join("lib")
+        self.compiler.home()
     }
 
     pub fn prefix(&self) -> PathBuf {
-        self.home.join("prefix")
+        self.home().join("prefix")
     }
 
     /// Where Windows programs are built.
@@ -96,35 +66,26 @@ impl Toolchain {
     /// Cargo, with this compiler and for Windows, whose programs it runs under Wine.
     pub fn cargo(&self) -> Result<Command, Failure> {
         let mut command = cargo();
-        self.equip(&mut command)?;
+        self.equip(&mut command);
         command.env("CARGO_TARGET_DIR", self.target()?);
         Ok(command)
     }
 
     /// Clippy, of the same release as the compiler.
     pub fn clippy(&self) -> Result<Command, Failure> {
-        let mut command = Command::new(self.sysroot().join("bin/cargo-clippy"));
-        self.equip(&mut command)?;
+        let mut command = Command::new(self.compiler.sysroot().join("bin/cargo-clippy"));
+        self.equip(&mut command);
         command.env("CARGO_TARGET_DIR", self.target()?).arg("clippy");
         Ok(command)
     }
 
     /// What Cargo is told by its environment.
-    pub fn equip(&self, command: &mut Command) -> Result<(), Failure> {
-        let bin = self.sysroot().join("bin");
-        let runner = format!("timeout -k 5 {} {WINE}", limit());
+    pub fn equip(&self, command: &mut Command) {
+        self.compiler.equip(command);
         command
-            .env("RUSTC", bin.join("rustc"))
-            .env("RUSTDOC", bin.join("rustdoc"))
-            .env("CARGO", cargo().get_program())
-            .env("LD_LIBRARY_PATH", self.sysroot().join("lib/x86_64-linux-gnu"))
             .env("CARGO_BUILD_TARGET", WINDOWS)
-            .env("CARGO_TARGET_X86_64_PC_WINDOWS_GNU_RUNNER", runner)
-            // Flags of a Linux build are not meant for this one.
-            .env_remove("RUSTFLAGS")
-            .env_remove("CARGO_ENCODED_RUSTFLAGS");
+            .env("CARGO_TARGET_X86_64_PC_WINDOWS_GNU_RUNNER", format!("timeout -k 5 {} {WINE}", limit()));
         self.at_wine(command);
-        Ok(())
     }
 
     /// What Wine is told by its environment. A crash ends its program instead of waiting in a debugger.
@@ -160,7 +121,8 @@ impl Toolchain {
     /// Throws away what was built against another standard library: Cargo does not notice that it has changed.
     pub fn prepare_target(&self) -> Result<(), Failure> {
         let target = self.target()?;
-        let (built_with, now) = (target.join("standard-library"), fs::read_to_string(self.mark(WINDOWS))?);
+        let built_with = target.join("standard-library");
+        let now = self.compiler.said(WINDOWS).ok_or("the standard library for Windows is not built")?;
         if fs::read_to_string(&built_with).ok().as_ref() != Some(&now) {
             if target.exists() {
                 fs::remove_dir_all(&target)?;

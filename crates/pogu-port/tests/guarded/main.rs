@@ -169,9 +169,11 @@ impl Random {
 fn child(test: &str, variables: &[(&str, &str)]) -> std::process::Output {
     let mut command = std::process::Command::new(std::env::current_exe().expect("it runs"));
     command.args(["--exact", test, "--nocapture", "--test-threads=1"]);
-    // Under AddressSanitizer a signal is to end the child as it does otherwise, not to become a report.
-    let sanitizer = std::env::var("ASAN_OPTIONS").unwrap_or_default() + ":handle_segv=0";
-    command.env("ASAN_OPTIONS", sanitizer).envs(variables.iter().copied()).output().expect("it starts")
+    // Under a sanitizer a signal is to end the child as it does otherwise, not to become a report.
+    for options in ["ASAN_OPTIONS", "TSAN_OPTIONS"] {
+        command.env(options, std::env::var(options).unwrap_or_default() + ":handle_segv=0");
+    }
+    command.envs(variables.iter().copied()).output().expect("it starts")
 }
 
 /// A client whose first bytes are on their way.

@@ -6,6 +6,7 @@ use pogu_port::{Owner, PostError, Time};
 
 use crate::core::Shared;
 use crate::message::Message;
+use crate::service_handle::FanOutOutcome;
 use crate::sync::{Ordering, fence};
 
 /// The load of a worker that takes no more sessions: more than any other can have.
@@ -41,6 +42,31 @@ impl Shared {
     /// True if a further message to any worker would find room in its inbox, just now.
     pub(crate) fn have_room(&self) -> bool {
         self.posters.iter().all(|poster| poster.waiting() < self.outbox_max.max(1))
+    }
+
+    /// One message per worker: to all, or, as far as can be seen beforehand, to none.
+    pub(crate) fn fan_out(&self, mut message: impl FnMut() -> Message) -> FanOutOutcome {
+        if self.has_stopped() {
+            return FanOutOutcome::Gone;
+        }
+        if !self.have_room() {
+            return FanOutOutcome::Overloaded;
+        }
+        let (mut posted, mut workers_missed) = (0, 0);
+        for worker in 0..self.workers() {
+            match self.post(worker, message()) {
+                Ok(()) => posted += 1,
+                Err(PostError::Full(_)) => workers_missed += 1,
+                // It has no sessions.
+                Err(PostError::Closed(_)) => {}
+            }
+        }
+        match (posted, workers_missed) {
+            (0, 0) => FanOutOutcome::Gone,
+            (0, _) => FanOutOutcome::Overloaded,
+            (_, 0) => FanOutOutcome::Posted,
+            (_, workers_missed) => FanOutOutcome::Partial { workers_missed },
+        }
     }
 
     /// Tells every worker that limits have changed.
