@@ -51,6 +51,7 @@ enum What {
 struct Piece {
     due: Time,
     bytes: usize,
+    is_delayed: bool,
 }
 
 /// The end that is received from.
@@ -221,7 +222,6 @@ impl Lane {
         };
         let jitter = draw::up_to(mistreatment.jitter.saturating_mul(2), random);
         let delay = (mistreatment.delay + jitter).saturating_sub(mistreatment.jitter);
-        counts.delayed += u64::from(delay > Duration::ZERO);
         let due = self.not_before.max(arrival.at + delay);
         if let Some(at) = self.stall_at.filter(|at| *at <= due) {
             counts.stalls += 1;
@@ -231,7 +231,7 @@ impl Lane {
         } else {
             self.not_before = due;
         }
-        Some(Piece { due: self.not_before, bytes })
+        Some(Piece { due: self.not_before, bytes, is_delayed: delay > Duration::ZERO })
     }
 
     /// Passes on what is due, one piece.
@@ -253,6 +253,7 @@ impl Lane {
                     self.waiting.pop_front();
                 }
                 hands.account.counts.pieces += 1;
+                hands.account.counts.delayed += u64::from(piece.is_delayed);
                 // Refused for a connection that is ending only; its end is told otherwise.
                 if hands.operations.send(to, gather).is_ok() {
                     self.outlet = Outlet::Sending;
