@@ -38,6 +38,10 @@ const DRIVERS: [&str; 2] = ["uring", "readiness"];
 /// Memory is read after each of so many parts.
 const PARTS: u32 = 2;
 
+/// Receive buffers of each of the server's workers: few, so that the warm-up has used all of them. Of the usual 4,096 some are
+/// used for the first time in every part, which is memory that was promised before and no growth.
+const RECEIVE_BUFFERS: usize = 64;
+
 /// How long the warm-up lasts.
 const WARM_UP_SECONDS: u32 = 5;
 
@@ -66,7 +70,10 @@ pub fn run(options: &Options) -> Result<(), Failure> {
 }
 
 fn chaos(program: &Path, driver: &str, options: &Options) -> Result<(), Failure> {
-    let server = Server::start_with_workers(program, driver, 2, &[])?;
+    let configuration = std::env::temp_dir().join(format!("pogu-chaos-{}.toml", std::process::id()));
+    std::fs::write(&configuration, format!("[core]\nreceive_buffers = {RECEIVE_BUFFERS}\n"))?;
+    let path = configuration.to_str().ok_or("the temporary folder has no name")?;
+    let server = Server::start_with_workers(program, driver, 2, &["--config", path])?;
     let at_start = server.descriptors()?;
     let part = |seconds| swarms(program, driver, &server, options, seconds);
     let mut reports = part(WARM_UP_SECONDS)?;
