@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod bounds;
+mod chaos;
 mod churn;
 #[cfg(target_os = "linux")]
 mod deny;
@@ -53,6 +54,9 @@ enum Task {
     Measure(measure::Options),
     /// Opens and ends connections by the hundred thousand, half of them by resets, and looks for what was not given back.
     Churn(churn::Options),
+    /// Runs the swarm through a proxy that delays, splits, stalls, resets and half-closes: nothing lost, doubled or reordered on
+    /// what was not cut, everything given back.
+    Chaos(chaos::Options),
     /// Measures what hostile clients cost: a thousand that never read, fifteen thousand that say nothing.
     Bounds(bounds::Options),
     /// Runs the tests of the port and the engine with io_uring denied, and with its newer forms masked off one by one.
@@ -84,6 +88,7 @@ fn main() -> ExitCode {
         Task::EndToEnd(options) => end_to_end::run(&options),
         Task::Measure(options) => measure::run(&options),
         Task::Bounds(options) => bounds::run(&options),
+        Task::Chaos(options) => chaos::run(&options),
         Task::Churn(options) => churn::run(&options),
         #[cfg(target_os = "linux")]
         Task::Masks(options) => masks::run(&options),

@@ -8,6 +8,7 @@ use std::time::Duration;
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use pogu::DriverChoice;
+use pogu_chaos::{KnobError, Mistreatment};
 
 use crate::failure::Failure;
 use crate::logging::LogArguments;
@@ -59,6 +60,9 @@ connection that cannot be made is tried again after 0.1 s; one for which this ma
 More sessions than one process may have open files for are shared out among several processes. From one address to
 another Linux has some 28,000 ports, and takes long to find a free one when more than half are in use: for more sessions
 name several addresses of the server, as in --target 127.0.0.1:7777,127.0.0.2:7777.
+--chaos: what the proxy cuts is no error. Such a session comes back, and its numbers start again; of what it missed only a
+gap or a repetition is wrong. Knobs: delay_ms, jitter_ms, piece_bytes_min, piece_bytes_max, stalls_per_minute, stall_ms,
+resets_per_minute, half_closes_per_minute (each per connection), waiting_bytes_max, pairs_max, seed.
 Exit code 1 if anything was lost, duplicated, reordered, altered, cut off or, in churn, not connected.";
 
 /// `pogu swarm`
@@ -89,6 +93,10 @@ pub struct SwarmArguments {
     /// How long to send (in idle: to be silent), up to 86,400
     #[arg(long, value_name = "S", default_value_t = 10.0, value_parser = seconds)]
     seconds: f64,
+    /// Put a proxy in between that delays, splits, stalls, resets and half-closes connections; KNOBS says how badly, as in
+    /// delay_ms=5,piece_bytes_max=1,resets_per_minute=6 or gentle,stalls_per_minute=60 [default of KNOBS: a bad path]
+    #[arg(long, value_name = "KNOBS", num_args = 0..=1, default_missing_value = "", value_parser = mistreatment)]
+    chaos: Option<Box<Mistreatment>>,
     /// Also write the results to this file, as JSON
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
@@ -155,6 +163,7 @@ impl SwarmArguments {
             (Mode::Hello, Some(_)) => "hello speaks once a second: it takes neither --rate nor --depth",
             (Mode::Idle, Some(_)) => "idle sends one message per session: it takes neither --rate nor --depth",
             (Mode::Churn, Some(Pace::Depth(_))) => "churn sends one message per connection: it takes no --depth",
+            (Mode::Idle | Mode::Churn, _) if self.chaos.is_some() => "--chaos goes with echo, room and hello",
             _ => "",
         };
         if !contradiction.is_empty() {
@@ -170,6 +179,7 @@ impl SwarmArguments {
             duration: Duration::from_secs_f64(self.seconds),
             workers: size(self.workers),
             driver: self.driver.into(),
+            chaos: self.chaos.as_deref().cloned(),
             ..swarm::Options::default()
         })
     }
@@ -251,6 +261,10 @@ fn frame_bytes() -> clap::builder::RangedU64ValueParser<u64> {
 
 pub(crate) fn seconds(text: &str) -> Result<f64, String> {
     positive(text, 86_400.0)
+}
+
+fn mistreatment(text: &str) -> Result<Box<Mistreatment>, KnobError> {
+    text.parse().map(Box::new)
 }
 
 fn rate(text: &str) -> Result<f64, String> {
@@ -346,6 +360,10 @@ mod tests {
             "pogu swarm --rate 0",
             "pogu swarm --rate nan",
             "pogu swarm --seconds -1",
+            "pogu swarm --mode churn --chaos",
+            "pogu swarm --mode idle --chaos gentle",
+            "pogu swarm --chaos delay=5",
+            "pogu swarm --chaos delay_ms=never",
         ] {
             let sentence = sentence(line);
             assert!(sentence != "no failure" && !sentence.contains('\n'), "{line}: {sentence}");

@@ -57,6 +57,23 @@ impl Stream {
         gaps + sent.saturating_sub(self.next)
     }
 
+    /// How many of the numbers from `from` to just below `until` have not come.
+    pub fn lost_from(&self, from: u64, until: u64) -> u64 {
+        let ranges = self.missing.iter().flat_map(|missing| &missing.ranges);
+        let gaps: u64 = ranges.map(|range| range.end.min(until).saturating_sub(range.start.max(from))).sum();
+        gaps + until.saturating_sub(self.next.max(from))
+    }
+
+    /// The smallest number that has come; `u64::MAX` if none has.
+    pub fn first(&self) -> u64 {
+        let leading = self.missing.as_ref().and_then(|missing| missing.ranges.first()).filter(|range| range.start == 0);
+        match (self.next, leading) {
+            (0, _) => u64::MAX,
+            (_, Some(range)) => range.end,
+            (_, None) => 0,
+        }
+    }
+
     /// One more than the largest number that has come.
     pub fn next(&self) -> u64 {
         self.next
@@ -152,6 +169,18 @@ mod tests {
         assert_eq!(counted(&[0, 1, 3], 4), (1, 0, 0));
         assert_eq!(counted(&[0, 1, 2], 4), (1, 0, 0));
         assert_eq!(counted(&[], 4), (4, 0, 0));
+    }
+
+    #[test]
+    fn who_came_late_lacks_only_what_came_behind_that() {
+        let mut stream = Stream::default();
+        assert_eq!((stream.first(), stream.lost_from(3, 5), stream.lost_from(5, 5)), (u64::MAX, 2, 0));
+        assert!([4, 5, 8].into_iter().all(|number| stream.see(number) == Verdict::InOrder));
+        assert_eq!((stream.first(), stream.next()), (4, 9));
+        assert_eq!([stream.lost_from(4, 9), stream.lost_from(2, 9), stream.lost_from(7, 9)], [2, 4, 1]);
+        assert_eq!([stream.lost_from(4, 7), stream.lost_from(4, 12), stream.lost_from(10, 12)], [1, 5, 2]);
+        stream.see(0);
+        assert_eq!(stream.first(), 0);
     }
 
     #[test]

@@ -34,7 +34,7 @@ pub(crate) fn run(arguments: &SwarmArguments) -> Result<ExitCode, Failure> {
 /// In this process if that is enough, otherwise in several.
 fn swarm(options: &Options, processes: Option<usize>, interrupt: &Interrupt) -> Result<Report, Failure> {
     let sessions_max = descriptors::sessions_max().unwrap_or(usize::MAX);
-    let parts = split(options, processes, sessions_max)?;
+    let parts = split(options, processes, sessions_max / options.descriptors_per_session())?;
     let mut progress = Progress::to_stderr();
     match parts.len() {
         1 => super::run(options, &mut progress, Some(interrupt)),

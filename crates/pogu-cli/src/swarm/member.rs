@@ -13,10 +13,10 @@ use super::{Mode, Pace};
 use crate::protocol::{ECHO, JOIN, SAY};
 
 /// Messages that a session sends in one turn at most when it is behind its schedule.
-const BURST_MAX: usize = 64;
+pub(super) const BURST_MAX: usize = 64;
 
 /// How long a session waits when its send queue is full.
-const FULL_WAIT: Duration = Duration::from_millis(2);
+pub(super) const FULL_WAIT: Duration = Duration::from_millis(2);
 
 /// How long after the end a session that is behind its schedule still catches up.
 pub(super) const OVERTIME: Duration = Duration::from_secs(1);

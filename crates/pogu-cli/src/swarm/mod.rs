@@ -7,6 +7,7 @@
 //! A run that needs more descriptors than a process may have is split into parts, each a process, that go from phase to
 //! phase together.
 
+mod chaos;
 pub mod check;
 mod churn;
 pub(crate) mod command;
@@ -29,6 +30,7 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 use pogu::DriverChoice;
+use pogu_chaos::Mistreatment;
 use serde::{Deserialize, Serialize};
 
 use crate::logging::LogOptions;
@@ -122,6 +124,9 @@ pub struct Options {
     /// Which driver.
     #[serde(with = "driver_name")]
     pub driver: DriverChoice,
+    /// How badly a proxy between the sessions and their target treats connections; `None`: there is no proxy. With echo, room
+    /// and hello only.
+    pub chaos: Option<Mistreatment>,
     /// What is logged: by each process of a run in the same way.
     pub log: LogOptions,
     /// Which part of a larger run this is; `None`: it is the whole.
@@ -150,6 +155,7 @@ impl Default for Options {
             patience: Duration::from_secs(5),
             workers: 1,
             driver: DriverChoice::Auto,
+            chaos: None,
             log: LogOptions::default(),
             part: None,
         }
@@ -188,6 +194,11 @@ impl Options {
                 Layout { greeting: b"", body_bytes: self.size.max(FRAME_BYTES_MIN) - HEADER_BYTES }
             }
         }
+    }
+
+    /// Descriptors that a session costs this process: a proxy has two for each.
+    fn descriptors_per_session(&self) -> usize {
+        if self.chaos.is_some() { 3 } else { 1 }
     }
 
     /// Bytes of a whole frame.

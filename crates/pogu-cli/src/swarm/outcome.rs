@@ -8,6 +8,7 @@ use hdrhistogram::Histogram;
 use pogu::{CauseKind, Counters, ServiceHandle};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::chaos::Mishaps;
 use super::state::empty_histogram;
 
 /// The fields mean what those of the same name in [`super::Report`] mean.
@@ -38,6 +39,8 @@ pub(super) struct Outcome {
     pub(super) ended: BTreeMap<String, u64>,
     pub(super) errors: BTreeMap<String, u64>,
     pub(super) interrupted: bool,
+    /// There exactly if the run went through a proxy.
+    pub(super) mishaps: Option<Mishaps>,
 }
 
 impl Outcome {
@@ -73,6 +76,9 @@ impl Outcome {
         add_counts(&mut self.ended, &other.ended);
         add_counts(&mut self.errors, &other.errors);
         self.interrupted |= other.interrupted;
+        if let Some(others) = &other.mishaps {
+            self.mishaps.get_or_insert_default().add(others);
+        }
     }
 
     /// Takes over what the engine has counted for all sessions.

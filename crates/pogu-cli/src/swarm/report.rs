@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use pogu_chaos::Mistreatment;
 use serde::{Serialize, Serializer};
 
 use super::outcome::Outcome;
@@ -39,7 +40,8 @@ pub struct Report {
     pub room_size: Option<u64>,
     /// Messages sent.
     pub sent: u64,
-    /// Messages received, each once: `received + lost + unanswered = expected`.
+    /// Messages received, each once: `received + lost + unanswered = expected`;
+    /// with chaos `+ chaos.void`, too.
     pub received: u64,
     /// Messages that were to come: as many as were sent, in room mode once for every member of the sender's room.
     pub expected: u64,
@@ -80,6 +82,8 @@ pub struct Report {
     pub max: Duration,
     /// What churn measures of its connections; `null` in the other modes.
     pub connections: Option<Connections>,
+    /// What was done by the proxy of a run with chaos, and what that cost; `null` without.
+    pub chaos: Option<Chaos>,
     /// Bytes that left for the system.
     pub bytes_sent: u64,
     /// Bytes that came.
@@ -92,6 +96,33 @@ pub struct Report {
     pub interrupted: bool,
     /// True if nothing was wrong.
     pub clean: bool,
+}
+
+/// What the proxy between sessions and target did, and what that cost.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct Chaos {
+    /// How badly it treated connections.
+    pub mistreatment: String,
+    /// Sessions that it cut by a reset.
+    pub cut_by_reset: u64,
+    /// Sessions that it cut by finishing one direction.
+    pub cut_by_half_close: u64,
+    /// Sessions that it cut by finishing one direction and resetting the other end.
+    pub cut_by_half_close_and_reset: u64,
+    /// Sessions that came back after they had been cut.
+    pub came_back: u64,
+    /// Sessions that did not, before the end.
+    pub stayed_away: u64,
+    /// Messages whose answer is void: sent or to be received over a connection that was cut.
+    pub void: u64,
+    /// Pieces that the proxy sent.
+    pub pieces: u64,
+    /// Of those, the ones that it held back.
+    pub delayed: u64,
+    /// Times that it let a direction stand still.
+    pub stalls: u64,
+    /// Times that it did not receive, because it held as much as it may.
+    pub pauses: u64,
 }
 
 /// What churn measures of its connections.
@@ -153,7 +184,10 @@ impl Report {
             room_size: (options.mode == Mode::Room).then_some(options.room_size as u64),
             sent: outcome.sent,
             received: outcome.received,
-            expected: outcome.received + outcome.lost + outcome.unanswered,
+            expected: outcome.received
+                + outcome.lost
+                + outcome.unanswered
+                + outcome.mishaps.as_ref().map_or(0, |mishaps| mishaps.void),
             lost: outcome.lost,
             duplicated: outcome.duplicated,
             reordered: outcome.reordered,
@@ -170,6 +204,7 @@ impl Report {
             p999,
             max,
             connections: (options.mode == Mode::Churn).then(|| Connections::new(outcome)),
+            chaos: options.chaos.as_ref().map(|mistreatment| Chaos::new(mistreatment, outcome)),
             bytes_sent: outcome.bytes_sent,
             bytes_received: outcome.bytes_received,
             ended: outcome.ended.clone(),
@@ -182,14 +217,35 @@ impl Report {
     }
 
     /// True if every session was there to the end and every answer came once, in order and unaltered. In churn also: if
-    /// every connection could be made and was closed in good order.
+    /// every connection could be made and was closed in good order. With chaos: of the sessions that the proxy did not cut, and
+    /// if all others came back.
     pub fn is_clean(&self) -> bool {
         let wrong = [self.lost, self.duplicated, self.reordered, self.foreign, self.cut_off, self.unanswered];
         let complete = match &self.connections {
             Some(connections) => connections.failed == 0 && connections.left_open == 0,
             None => self.connected == self.sessions || self.interrupted,
         };
-        wrong.iter().all(|count| *count == 0) && complete
+        let all_back = self.chaos.as_ref().is_none_or(|chaos| chaos.stayed_away == 0);
+        wrong.iter().all(|count| *count == 0) && complete && all_back
+    }
+}
+
+impl Chaos {
+    fn new(mistreatment: &Mistreatment, outcome: &Outcome) -> Chaos {
+        let mishaps = outcome.mishaps.clone().unwrap_or_default();
+        Chaos {
+            mistreatment: mistreatment.to_string(),
+            cut_by_reset: mishaps.resets,
+            cut_by_half_close: mishaps.half_closes,
+            cut_by_half_close_and_reset: mishaps.half_closes_and_resets,
+            came_back: mishaps.came_back,
+            stayed_away: mishaps.stayed_away,
+            void: mishaps.void,
+            pieces: mishaps.pieces,
+            delayed: mishaps.delayed,
+            stalls: mishaps.stalls,
+            pauses: mishaps.pauses,
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use super::outcome::{Outcome, not_connected};
 use super::progress::{Phase, Progress, Sight};
 use super::report::Report;
 use super::state::{Shared, Stage};
-use super::{Mode, Options, Pace, churn, tally};
+use super::{Mode, Options, Pace, chaos, churn, tally};
 use crate::descriptors;
 use crate::failure::Failure;
 use crate::numbers::{counted, grouped};
@@ -37,9 +37,10 @@ pub fn run(options: &Options, progress: &mut Progress, interrupt: Option<&Interr
 
 /// Runs what one process has to do of a swarm.
 pub(super) fn run_part(options: &Options, helm: Helm<'_>) -> Result<Outcome, Failure> {
-    descriptors::allow(options.sessions as u64)?;
+    descriptors::allow((options.sessions * options.descriptors_per_session()) as u64)?;
     match options.mode {
         Mode::Churn => churn::run(options, helm),
+        _ if options.chaos.is_some() => chaos::run(options, helm),
         Mode::Echo | Mode::Room | Mode::Hello | Mode::Idle => run_sessions(options, helm),
     }
 }
@@ -81,7 +82,7 @@ fn run_sessions(options: &Options, helm: Helm<'_>) -> Result<Outcome, Failure> {
     Ok(outcome)
 }
 
-fn service(options: &Options) -> Service {
+pub(super) fn service(options: &Options) -> Service {
     let in_flight = match options.pace {
         Pace::Depth(depth) => depth * options.frame_bytes(),
         Pace::Rate(_) => 0,
@@ -113,11 +114,11 @@ pub(super) fn nobody_answers(handle: &ServiceHandle, wanted: u64) -> Failure {
 }
 
 /// Watches a run from the thread that started it.
-struct Watch<'core, 'a> {
-    core: &'core Core,
-    shared: Arc<Shared>,
-    handle: ServiceHandle,
-    helm: Helm<'a>,
+pub(super) struct Watch<'core, 'a> {
+    pub(super) core: &'core Core,
+    pub(super) shared: Arc<Shared>,
+    pub(super) handle: ServiceHandle,
+    pub(super) helm: Helm<'a>,
 }
 
 impl Watch<'_, '_> {
@@ -134,7 +135,7 @@ impl Watch<'_, '_> {
         Ok(sending_time)
     }
 
-    fn connect(&mut self) -> Result<(), Failure> {
+    pub(super) fn connect(&mut self) -> Result<(), Failure> {
         let wanted = self.shared.slots.len() as u64;
         let mut patience = Patience::new(CONNECT_PATIENCE, self.core.now());
         while !self.helm.is_interrupted() {
@@ -158,7 +159,7 @@ impl Watch<'_, '_> {
     }
 
     /// Waits until every session may miss nothing that is said in its room.
-    fn join(&mut self) -> Result<(), Failure> {
+    pub(super) fn join(&mut self) -> Result<(), Failure> {
         if self.shared.options.mode != Mode::Room {
             return Ok(());
         }
@@ -181,7 +182,7 @@ impl Watch<'_, '_> {
     }
 
     /// Lets the sessions send. Returns for how long they did.
-    fn send(&mut self) -> Result<Duration, Failure> {
+    pub(super) fn send(&mut self) -> Result<Duration, Failure> {
         let duration = self.shared.sending_time();
         let total = milliseconds(duration);
         self.shared.go();
@@ -217,17 +218,17 @@ impl Watch<'_, '_> {
         }
     }
 
-    fn show(&mut self, phase: Phase, done: u64, total: u64) {
+    pub(super) fn show(&mut self, phase: Phase, done: u64, total: u64) {
         let (sent, received) = self.totals();
         self.helm.show(Sight { sent, received, ..Sight::new(phase, self.core.now(), done, total) });
     }
 
-    fn totals(&self) -> (u64, u64) {
+    pub(super) fn totals(&self) -> (u64, u64) {
         let slots = self.shared.known();
         (slots.iter().map(|slot| slot.sent()).sum(), slots.iter().map(|slot| slot.received()).sum())
     }
 
-    fn nap(&mut self) -> Result<(), Failure> {
+    pub(super) fn nap(&mut self) -> Result<(), Failure> {
         self.helm.nap(LOOK)?;
         if self.helm.is_interrupted() {
             self.shared.stop();

@@ -5,7 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::Report;
-use super::report::Connections;
+use super::report::{Chaos, Connections};
 use crate::numbers::{bytes, counted, grouped, latency};
 
 /// A line of the table, and the fields of the report that it shows.
@@ -69,9 +69,11 @@ impl Report {
             row("reordered", &["reordered"], grouped(self.reordered)),
             row("foreign", &["foreign", "altered"], self.foreign_text()),
             row("cut off", &["cut_off", "cut_off_idle", "unanswered"], self.cut_off_text()),
-            row("ended", &["ended"], causes(&self.ended)),
-            row("errors", &["errors"], causes(&self.errors)),
         ]);
+        if let Some(chaos) = &self.chaos {
+            rows.extend(chaos.rows());
+        }
+        rows.extend([row("ended", &["ended"], causes(&self.ended)), row("errors", &["errors"], causes(&self.errors))]);
         rows
     }
 
@@ -117,6 +119,9 @@ impl Report {
     fn verdict(&self) -> &'static str {
         match self.is_clean() {
             true if self.received == 0 => "Nothing was wrong, but nothing came either.",
+            true if self.chaos.is_some() => {
+                "Every answer came once, in order and unaltered, to every session that was not cut."
+            }
             true => "Every answer came once, in order and unaltered.",
             false => "Something was wrong: see above.",
         }
@@ -150,6 +155,27 @@ impl Connections {
     }
 }
 
+impl Chaos {
+    fn rows(&self) -> [Row; 4] {
+        let [resets, half_closes, both] =
+            [self.cut_by_reset, self.cut_by_half_close, self.cut_by_half_close_and_reset].map(grouped);
+        let cut = format!("{resets} by reset, {half_closes} by half-close, {both} by half-close and reset");
+        let cut_fields = &["chaos.cut_by_reset", "chaos.cut_by_half_close", "chaos.cut_by_half_close_and_reset"];
+        let mut back = format!("{} came back, {} void", grouped(self.came_back), counted(self.void, "answer"));
+        if self.stayed_away > 0 {
+            back = format!("{back}, {} stayed away", grouped(self.stayed_away));
+        }
+        let [pieces, delayed, stalls, pauses] = [self.pieces, self.delayed, self.stalls, self.pauses].map(grouped);
+        let done = format!("{pieces} pieces, {delayed} delayed, {stalls} stalls, {pauses} pauses");
+        [
+            row("chaos", &["chaos.mistreatment"], self.mistreatment.as_str()),
+            row("done", &["chaos.pieces", "chaos.delayed", "chaos.stalls", "chaos.pauses"], done),
+            row("cut", cut_fields, cut),
+            row("back", &["chaos.came_back", "chaos.stayed_away", "chaos.void"], back),
+        ]
+    }
+}
+
 fn quantiles(values: [Duration; 5]) -> String {
     let [p50, p90, p99, p999, max] = values.map(latency);
     format!("p50 {p50}, p90 {p90}, p99 {p99}, p99.9 {p999}, max {max}")
@@ -162,14 +188,23 @@ fn causes(counts: &BTreeMap<String, u64>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use pogu_chaos::Mistreatment;
+
+    use super::super::chaos::Mishaps;
     use super::super::outcome::Outcome;
     use super::super::{Mode, Options};
     use super::*;
 
+    fn mishaps() -> Mishaps {
+        Mishaps { stayed_away: 1, ..Mishaps::default() }
+    }
+
     fn report(mode: Mode) -> Report {
         let outcome =
             Outcome { received: 1, altered: 1, foreign: 1, left_open: 1, cut_off_idle: 1, ..Outcome::default() };
-        Report::new(&Options { mode, pace: mode.default_pace(), ..Options::default() }, 2, &outcome)
+        let chaos = matches!(mode, Mode::Echo | Mode::Room | Mode::Hello).then(Mistreatment::default);
+        let outcome = Outcome { mishaps: chaos.as_ref().map(|_| mishaps()), ..outcome };
+        Report::new(&Options { mode, chaos, pace: mode.default_pace(), ..Options::default() }, 2, &outcome)
     }
 
     #[test]
@@ -190,9 +225,11 @@ mod tests {
 
     #[test]
     fn every_row_is_shown_once() {
-        let table = report(Mode::Churn).to_string();
-        for Row { label, text, .. } in report(Mode::Churn).rows() {
-            assert_eq!(table.matches(&format!("\n  {label:<11} {text}\n")).count(), 1, "{label}: {table}");
+        for mode in [Mode::Churn, Mode::Echo] {
+            let table = report(mode).to_string();
+            for Row { label, text, .. } in report(mode).rows() {
+                assert_eq!(table.matches(&format!("\n  {label:<11} {text}\n")).count(), 1, "{label}: {table}");
+            }
         }
     }
 }

@@ -50,6 +50,13 @@ impl Layout {
         body.extend((0..bytes).map(|index| first.wrapping_add(index as u8)));
     }
 
+    /// Sender and number of a message of which only the beginning is there.
+    pub fn read_names(self, beginning: &[u8]) -> Option<(u64, u64)> {
+        let values = beginning.strip_prefix(self.greeting)?;
+        let mut values = values.chunks_exact(8).filter_map(|value| value.try_into().ok()).map(u64::from_le_bytes);
+        Some((values.next()?, values.next()?))
+    }
+
     /// Reads a message. `None` if it is none of this layout.
     pub fn read(self, body: &[u8]) -> Option<Tag> {
         let (front, rest) = body.split_at_checked(self.tag().end)?;
@@ -94,6 +101,9 @@ mod tests {
             let body = written(layout);
             assert_eq!(body.len(), layout.body_bytes);
             assert_eq!(layout.read(&body), Some(TAG));
+            let beginning = &body[..layout.greeting.len() + 16];
+            assert_eq!(layout.read_names(beginning), Some((TAG.sender, TAG.number)));
+            assert_eq!(layout.read_names(&beginning[..beginning.len() - 1]), None);
         }
     }
 

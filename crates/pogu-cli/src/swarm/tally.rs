@@ -10,19 +10,9 @@ use super::state::{Ended, Shared, Stage};
 /// Adds what came of all sessions. `outcome.seconds` is for how long they sent.
 pub(super) fn count(shared: &Shared, outcome: &mut Outcome) {
     let mut ended = Vec::new();
-    let mut last_received = Time::ZERO;
-    for mut shard in shared.shards() {
-        outcome.latency.add(&shard.latency);
-        last_received = last_received.max(shard.last_received);
-        outcome.duplicated += shard.duplicated;
-        outcome.reordered += shard.late;
-        outcome.foreign += shard.foreign;
-        outcome.altered += shard.altered;
-        ended.append(&mut shard.ended);
-    }
+    shared.shards().for_each(|mut shard| ended.append(&mut shard.ended));
     ended.sort_unstable_by_key(|ended: &Ended| ended.number);
-    let since_start = shared.started().map_or(0.0, |start| last_received.since(start).as_secs_f64());
-    outcome.seconds = outcome.seconds.max(since_start);
+    outcome.take_shards(shared);
     outcome.connected = shared.known().len() as u64;
     outcome.unsent = ended.iter().map(|ended| ended.unsent).sum();
     count_cut_off(shared, &ended, outcome);
@@ -32,6 +22,23 @@ pub(super) fn count(shared: &Shared, outcome: &mut Outcome) {
     outcome.lost = balance.lost;
     outcome.unanswered = balance.unanswered;
     outcome.reordered += balance.disordered;
+}
+
+impl Outcome {
+    /// Adds what the workers have counted for all of their sessions.
+    pub(super) fn take_shards(&mut self, shared: &Shared) {
+        let mut last_received = Time::ZERO;
+        for shard in shared.shards() {
+            self.latency.add(&shard.latency);
+            last_received = last_received.max(shard.last_received);
+            self.duplicated += shard.duplicated;
+            self.reordered += shard.late;
+            self.foreign += shard.foreign;
+            self.altered += shard.altered;
+        }
+        let since_start = shared.started().map_or(0.0, |start| last_received.since(start).as_secs_f64());
+        self.seconds = self.seconds.max(since_start);
+    }
 }
 
 fn count_cut_off(shared: &Shared, ended: &[Ended], outcome: &mut Outcome) {

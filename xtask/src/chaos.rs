@@ -1,0 +1,224 @@
+//! `cargo xtask chaos`: a real server, and the swarm through its proxy, which delays, splits, stalls, resets and half-closes,
+//! on every driver. Half of the sessions echo and half are in rooms, at the same time. The swarm judges every answer; here it is
+//! seen whether all that was promised to happen did happen, and whether the server gave everything back: sessions,
+//! descriptors and memory.
+//!
+//! Memory is compared with what it was after a warm-up of the same kind and size, as long as one part: from then on only what
+//! depends on how many connections there have been could grow. The run has several parts, so that growth with each is seen.
+
+use std::path::Path;
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::Failure;
+use crate::server::{Server, build};
+use crate::swarm::{Attack, number};
+
+#[derive(clap::Args)]
+pub struct Options {
+    /// Length of the run per driver, its warm-up not counted; each swarm takes some ten seconds more to come and go.
+    #[arg(long, default_value_t = 30)]
+    seconds: u32,
+    /// Sessions at one time.
+    #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u32).range(20..=6_000))]
+    sessions: u32,
+    /// Only this driver.
+    #[arg(long)]
+    driver: Option<String>,
+    /// How badly the proxy treats connections: see `pogu swarm --help`.
+    #[arg(long, default_value = "resets_per_minute=1,half_closes_per_minute=1,stalls_per_minute=4")]
+    knobs: String,
+}
+
+const DRIVERS: [&str; 2] = ["uring", "readiness"];
+
+/// Memory is read after each of so many parts.
+const PARTS: u32 = 2;
+
+/// Receive buffers of each of the server's workers: few, so that the warm-up has used all of them. Of the usual 4,096 some are
+/// used for the first time in every part, which is memory that was promised before and no growth.
+const RECEIVE_BUFFERS: usize = 64;
+
+/// How long the warm-up lasts.
+const WARM_UP_SECONDS: u32 = 5;
+
+/// How long the server may take to give everything back.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Between two looks at the server.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// Resident memory may end up this much higher than after the warm-up: see `churn`.
+const GROWTH_BYTES_MAX: f64 = 1024.0 * 1024.0;
+
+/// What the swarm does in its two halves.
+const MODES: [(&str, &[&str]); 2] = [("echo", &["--depth", "2"]), ("room", &["--rate", "4", "--room-size", "10"])];
+
+pub fn run(options: &Options) -> Result<(), Failure> {
+    let program = build()?;
+    println!(
+        "| driver | mode | sent | received | void by cuts | reset | half-closed | both | came back | stalls | pieces |"
+    );
+    println!("|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|");
+    for driver in DRIVERS.iter().filter(|driver| options.driver.as_deref().is_none_or(|only| only == **driver)) {
+        chaos(&program, driver, options).map_err(|error| format!("{driver}: {error}"))?;
+    }
+    Ok(())
+}
+
+fn chaos(program: &Path, driver: &str, options: &Options) -> Result<(), Failure> {
+    let configuration = std::env::temp_dir().join(format!("pogu-chaos-{}.toml", std::process::id()));
+    std::fs::write(&configuration, format!("[core]\nreceive_buffers = {RECEIVE_BUFFERS}\n"))?;
+    let path = configuration.to_str().ok_or("the temporary folder has no name")?;
+    let server = Server::start_with_workers(program, driver, 2, &["--config", path])?;
+    let at_start = server.descriptors()?;
+    let part = |seconds| swarms(program, driver, &server, options, seconds);
+    let mut reports = part(WARM_UP_SECONDS)?;
+    let mut resident = vec![settled(&server, at_start)?];
+    for _ in 0..PARTS {
+        let of_part = part(options.seconds.div_ceil(PARTS))?;
+        of_part.iter().try_for_each(|report| show(driver, report))?;
+        of_part.iter().try_for_each(happened)?;
+        reports.extend(of_part);
+        resident.push(settled(&server, at_start)?);
+    }
+    let mebibytes: Vec<String> = resident.iter().map(|bytes| format!("{:.2}", bytes / (1024.0 * 1024.0))).collect();
+    println!("{driver}: MiB resident after the warm-up and each part: {}", mebibytes.join(" "));
+    every_session_ended(&server.stop()?, &reports)?;
+    let [before, .., after] = resident.as_slice() else { return Err("there were no parts".into()) };
+    match *after > before + GROWTH_BYTES_MAX {
+        true => Err(format!("resident memory grew since the warm-up: {resident:.0?}").into()),
+        false => Ok(()),
+    }
+}
+
+/// One swarm of each mode, at the same time. Their reports, in which nothing is wrong.
+fn swarms(
+    program: &Path,
+    driver: &str,
+    server: &Server,
+    options: &Options,
+    seconds: u32,
+) -> Result<Vec<Value>, Failure> {
+    let address = server.address;
+    let run = |mode, arguments: &[&str]| {
+        let arguments = [arguments, &["--chaos", &options.knobs]].concat();
+        let sessions = options.sessions / MODES.len() as u32;
+        let attack = Attack { mode, sessions, arguments: &arguments, driver, seconds };
+        attack.run(Command::new(program), address).map_err(|error| error.to_string())
+    };
+    thread::scope(|scope| {
+        let run = &run;
+        let swarms = MODES.map(|(mode, arguments)| scope.spawn(move || run(mode, arguments)));
+        let reports = swarms.map(|swarm| swarm.join().map_err(|_| "a swarm's thread panicked".to_owned())?);
+        Ok(reports.into_iter().collect::<Result<Vec<Value>, String>>()?)
+    })
+}
+
+/// Waits until the server holds as many descriptors as at the start: each session holds one.
+fn settled(server: &Server, descriptors: usize) -> Result<f64, Failure> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let held = server.descriptors()?;
+        if held == descriptors {
+            return server.resident_bytes();
+        }
+        if Instant::now() > deadline {
+            return Err(format!("the server holds {held} descriptors, at the start it held {descriptors}").into());
+        }
+        thread::park_timeout(LOOK);
+    }
+}
+
+/// What the proxy of a swarm did.
+fn mishap(report: &Value, key: &str) -> Result<u64, Failure> {
+    number(report.get("chaos").ok_or("the report has no chaos")?, key)
+}
+
+const CUTS: [&str; 3] = ["cut_by_reset", "cut_by_half_close", "cut_by_half_close_and_reset"];
+
+fn show(driver: &str, report: &Value) -> Result<(), Failure> {
+    let mode = report.get("mode").and_then(Value::as_str).unwrap_or_default();
+    let messages = [number(report, "sent")?, number(report, "received")?].map(|count| count.to_string());
+    let mut cells = messages.to_vec();
+    for key in ["void"].into_iter().chain(CUTS).chain(["came_back", "stalls", "pieces"]) {
+        cells.push(mishap(report, key)?.to_string());
+    }
+    println!("| {driver} | {mode} | {} |", cells.join(" | "));
+    Ok(())
+}
+
+/// A proxy that did nothing would prove nothing; and who was cut has come back.
+fn happened(report: &Value) -> Result<(), Failure> {
+    let mut cuts = 0;
+    for key in CUTS {
+        let count = mishap(report, key)?;
+        if count == 0 {
+            return Err(format!("{key} is 0: nothing of that kind was tried").into());
+        }
+        cuts += count;
+    }
+    for key in ["stalls", "delayed"] {
+        if mishap(report, key)? == 0 {
+            return Err(format!("{key} is 0: nothing of that kind was tried").into());
+        }
+    }
+    match mishap(report, "came_back")? == cuts {
+        true => Ok(()),
+        false => Err(format!("{cuts} were cut, not as many came back: {report}").into()),
+    }
+}
+
+/// The server has ended as many sessions as it served: those of all swarms, and those that came back.
+fn every_session_ended(summary: &str, reports: &[Value]) -> Result<(), Failure> {
+    let mut expected = 0;
+    for report in reports {
+        expected += number(report, "sessions")? + mishap(report, "came_back")?;
+    }
+    let first = |line: &str| line.split_whitespace().find_map(|word| word.replace(',', "").parse::<u64>().ok());
+    let line = |label: &str| summary.lines().find_map(|line| line.trim_start().strip_prefix(label));
+    let served = line("pogu served").and_then(first).ok_or("no sessions in the summary")?;
+    let causes = line("disconnects").ok_or("no disconnects in the summary")?;
+    let ended: u64 = causes.split(", ").filter_map(first).sum();
+    match (served, ended) == (expected, expected) {
+        true => Ok(()),
+        false => Err(format!("{expected} connections, {served} sessions, {ended} ends:\n{summary}").into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn report(half_closes: u64, came_back: u64) -> Value {
+        json!({"sessions": 10, "chaos": {
+            "cut_by_reset": 1, "cut_by_half_close": half_closes, "cut_by_half_close_and_reset": 1,
+            "came_back": came_back, "stalls": 1, "delayed": 1
+        }})
+    }
+
+    #[test]
+    fn a_run_in_which_something_did_not_happen_fails() {
+        assert!(happened(&report(1, 3)).is_ok());
+        assert!(happened(&report(0, 2)).is_err(), "no half-close");
+        assert!(happened(&report(1, 2)).is_err(), "one stayed away");
+    }
+
+    #[test]
+    fn a_session_more_or_less_at_the_server_fails() {
+        let summary = |served, closed| {
+            format!(
+                "pogu served {served} sessions\n  frames 1 in, 2 out\n  disconnects  {closed} peer closed, 3 peer reset"
+            )
+        };
+        let reports = [report(1, 3)];
+        assert!(every_session_ended(&summary(13, 10), &reports).is_ok());
+        assert!(every_session_ended(&summary(13, 9), &reports).is_err(), "one never ended");
+        assert!(every_session_ended(&summary(12, 9), &reports).is_err(), "one never came");
+    }
+}
