@@ -12,8 +12,9 @@ use crate::Failure;
 /// How often it is told how far they are.
 const PROGRESS: Duration = Duration::from_secs(10);
 
-/// The largest storms take a second: one that takes so long never ends.
-const SEED_TIME_MAX: Duration = Duration::from_secs(120);
+/// The largest storms take a second: one that is still there after so many looks, two minutes, never ends. Looks are counted, not
+/// time, so that a run may be held up and go on.
+const LOOKS_MAX: u32 = 12;
 
 /// What is to be run.
 pub struct Crew {
@@ -79,11 +80,12 @@ impl Crew {
     ) -> Result<Total, Failure> {
         let began = Instant::now();
         let mut total = Total { seeds: 0, broken: 0, took: Duration::ZERO, outcome: Outcome::default() };
-        let mut running: BTreeMap<u64, Instant> = BTreeMap::new();
+        // Those that have begun, and how often they were still there when it was looked.
+        let mut running: BTreeMap<u64, u32> = BTreeMap::new();
         let mut tell_at = began + PROGRESS;
         loop {
             match news.recv_timeout(tell_at.saturating_duration_since(Instant::now())) {
-                Ok(News::Begun(seed)) => drop(running.insert(seed, Instant::now())),
+                Ok(News::Begun(seed)) => drop(running.insert(seed, 0)),
                 Ok(News::Ended(seed, result)) => {
                     running.remove(&seed);
                     total.seeds += 1;
@@ -101,11 +103,16 @@ impl Crew {
                 Err(RecvTimeoutError::Disconnected) => break,
             }
             if Instant::now() >= tell_at {
-                tell_at += PROGRESS;
+                tell_at = Instant::now() + PROGRESS;
                 println!("{} of {} seeds, {:.0} s", total.seeds, self.seeds, began.elapsed().as_secs_f64());
-                if let Some((seed, _)) = running.iter().find(|(_, since)| since.elapsed() > SEED_TIME_MAX) {
+                running.values_mut().for_each(|looks| *looks += 1);
+                if let Some((seed, _)) = running.iter().find(|(_, looks)| **looks > LOOKS_MAX) {
                     // Its thread cannot be ended, so the process is.
-                    eprintln!("xtask: seed {seed}, {}: it runs for {SEED_TIME_MAX:?} and does not end", self.size);
+                    eprintln!(
+                        "xtask: seed {seed}, {}: it runs for {:?} and does not end",
+                        self.size,
+                        PROGRESS * LOOKS_MAX
+                    );
                     std::process::exit(1);
                 }
             }
