@@ -136,6 +136,7 @@ impl<'a> Group<'a> {
         // They were there from before the first message, so they saw the same ones.
         let whole = self.records.iter().filter(|record| record.visit.count == 0 && self.fate(record) == Fate::Stayed);
         let orders: Vec<Order> = whole.map(|record| record.order).collect();
+        mishaps.never_cut += orders.len() as u64;
         outcome.reordered += if is_room { disordered(orders) } else { 0 };
     }
 
@@ -267,7 +268,7 @@ mod tests {
         ];
         let (outcome, mishaps) = judged(Mode::Room, records, true);
         assert_eq!((outcome.cut_off, outcome.foreign, outcome.unanswered), (0, 0, 0));
-        assert_eq!((mishaps.resets, mishaps.came_back, mishaps.stayed_away), (1, 1, 0));
+        assert_eq!((mishaps.resets, mishaps.never_cut, mishaps.came_back, mishaps.stayed_away), (1, 1, 1, 0));
         (outcome.lost, mishaps.void)
     }
 
