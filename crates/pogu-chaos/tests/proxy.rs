@@ -8,7 +8,7 @@ use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Duration;
 
-use pogu_chaos::{CutKind, Mistreatment, Proxy};
+use pogu_chaos::{CutKind, Mistreatment, Proxy, Side};
 use support::{Ended, Target, connect, finish, on_each_driver, pair, pattern, read_all, reset, write_until_refused};
 
 /// Both ends say `bytes` bytes at the same time and finish; each must hear what the other said.
@@ -176,8 +176,10 @@ fn half_closes_go_both_ways_and_the_other_direction_goes_on() {
         for _ in 0..20 {
             let mut client = connect(&proxy);
             let server = target.accept();
-            if greet_until_cut(&proxy, &mut client) == CutKind::HalfClose {
-                told[usize::from(server_is_told_first(&client, &server))] += 1;
+            if let CutKind::HalfClose(side) = greet_until_cut(&proxy, &mut client) {
+                let is_server = server_is_told_first(&client, &server);
+                assert_eq!(is_server, side == Side::Target);
+                told[usize::from(is_server)] += 1;
             }
         }
         assert!(told.iter().all(|count| *count > 0), "{told:?}");

@@ -12,6 +12,7 @@
 //!
 //! - a visit that was not cut gets everything, once, in order, unaltered, and does not end before it is asked to;
 //! - one that was cut gets a beginning of that, and nothing twice;
+//! - one that was told of the end by a half-close finishes in good order: all that it sent reaches the server;
 //! - in a room, a visit gets everything of the others that was sent after its own JOIN was acknowledged and reached the server.
 //!   That a message of a cut visit did is known if anybody got it, or a later one: then all who were not cut must have it.
 //!
