@@ -3,10 +3,11 @@
 //! seen whether all that was promised to happen did happen, and whether the server gave everything back: sessions,
 //! descriptors and memory.
 //!
-//! Memory is compared with what it was after a warm-up of the same kind, with as many sessions and cuts as a part has: from then
-//! on only what depends on how many connections there have been could grow. What a server was promised and uses for the first
-//! time later on is no growth: of the usual receive buffers (16 MiB for two workers) a short warm-up touches some, a part touches
-//! more, and once all have been touched it ends. So the server has few of them here ([`RECEIVE_BUFFERS`]).
+//! A server holds more after its first sessions than before them: the receive buffers it was promised, the emptied queues it keeps
+//! for the next session (a bounded number of bounded size), the allocator's pages for its highest peak. All of that levels off,
+//! with the third thousand of cuts at the latest; a leak goes on. So memory is read after a warm-up and after each of several
+//! parts, all of which cut as many sessions whatever their length, and it may not grow in all of them. Of the usual receive
+//! buffers (16 MiB for two workers) every part would touch some more: the server has few of them ([`RECEIVE_BUFFERS`]).
 
 use std::path::Path;
 use std::process::Command;
@@ -25,7 +26,7 @@ pub struct Options {
     #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=86_400))]
     seconds: u32,
     /// Parts of the run: after each, all sessions have ended, and it is looked what the server still holds.
-    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(2..=100))]
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(4..=100))]
     parts: u32,
     /// Sessions at one time.
     #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u32).range(100..=6_000))]
@@ -55,13 +56,12 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// Between two looks at the server.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// Resident memory may grow by more than this in some parts, not in all: a part may have a higher peak than all before it, and
-/// the allocator keeps what that took; what is lost with every session that is cut is lost in each part. A part of the usual
-/// size cuts a thousand sessions: a kibibyte of each is four times as much.
+/// Resident memory may grow by more than this in some parts, not in all. A part of the usual size cuts a thousand sessions: a
+/// kibibyte of each is four times as much.
 const GROWTH_IN_EACH_PART_BYTES_MAX: f64 = 256.0 * 1024.0;
 
-/// Nor by more than this in all, however many peaks there were.
-const GROWTH_BYTES_MAX: f64 = 2.0 * 1024.0 * 1024.0;
+/// Nor may it grow by more than this in all: some three times what it takes until it levels off.
+const GROWTH_BYTES_MAX: f64 = 4.0 * 1024.0 * 1024.0;
 
 /// What the swarm does in its two halves.
 const MODES: [(&str, &[&str]); 2] = [("echo", &["--depth", "2"]), ("room", &["--rate", "4", "--room-size", "10"])];
@@ -256,8 +256,8 @@ mod tests {
     fn growth_with_every_session_that_is_cut_fails() {
         let lost_in_a_part = 1_000.0 * 1024.0;
         assert!(has_not_grown(&[9e6, 9e6 + lost_in_a_part, 9e6 + 2.0 * lost_in_a_part]).is_err());
-        assert!(has_not_grown(&[9e6, 9.6e6, 9.6e6]).is_ok(), "a peak in one part");
-        assert!(has_not_grown(&[9e6, 9e6, 12e6]).is_err(), "too high a peak");
+        assert!(has_not_grown(&[9e6, 9.6e6, 10e6, 10e6]).is_ok(), "it levels off");
+        assert!(has_not_grown(&[9e6, 9e6, 14e6]).is_err(), "too high a level");
         assert!(has_not_grown(&[9e6]).is_err(), "that is the warm-up alone");
     }
 
