@@ -187,7 +187,7 @@ impl<'a> Group<'a> {
     /// The first of a visit's messages that another has a right to.
     fn owed_from(&self, receiver: &Record, sender: &Record) -> u64 {
         if self.shared.options.mode != Mode::Room {
-            return 0;
+            return if receiver.visit == sender.visit { 0 } else { sender.sent };
         }
         // Without an acknowledged JOIN: to none.
         let Some(met) = &receiver.met else { return sender.sent };
@@ -319,7 +319,10 @@ mod tests {
             ]
         };
         for (side, expected) in [(Side::Client, 2), (Side::Target, 0)] {
-            assert_eq!(judged(Mode::Room, records(), Some(CutKind::HalfClose(side))).0.lost, expected, "{side:?}");
+            let (outcome, mishaps) = judged(Mode::Room, records(), Some(CutKind::HalfClose(side)));
+            assert_eq!((outcome.lost, mishaps.void), (expected, 4 - expected), "{side:?}");
+            let (outcome, mishaps) = judged(Mode::Echo, records(), Some(CutKind::HalfClose(side)));
+            assert_eq!((outcome.lost, mishaps.void), (0, 2), "{side:?}");
         }
     }
 

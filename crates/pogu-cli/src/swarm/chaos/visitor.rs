@@ -50,15 +50,8 @@ impl Session for Visitor {
     fn on_connected(&mut self, cx: &mut Context<'_>) {
         let Seat { crew, visit, .. } = &self.seat;
         self.seat.write(cx, ECHO, INTRODUCTION, cx.read_clock());
-        match crew.shared.options.mode {
-            Mode::Room => {
-                self.seat.slot().set_stage(Stage::Connected);
-                cx.send(JOIN, &crew.shared.room(visit.session).to_le_bytes());
-            }
-            _ => {
-                self.seat.slot().set_stage(Stage::Ready);
-                cx.set_timer(crew.shared.look_again());
-            }
+        if crew.shared.options.mode == Mode::Room {
+            cx.send(JOIN, &crew.shared.room(visit.session).to_le_bytes());
         }
     }
 
@@ -147,6 +140,10 @@ impl Visitor {
         // What they send from now on is behind the JOIN.
         let senders = self.seat.shared().senders(self.seat.visit.session);
         self.met = Some(senders.map(|session| self.seat.crew.next(session)).collect());
+        self.may_begin(cx);
+    }
+
+    fn may_begin(&self, cx: &mut Context<'_>) {
         self.seat.slot().set_stage(Stage::Ready);
         cx.set_timer(self.seat.shared().look_again());
     }
@@ -160,16 +157,23 @@ impl Visitor {
         let (_, message) = parted(tag.number);
         let is_room = self.seat.shared().options.mode == Mode::Room;
         match (message == INTRODUCTION, packet.id()) {
-            (true, ECHO) if sender == self.seat.visit => self.own_introduction(),
+            (true, ECHO) if sender == self.seat.visit => self.own_introduction(cx),
             (false, SAY) if is_room => self.message(cx, sender, tag, now),
             (false, ECHO) if !is_room => self.message(cx, sender, tag, now),
             _ => self.seat.shard().count_foreign(false),
         }
     }
 
-    fn own_introduction(&mut self) {
+    /// The target has answered: until then only the proxy is known to be there.
+    fn own_introduction(&mut self, cx: &mut Context<'_>) {
         if std::mem::replace(&mut self.introduced, true) {
             self.seat.shard().duplicated += 1;
+            return;
+        }
+        match self.seat.shared().options.mode {
+            // Its JOIN is answered behind that.
+            Mode::Room => self.seat.slot().set_stage(Stage::Connected),
+            _ => self.may_begin(cx),
         }
     }
 
