@@ -57,8 +57,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const LOOK: Duration = Duration::from_millis(20);
 
 /// Resident memory may grow by more than this in some parts, not in all. A part of the usual size cuts a thousand sessions: a
-/// kibibyte of each is twice as much.
-const GROWTH_IN_EACH_PART_BYTES_MAX: f64 = 512.0 * 1024.0;
+/// kibibyte of each is four times as much.
+const GROWTH_IN_EACH_PART_BYTES_MAX: f64 = 256.0 * 1024.0;
 
 /// Nor may it grow by more than this in all: some three times what it takes until it levels off.
 const GROWTH_BYTES_MAX: f64 = 4.0 * 1024.0 * 1024.0;
