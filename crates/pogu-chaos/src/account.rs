@@ -2,8 +2,6 @@
 
 use std::net::SocketAddr;
 
-use serde::{Deserialize, Serialize};
-
 /// Bytes that are remembered of what a client said first.
 pub const OPENING_BYTES: usize = 64;
 
@@ -38,13 +36,23 @@ pub struct Counts {
     pub stopped: u64,
 }
 
+/// An end of what goes through a proxy.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Side {
+    /// Who dialled the proxy.
+    Client,
+    /// Whom the proxy dialled.
+    Target,
+}
+
 /// How a connection was cut.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum CutKind {
     /// Both ends were reset; what was under way is lost.
     Reset,
-    /// One direction ended in good order behind what was under way; the other went on.
-    HalfClose,
+    /// The direction to this side ended in good order behind what was under way; the other one went on, and was whole if this
+    /// side finished it in good order.
+    HalfClose(Side),
     /// One end was finished in good order behind what was under way, the other one was reset.
     HalfCloseAndReset,
 }
@@ -73,7 +81,7 @@ impl Account {
     pub(crate) fn cut(&mut self, client: SocketAddr, opening: Vec<u8>, kind: CutKind) {
         let count = match kind {
             CutKind::Reset => &mut self.counts.resets,
-            CutKind::HalfClose => &mut self.counts.half_closes,
+            CutKind::HalfClose(_) => &mut self.counts.half_closes,
             CutKind::HalfCloseAndReset => &mut self.counts.half_closes_and_resets,
         };
         *count += 1;

@@ -221,7 +221,7 @@ impl Lane {
             What::Finish | What::Reset => 0,
         };
         let jitter = draw::up_to(mistreatment.jitter.saturating_mul(2), random);
-        let delay = (mistreatment.delay + jitter).saturating_sub(mistreatment.jitter);
+        let delay = mistreatment.delay.saturating_add(jitter).saturating_sub(mistreatment.jitter);
         let due = self.not_before.max(arrival.at + delay);
         if let Some(at) = self.stall_at.filter(|at| *at <= due) {
             counts.stalls += 1;

@@ -18,7 +18,7 @@
 //! client, and by its first bytes, since a client need not know its own address.
 //!
 //! **What it holds** is bounded: bytes per lane (at the bound it stops receiving, and the sender feels it) and pairs (one more
-//! client is reset). [`Proxy::stop`] leaves nothing behind.
+//! client is reset). Only the account grows, with each cut. [`Proxy::stop`] leaves nothing behind.
 
 #![forbid(unsafe_code)]
 
@@ -30,7 +30,7 @@ mod pair;
 mod proxy;
 mod relay;
 
-pub use account::{Account, Counts, Cut, CutKind, OPENING_BYTES};
+pub use account::{Account, Counts, Cut, CutKind, OPENING_BYTES, Side};
 pub use mistreatment::{KnobError, Mistreatment};
 pub use pogu_port::DriverChoice;
 pub use proxy::{Proxy, ProxyError};

@@ -12,17 +12,10 @@ use std::net::SocketAddr;
 
 use pogu_port::{ConnectionId, Random, Time};
 
-use crate::account::{CutKind, OPENING_BYTES};
+use crate::account::{CutKind, OPENING_BYTES, Side};
 use crate::draw;
 use crate::lane::{Hands, Lane, Passed};
 use crate::mistreatment::Mistreatment;
-
-/// Who has done something.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Side {
-    Client,
-    Target,
-}
 
 impl Side {
     fn other(self) -> Side {
@@ -268,26 +261,26 @@ impl Open {
     pub(crate) fn lose_temper(&mut self, may_cut: bool, hands: &mut Hands<'_, '_>) {
         let Temper::Short { reset, half_close } = self.temper else { return };
         let is_due = |at: Option<Time>| at.is_some_and(|at| at <= hands.now);
-        let kind = match (is_due(reset), is_due(half_close)) {
-            (false, false) => return,
-            (true, _) => CutKind::Reset,
-            (false, true) if self.random.below(2) == 0 => CutKind::HalfClose,
-            (false, true) => CutKind::HalfCloseAndReset,
-        };
+        if !is_due(reset) && !is_due(half_close) {
+            return;
+        }
         if !may_cut {
             return self.lose_patience(hands.mistreatment, hands.now);
         }
         self.temper = Temper::Spent;
+        let side = if self.random.below(2) == 0 { Side::Target } else { Side::Client };
+        let kind = if is_due(reset) {
+            let _ = self.abort_both(hands);
+            CutKind::Reset
+        } else if self.random.below(2) == 0 {
+            self.finish(side, hands);
+            CutKind::HalfClose(side)
+        } else {
+            self.finish(side, hands);
+            self.abort(side.other(), hands);
+            CutKind::HalfCloseAndReset
+        };
         hands.account.cut(self.address, std::mem::take(&mut self.opening), kind);
-        let finished = if self.random.below(2) == 0 { Side::Target } else { Side::Client };
-        match kind {
-            CutKind::Reset => drop(self.abort_both(hands)),
-            CutKind::HalfClose => self.finish(finished, hands),
-            CutKind::HalfCloseAndReset => {
-                self.finish(finished, hands);
-                self.abort(finished.other(), hands);
-            }
-        }
     }
 
     /// This end is told of an end of the stream, behind what waits for it.

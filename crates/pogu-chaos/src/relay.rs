@@ -7,10 +7,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use pogu_port::{Completion, ConnectionId, Detached, Operations, Owner, Random, StreamOptions, Time};
 
-use crate::account::Account;
+use crate::account::{Account, Side};
 use crate::lane::Hands;
 use crate::mistreatment::Mistreatment;
-use crate::pair::{Open, Pair, Side};
+use crate::pair::{Open, Pair};
 
 /// The owner of the listener, and of what is posted.
 pub(crate) const PROXY: Owner = Owner(0);
@@ -73,7 +73,6 @@ impl Relay {
                 self.with(owner, operations, |pair, _, hands| connected(pair, connection, hands));
             }
             Completion::ConnectFailed { owner, .. } => {
-                self.account.counts.unreachable += 1;
                 self.with(owner, operations, |pair, _, hands| unreachable(pair, hands));
             }
             Completion::Received { owner, mut bytes, .. } => {
@@ -242,7 +241,9 @@ fn connected(pair: &mut Pair, connection: ConnectionId, hands: &mut Hands<'_, '_
 }
 
 fn unreachable(pair: &mut Pair, hands: &mut Hands<'_, '_>) {
+    // One that was aborted on its way there is on its way out already.
     if let Pair::Dialling { client, .. } = pair {
+        hands.account.counts.unreachable += 1;
         let _ = hands.operations.abort(*client);
         *pair = Pair::Ending { ends: 2 };
     }

@@ -15,6 +15,7 @@ mod helm;
 mod member;
 mod outcome;
 mod pace;
+mod pacer;
 pub(crate) mod part;
 mod parts;
 mod progress;

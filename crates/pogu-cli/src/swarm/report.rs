@@ -109,6 +109,8 @@ pub struct Chaos {
     pub cut_by_half_close: u64,
     /// Sessions that it cut by finishing one direction and resetting the other end.
     pub cut_by_half_close_and_reset: u64,
+    /// Sessions that were there all the time.
+    pub never_cut: u64,
     /// Sessions that came back after they had been cut.
     pub came_back: u64,
     /// Sessions that did not, before the end.
@@ -238,6 +240,7 @@ impl Chaos {
             cut_by_reset: mishaps.resets,
             cut_by_half_close: mishaps.half_closes,
             cut_by_half_close_and_reset: mishaps.half_closes_and_resets,
+            never_cut: mishaps.never_cut,
             came_back: mishaps.came_back,
             stayed_away: mishaps.stayed_away,
             void: mishaps.void,

@@ -6,8 +6,9 @@ use std::time::Duration;
 use pogu::{Core, Interrupt, Limits, Refusal, SendOverflow, Service, ServiceHandle};
 
 use super::helm::{Helm, LOOK, Patience, Signals};
-use super::member::{Member, OVERTIME};
+use super::member::Member;
 use super::outcome::{Outcome, not_connected};
+use super::pacer::OVERTIME;
 use super::progress::{Phase, Progress, Sight};
 use super::report::Report;
 use super::state::{Shared, Stage};

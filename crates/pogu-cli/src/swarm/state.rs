@@ -10,7 +10,7 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 use pogu::{CauseKind, Time};
 
-use super::check::{Order, Stream, mixed};
+use super::check::{Order, Stream, Verdict, mixed};
 use super::outcome::Latencies;
 use super::tag::Layout;
 use super::{Mode, Options};
@@ -126,6 +126,22 @@ impl Shard {
             ended: Vec::new(),
             body: Vec::new(),
         }
+    }
+
+    /// Counts a message that came at `now` and was due at `due`.
+    pub(super) fn count(&mut self, verdict: Verdict, now: Time, due: Time) {
+        match verdict {
+            Verdict::InOrder => {}
+            Verdict::Late => self.late += 1,
+            Verdict::Duplicate => return self.duplicated += 1,
+        }
+        self.last_received = self.last_received.max(now);
+        self.latency.record(now.since(due));
+    }
+
+    pub(super) fn count_foreign(&mut self, altered: bool) {
+        self.foreign += 1;
+        self.altered += u64::from(altered);
     }
 }
 

@@ -161,7 +161,8 @@ impl Chaos {
             [self.cut_by_reset, self.cut_by_half_close, self.cut_by_half_close_and_reset].map(grouped);
         let cut = format!("{resets} by reset, {half_closes} by half-close, {both} by half-close and reset");
         let cut_fields = &["chaos.cut_by_reset", "chaos.cut_by_half_close", "chaos.cut_by_half_close_and_reset"];
-        let mut back = format!("{} came back, {} void", grouped(self.came_back), counted(self.void, "answer"));
+        let [never_cut, came_back] = [self.never_cut, self.came_back].map(grouped);
+        let mut back = format!("{came_back} came back, {} void, {never_cut} never cut", counted(self.void, "answer"));
         if self.stayed_away > 0 {
             back = format!("{back}, {} stayed away", grouped(self.stayed_away));
         }
@@ -171,7 +172,7 @@ impl Chaos {
             row("chaos", &["chaos.mistreatment"], self.mistreatment.as_str()),
             row("done", &["chaos.pieces", "chaos.delayed", "chaos.stalls", "chaos.pauses"], done),
             row("cut", cut_fields, cut),
-            row("back", &["chaos.came_back", "chaos.stayed_away", "chaos.void"], back),
+            row("back", &["chaos.came_back", "chaos.stayed_away", "chaos.void", "chaos.never_cut"], back),
         ]
     }
 }

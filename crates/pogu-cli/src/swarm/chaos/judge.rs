@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use pogu::CauseKind;
-use pogu_chaos::{Account, CutKind};
+use pogu_chaos::{Account, CutKind, Side};
 
 use super::super::Mode;
 use super::super::check::{Order, disordered};
@@ -59,12 +59,12 @@ fn cuts(shared: &Shared, account: &Account) -> Cuts {
 }
 
 fn mishaps(account: &Account) -> Mishaps {
-    let counted = |wanted| account.cuts.iter().filter(|cut| cut.kind == wanted).count() as u64;
+    let counted = |wanted: fn(CutKind) -> bool| account.cuts.iter().filter(|cut| wanted(cut.kind)).count() as u64;
     let counts = &account.counts;
     Mishaps {
-        resets: counted(CutKind::Reset),
-        half_closes: counted(CutKind::HalfClose),
-        half_closes_and_resets: counted(CutKind::HalfCloseAndReset),
+        resets: counted(|kind| kind == CutKind::Reset),
+        half_closes: counted(|kind| matches!(kind, CutKind::HalfClose(_))),
+        half_closes_and_resets: counted(|kind| kind == CutKind::HalfCloseAndReset),
         pieces: counts.pieces,
         delayed: counts.delayed,
         stalls: counts.stalls,
@@ -104,9 +104,9 @@ impl<'a> Group<'a> {
         for sender in records {
             let reached =
                 records.iter().filter_map(|record| record.streams.get(&sender.visit)).map(|stream| stream.next());
-            let certain = match group.fate(sender) {
-                Fate::Stayed => sender.sent,
-                Fate::Cut | Fate::CutOff => reached.max().unwrap_or(0).min(sender.sent),
+            let certain = match group.was_heard_out(sender) {
+                true => sender.sent,
+                false => reached.max().unwrap_or(0).min(sender.sent),
             };
             group.certain.insert(sender.visit, certain);
         }
@@ -119,6 +119,13 @@ impl<'a> Group<'a> {
             (false, None) => Fate::Stayed,
             (false, Some(_)) => Fate::CutOff,
         }
+    }
+
+    /// Whether all that it sent reached the server: it was there to the end, or was told of the end and finished in good order,
+    /// in the direction that went on.
+    fn was_heard_out(&self, record: &Record) -> bool {
+        let was_told = self.cuts.get(&record.visit) == Some(&CutKind::HalfClose(Side::Client));
+        was_told || self.fate(record) == Fate::Stayed
     }
 
     fn judge(&self, outcome: &mut Outcome, mishaps: &mut Mishaps) {
@@ -136,6 +143,7 @@ impl<'a> Group<'a> {
         // They were there from before the first message, so they saw the same ones.
         let whole = self.records.iter().filter(|record| record.visit.count == 0 && self.fate(record) == Fate::Stayed);
         let orders: Vec<Order> = whole.map(|record| record.order).collect();
+        mishaps.never_cut += orders.len() as u64;
         outcome.reordered += if is_room { disordered(orders) } else { 0 };
     }
 
@@ -179,7 +187,7 @@ impl<'a> Group<'a> {
     /// The first of a visit's messages that another has a right to.
     fn owed_from(&self, receiver: &Record, sender: &Record) -> u64 {
         if self.shared.options.mode != Mode::Room {
-            return 0;
+            return if receiver.visit == sender.visit { 0 } else { sender.sent };
         }
         // Without an acknowledged JOIN: to none.
         let Some(met) = &receiver.met else { return sender.sent };
@@ -229,7 +237,7 @@ mod tests {
     }
 
     /// What is said of a room of two, when the proxy has cut the second session's first visit or nothing.
-    fn judged(mode: Mode, records: Vec<Record>, is_cut: bool) -> (Outcome, Mishaps) {
+    fn judged(mode: Mode, records: Vec<Record>, cut: Option<CutKind>) -> (Outcome, Mishaps) {
         let crew = Crew::new(&Options { mode, sessions: 2, room_size: 2, ..Options::default() }, Time::ZERO);
         assert_eq!([crew.take_place(), crew.take_place()], [Some(FIRST), Some(SECOND)]);
         for record in records {
@@ -239,20 +247,22 @@ mod tests {
             crew.leave(record);
         }
         let mut account = Account::default();
-        if is_cut {
+        if let Some(kind) = cut {
             let tag = Tag { sender: crew.shared.sender(1), number: joined(0, INTRODUCTION), time: 0 };
             let mut body = Vec::new();
             crew.shared.layout.write(tag, &mut body);
             let opening = [&[0; HEADER_BYTES][..], &body].concat();
             let opening = opening.into_iter().take(OPENING_BYTES).collect();
             let client = SocketAddr::from(([127, 0, 0, 1], 1));
-            account.cuts.push(Cut { client, opening, kind: CutKind::Reset });
+            account.cuts.push(Cut { client, opening, kind });
         }
         let mut outcome = Outcome::default();
         judge(&crew, &account, &mut outcome);
         let mishaps = outcome.mishaps.clone().expect("of a run with chaos");
         (outcome, mishaps)
     }
+
+    const RESET: Option<CutKind> = Some(CutKind::Reset);
 
     const AT_START: [(u32, u64); 2] = [(0, 0), (0, 0)];
 
@@ -265,9 +275,9 @@ mod tests {
             ended(record(SECOND, 3, AT_START, &[(FIRST, second_had), (SECOND, &[0])])),
             record(SECOND_AGAIN, 0, [(0, 4), (1, 0)], &[(FIRST, second_has)]),
         ];
-        let (outcome, mishaps) = judged(Mode::Room, records, true);
+        let (outcome, mishaps) = judged(Mode::Room, records, RESET);
         assert_eq!((outcome.cut_off, outcome.foreign, outcome.unanswered), (0, 0, 0));
-        assert_eq!((mishaps.resets, mishaps.came_back, mishaps.stayed_away), (1, 1, 0));
+        assert_eq!((mishaps.resets, mishaps.never_cut, mishaps.came_back, mishaps.stayed_away), (1, 1, 1, 0));
         (outcome.lost, mishaps.void)
     }
 
@@ -296,16 +306,33 @@ mod tests {
             ended(record(SECOND, 3, AT_START, &[(SECOND, &[0, 1])])),
             record(SECOND_AGAIN, 0, [(0, 0), (1, 0)], &[]),
         ];
-        assert_eq!(judged(Mode::Room, records, true).0.lost, 1);
+        assert_eq!(judged(Mode::Room, records, RESET).0.lost, 1);
+    }
+
+    #[test]
+    fn who_is_told_of_the_end_is_heard_out() {
+        let records = || {
+            vec![
+                record(FIRST, 0, AT_START, &[(SECOND, &[0])]),
+                ended(record(SECOND, 3, AT_START, &[(SECOND, &[0])])),
+                record(SECOND_AGAIN, 0, [(0, 0), (1, 0)], &[]),
+            ]
+        };
+        for (side, expected) in [(Side::Client, 2), (Side::Target, 0)] {
+            let (outcome, mishaps) = judged(Mode::Room, records(), Some(CutKind::HalfClose(side)));
+            assert_eq!((outcome.lost, mishaps.void), (expected, 4 - expected), "{side:?}");
+            let (outcome, mishaps) = judged(Mode::Echo, records(), Some(CutKind::HalfClose(side)));
+            assert_eq!((outcome.lost, mishaps.void), (0, 2), "{side:?}");
+        }
     }
 
     #[test]
     fn an_end_that_nobody_made_is_an_error_and_so_is_staying_away() {
         let records = || vec![record(FIRST, 0, AT_START, &[]), ended(record(SECOND, 2, AT_START, &[(SECOND, &[0])]))];
-        let (outcome, mishaps) = judged(Mode::Echo, records(), false);
+        let (outcome, mishaps) = judged(Mode::Echo, records(), None);
         assert_eq!((outcome.cut_off, outcome.unanswered, outcome.lost, mishaps.void), (1, 1, 0, 0));
         assert_eq!(outcome.errors["peer reset"], 1);
-        let (outcome, mishaps) = judged(Mode::Echo, records(), true);
+        let (outcome, mishaps) = judged(Mode::Echo, records(), RESET);
         assert_eq!((outcome.cut_off, outcome.unanswered, outcome.lost, mishaps.void), (0, 0, 0, 1));
         assert_eq!(mishaps.stayed_away, 1);
     }
@@ -313,12 +340,12 @@ mod tests {
     #[test]
     fn more_than_was_sent_is_foreign() {
         let records = vec![record(FIRST, 2, AT_START, &[(FIRST, &[0, 1, 2])]), record(SECOND, 0, AT_START, &[])];
-        assert_eq!(judged(Mode::Echo, records, false).0.foreign, 1);
+        assert_eq!(judged(Mode::Echo, records, None).0.foreign, 1);
     }
 
     #[test]
     fn an_introduction_that_is_not_answered_is_lost() {
         let silent = Record { introduced: false, ..record(FIRST, 0, AT_START, &[]) };
-        assert_eq!(judged(Mode::Echo, vec![silent, record(SECOND, 0, AT_START, &[])], false).0.lost, 1);
+        assert_eq!(judged(Mode::Echo, vec![silent, record(SECOND, 0, AT_START, &[])], None).0.lost, 1);
     }
 }

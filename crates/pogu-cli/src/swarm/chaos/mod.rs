@@ -12,6 +12,7 @@
 //!
 //! - a visit that was not cut gets everything, once, in order, unaltered, and does not end before it is asked to;
 //! - one that was cut gets a beginning of that, and nothing twice;
+//! - one that was told of the end by a half-close finishes in good order: all that it sent reaches the server;
 //! - in a room, a visit gets everything of the others that was sent after its own JOIN was acknowledged and reached the server.
 //!   That a message of a cut visit did is known if anybody got it, or a later one: then all who were not cut must have it.
 //!
@@ -36,6 +37,7 @@ pub(super) struct Mishaps {
     pub(super) resets: u64,
     pub(super) half_closes: u64,
     pub(super) half_closes_and_resets: u64,
+    pub(super) never_cut: u64,
     pub(super) came_back: u64,
     pub(super) stayed_away: u64,
     pub(super) void: u64,
@@ -52,6 +54,7 @@ impl Mishaps {
             (&mut self.resets, other.resets),
             (&mut self.half_closes, other.half_closes),
             (&mut self.half_closes_and_resets, other.half_closes_and_resets),
+            (&mut self.never_cut, other.never_cut),
             (&mut self.came_back, other.came_back),
             (&mut self.stayed_away, other.stayed_away),
             (&mut self.void, other.void),
