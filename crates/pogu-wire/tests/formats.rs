@@ -106,6 +106,29 @@ fn a_frame_of_more_than_16_bits_needs_a_wider_size_field() {
 }
 
 #[test]
+fn the_shortest_and_the_longest_header_are_known() {
+    let varint = COURSE.size_field(SizeField::Varint).extra_header_bytes(3);
+    let bytes = |format: FrameFormat| (format.header_bytes_min(), format.header_bytes_max());
+    assert_eq!(bytes(varint), (1 + 2 + 3, 5 + 2 + 3));
+    assert_eq!(bytes(COURSE.size_field(SizeField::U32).id_field(IdField::U8)), (4 + 1, 4 + 1));
+    assert_eq!((bytes(COURSE), bytes(FrameFormat::raw())), ((4, 4), (0, 0)));
+}
+
+#[test]
+fn the_largest_body_fits_and_one_byte_more_does_not() {
+    let varint = COURSE.size_field(SizeField::Varint);
+    for max in (3..10).chain(125..140).chain(16_380..16_400) {
+        for counts in [SizeCounts::WholeFrame, SizeCounts::AfterSizeField, SizeCounts::Body] {
+            let format = varint.size_counts(counts).frame_bytes_max(max);
+            let largest = format.body_bytes_max();
+            assert!(format.frame_bytes(largest).is_ok_and(|bytes| bytes <= max), "{counts:?}, {max}");
+            assert!(format.frame_bytes(largest + 1).is_err(), "{counts:?}, {max}");
+        }
+    }
+    assert_eq!(COURSE.frame_bytes_max(3).body_bytes_max(), 0, "no frame fits");
+}
+
+#[test]
 fn a_violation_says_which_rule_what_came_and_what_is_allowed() {
     let sentence = |format: FrameFormat, bytes: &[u8]| match format.decode(bytes) {
         Decoded::Violation(violation) => format!("{}: {violation}", violation.rule()),
