@@ -1,6 +1,8 @@
 //! Formats that cannot be, packets that cannot be sent, and the limits on both sides.
 
-use pogu_wire::{ByteOrder, Decoded, EncodeError, FormatError, FrameFormat, IdField, SizeCounts, SizeField, Violation};
+use pogu_wire::{
+    ByteOrder, Decoded, EncodeError, FormatError, FrameFormat, IdField, Packet, SizeCounts, SizeField, Violation,
+};
 
 const COURSE: FrameFormat = FrameFormat::course();
 
@@ -48,6 +50,32 @@ fn a_format_in_which_no_frame_can_exist_is_refused() {
     assert_eq!(FrameFormat::raw().id_field(IdField::U16).validate(), Err(FormatError::HeaderWithoutSize));
     assert_eq!(FrameFormat::raw().extra_header_bytes(1).validate(), Err(FormatError::HeaderWithoutSize));
     assert!(FrameFormat::raw().size_field(SizeField::U16).id_field(IdField::U16).validate().is_ok());
+}
+
+#[test]
+fn a_refusal_says_which_number_is_wrong() {
+    let sentence = |format: FrameFormat| format.validate().expect_err("no frame can exist").to_string();
+    assert_eq!(sentence(COURSE.frame_bytes_max(3)), "a frame maximum of 3 bytes is below the shortest frame, 4 bytes");
+    assert_eq!(
+        sentence(COURSE.frame_bytes_max(70_000)),
+        "a frame maximum of 70000 bytes is beyond the 65535 bytes that the size field can express"
+    );
+    assert_eq!(
+        sentence(FrameFormat::raw().extra_header_bytes(1)),
+        "a frame format without a size field cannot have an id or extra header bytes"
+    );
+}
+
+#[test]
+fn a_packet_is_its_frame_with_its_parts_named() {
+    let format = COURSE.byte_order(ByteOrder::Big).extra_header_bytes(2);
+    let mut bytes = Vec::new();
+    format.encode_with_extra(0x0102, b"ex", &[0, 9], &mut bytes).unwrap();
+    let Decoded::Frame(frame) = format.decode(&bytes) else { panic!("a whole frame") };
+    let packet = Packet::from(frame);
+    assert_eq!((packet.id(), packet.extra(), packet.body()), (0x0102, &b"ex"[..], &[0, 9][..]));
+    assert_eq!(packet.frame(), bytes);
+    assert_eq!(packet.reader().u16(), Ok(9), "in the order of the format");
 }
 
 #[test]
