@@ -84,6 +84,7 @@ pub const PIECES: [Piece; 4] = [
                     "outcomes",
                     "pauses",
                     "services_virtual_time",
+                    "stalls",
                     "virtual_time",
                     "wounds",
                 ],
