@@ -81,7 +81,8 @@ fn judge(piece: &Piece, options: &Options) -> Result<Verdicts, Failure> {
         if let Some(shard) = &options.shard {
             command.args(["--shard", shard]);
         }
-        command.args(["--", "--"]).args(round.skipped.iter().flat_map(|name| ["--skip", name]));
+        let skipped = round.skipped.iter().flat_map(|name| ["--skip", name]);
+        command.args(["--", "--"]).args(round.only).args(skipped);
         let status = command.status()?;
         if !status.code().is_some_and(|code| FOUND.contains(&code)) {
             return Err(format!("{command:?} ended with {status}").into());

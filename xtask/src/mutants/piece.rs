@@ -13,6 +13,8 @@ pub struct Round {
     /// Whose tests, with commas between them.
     pub packages: &'static str,
     pub suites: &'static [&'static str],
+    /// Tests whose names contain one of these; all, if there are none.
+    pub only: &'static [&'static str],
     /// Tests whose names contain one of these say nothing here: they wait for a kernel, or take long.
     pub skipped: &'static [&'static str],
 }
@@ -30,6 +32,7 @@ pub const PIECES: [Piece; 4] = [
         rounds: &[Round {
             packages: "pogu-wire",
             suites: &["corpus", "cursors", "formats", "properties"],
+            only: &[],
             skipped: &[],
         }],
     },
@@ -42,10 +45,16 @@ pub const PIECES: [Piece; 4] = [
             "crates/pogu-port/src/sim/kernel/{ledger,pool}.rs",
         ],
         rounds: &[
-            Round { packages: "pogu-port", suites: &["sim"], skipped: &["ran_out_is_retired"] },
+            Round {
+                packages: "pogu-port",
+                suites: &[],
+                only: &["buffers::", "gather::", "kept::", "memory::", "post_tests::", "slots::"],
+                skipped: &["ran_out_is_retired"],
+            },
             Round {
                 packages: "pogu-port,pogu,pogu-storm",
                 suites: &["contract", "guarded", "sim", "sim_faults", "send_queue", "seeds"],
+                only: &[],
                 skipped: &["a_fixed_range", "a_large_seed", "that_have_failed_once"],
             },
         ],
@@ -54,7 +63,7 @@ pub const PIECES: [Piece; 4] = [
         name: "send-queue",
         files: &["crates/pogu/src/worker/{blocks,send_queue,sending,spares}.rs"],
         rounds: &[
-            Round { packages: "pogu", suites: &["send_queue"], skipped: SIMULATED },
+            Round { packages: "pogu", suites: &["send_queue"], only: &[], skipped: SIMULATED },
             Round {
                 packages: "pogu,pogu-storm",
                 suites: &[
@@ -69,6 +78,7 @@ pub const PIECES: [Piece; 4] = [
                     "virtual_time",
                     "seeds",
                 ],
+                only: &[],
                 skipped: SHORT,
             },
         ],
@@ -88,6 +98,7 @@ pub const PIECES: [Piece; 4] = [
                     "virtual_time",
                     "wounds",
                 ],
+                only: &[],
                 skipped: SIMULATED,
             },
             Round {
@@ -103,6 +114,7 @@ pub const PIECES: [Piece; 4] = [
                     "sessions",
                     "seeds",
                 ],
+                only: &[],
                 skipped: &["uring::", "a_fixed_range", "a_large_seed", "that_have_failed_once"],
             },
         ],
