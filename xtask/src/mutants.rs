@@ -111,7 +111,8 @@ fn mutants(piece: &Piece) -> Result<Command, Failure> {
 
 fn try_all(piece: &Piece, round: &Round, output: &Path) -> Result<Command, Failure> {
     let mut command = mutants(piece)?;
-    command.args(["--no-shuffle", "--profile", "mutants", "--jobs", "1", "--timeout", "60"]);
+    // A test hangs after five times what it takes without a mutant.
+    command.args(["--no-shuffle", "--profile", "mutants", "--jobs", "1", "--minimum-test-timeout", "60"]);
     command.arg("--output").arg(output).args(["--test-package", round.packages]);
     // Of the build as well as of the run: what is not run is not built.
     command.arg("--cargo-arg=--lib");

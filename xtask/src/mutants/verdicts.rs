@@ -116,8 +116,11 @@ impl Counts {
     }
 
     fn share(self) -> f64 {
-        let seen = self.caught + self.hung;
-        seen as f64 / (seen + self.missed).max(1) as f64
+        (self.caught + self.hung) as f64 / self.tried().max(1) as f64
+    }
+
+    fn tried(self) -> usize {
+        self.caught + self.hung + self.missed
     }
 }
 
@@ -134,8 +137,11 @@ impl fmt::Display for Verdicts {
         writeln!(f, "{:<42} caught missed hung unviable untried share", "file")?;
         for (file, counts) in &files {
             let Counts { caught, missed, hung, unviable, untried } = counts;
-            let share = counts.share() * 100.0;
-            writeln!(f, "{file:<42} {caught:>6} {missed:>6} {hung:>4} {unviable:>8} {untried:>7} {share:>3.0} %")?;
+            let share = match counts.tried() {
+                0 => "-".to_owned(),
+                _ => format!("{:.0} %", counts.share() * 100.0),
+            };
+            writeln!(f, "{file:<42} {caught:>6} {missed:>6} {hung:>4} {unviable:>8} {untried:>7} {share:>5}")?;
         }
         let missed = self.0.iter().filter(|(_, verdict)| **verdict == Some(Verdict::Missed));
         missed.map(|(mutant, _)| mutant).try_for_each(|mutant| writeln!(f, "missed: {mutant}"))
@@ -162,7 +168,7 @@ mod tests {
         let said = verdicts.to_string();
         let rows: Vec<Vec<&str>> = said.lines().map(|line| line.split_whitespace().collect()).collect();
         assert_eq!(rows[1], ["a.rs", "1", "0", "1", "1", "0", "100", "%"]);
-        assert_eq!(rows[2], ["b.rs", "0", "0", "0", "0", "1", "0", "%"]);
+        assert_eq!(rows[2], ["b.rs", "0", "0", "0", "0", "1", "-"]);
         assert_eq!(rows[3][2..6], ["1", "0", "1", "1"]);
     }
 
