@@ -37,10 +37,17 @@ fn seeds_that_have_failed_once_hold() {
     }
 }
 
+/// What `cargo xtask mutants` has time for.
+#[test]
+fn the_first_small_seeds_hold() {
+    let total = all(Size::Small, 0..20);
+    assert!(total.messages > 20 * 500, "{total:?}: that is no storm");
+}
+
 #[test]
 fn a_fixed_range_of_small_seeds_holds() {
-    let total = all(Size::Small, 0..300);
-    assert!(total.messages > 300 * 500, "{total:?}: that is no storm");
+    let total = all(Size::Small, 20..300);
+    assert!(total.messages > 280 * 500, "{total:?}: that is no storm");
 }
 
 #[test]

@@ -16,6 +16,7 @@ mod kernels;
 mod masks;
 mod measure;
 mod models;
+mod mutants;
 #[cfg(target_os = "linux")]
 mod newer_compiler;
 #[cfg(target_os = "linux")]
@@ -73,6 +74,8 @@ enum Task {
     Fuzz(fuzz::Options),
     /// Explores the interleavings of the cross-thread pieces (the loom models).
     Models(models::Options),
+    /// Changes one thing at a time in the named files of a piece, and looks whether a test sees it (`cargo mutants`, for hours).
+    Mutants(mutants::Options),
     /// Drives whole simulated cores through storms of faults, seed by seed, and checks everything that they say.
     Sim(sim::Options),
     /// Builds for Windows and runs there, under Wine: tests, examples, and servers and swarms across systems.
@@ -99,6 +102,7 @@ fn main() -> ExitCode {
         #[cfg(target_os = "linux")]
         Task::Fuzz(options) => fuzz::run(&options),
         Task::Models(options) => models::run(&options),
+        Task::Mutants(options) => mutants::run(&options),
         Task::Sim(options) => sim::run(&options),
         #[cfg(target_os = "linux")]
         Task::Windows(options) => windows::run(&options),

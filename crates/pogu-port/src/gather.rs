@@ -240,6 +240,71 @@ mod tests {
         assert!(held < 370_000 + SEGMENT_BYTES_MAX, "{held}");
     }
 
+    fn last_capacity(gather: &Gather) -> Option<usize> {
+        match gather.segments.back() {
+            Some(Segment::Inline(bytes)) => Some(bytes.capacity()),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn a_segment_grows_in_few_steps_and_the_next_ones_come_whole() {
+        let mut gather = Gather::new();
+        let mut capacities = Vec::new();
+        for _ in 0..5000 {
+            gather.push(b"x");
+            capacities.extend(last_capacity(&gather));
+        }
+        assert_eq!(capacities[4096], SEGMENT_BYTES_MAX, "the first byte of the second segment");
+        capacities.dedup();
+        assert_eq!(capacities, [256, 1024, 4096]);
+    }
+
+    #[test]
+    fn what_is_appended_stays_in_one_piece_where_there_is_room() {
+        let mut gather = Gather::new();
+        assert_eq!(gather.inline_room(), SEGMENT_BYTES_MAX);
+        gather.push(&[1; 4000]);
+        gather.push(&[2; 90]);
+        assert_eq!(gather.inline_room(), 6);
+        let answer = gather.append_with(10, |segment| {
+            segment.extend_from_slice(&[3; 10]);
+            "as it says"
+        });
+        assert_eq!((answer, gather.len(), gather.inline_room()), ("as it says", 4100, 4086));
+        gather.push_shared(Bytes::from_static(b"shared"));
+        assert_eq!(gather.inline_room(), SEGMENT_BYTES_MAX);
+        gather.push_vec(vec![4; 7]);
+        assert_eq!(gather.slices().map(<[u8]>::len).collect::<Vec<_>>(), [4090, 10, 6, 7]);
+        assert_eq!(gather.len(), 4113);
+    }
+
+    #[test]
+    fn the_largest_segment_that_has_left_is_kept_for_the_next() {
+        let mut gather = Gather::new();
+        let mut leaves = |bytes: Vec<u8>| {
+            gather.push_vec(bytes);
+            gather.advance(1);
+            gather.spare_bytes()
+        };
+        let spare = [300, 2000, 10].map(|capacity| {
+            let mut bytes = Vec::with_capacity(capacity);
+            bytes.push(1);
+            leaves(bytes)
+        });
+        assert_eq!(spare, [300, 2000, 2000]);
+        gather.push(b"next");
+        assert_eq!((last_capacity(&gather), gather.spare_bytes()), (Some(2000), 0));
+    }
+
+    #[test]
+    fn no_more_segments_are_taken_than_are_asked_for() {
+        let mut gather = Gather::new();
+        (0..3).for_each(|_| gather.push_shared(Bytes::from_static(&[7; 100])));
+        assert_eq!((gather.take_front(100).len(), gather.len()), (100, 200));
+        assert_eq!((gather.take_front(200).len(), gather.len()), (200, 0));
+    }
+
     #[test]
     fn what_is_taken_from_the_front_and_what_stays_are_the_whole() {
         for limit in [1, 100, 4096, 5000, 20_000] {

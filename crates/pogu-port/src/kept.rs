@@ -190,6 +190,7 @@ mod tests {
         kept.append(b"");
         assert!(kept.is_empty());
         kept.append(b"abc");
+        assert!(!kept.is_empty());
         lend(&mut kept, 100, 3);
         assert!(kept.is_empty());
         assert!(kept.take(100).is_none());

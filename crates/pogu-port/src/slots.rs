@@ -194,6 +194,59 @@ mod tests {
         assert_eq!(slots.get(new), Some(&"new"));
     }
 
+    /// What the table says in its head, kept as plainly as can be.
+    struct Model {
+        free: std::collections::VecDeque<Name>,
+        occupied: Vec<Name>,
+        slots: u32,
+    }
+
+    #[test]
+    fn every_order_of_comings_and_goings_is_that_of_the_model() {
+        const MAXIMUM: u32 = 5;
+        const LAST: u32 = 40;
+        let mut slots = Slots::with_generations(MAXIMUM, LAST);
+        let mut model = Model { free: Default::default(), occupied: Vec::new(), slots: 0 };
+        let mut drawn = 1_u32;
+        for _ in 0..2000 {
+            drawn = drawn.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            if drawn >> 31 == 0 {
+                let expected = model.free.pop_front().or_else(|| {
+                    let slot = model.slots;
+                    model.slots = (slot + 1).min(MAXIMUM);
+                    (slot < MAXIMUM).then_some(Name { slot, generation: 1 })
+                });
+                assert_eq!(slots.insert_with(|name| name.generation), expected);
+                model.occupied.extend(expected);
+            } else if !model.occupied.is_empty() {
+                let name = model.occupied.swap_remove((drawn >> 8) as usize % model.occupied.len());
+                assert_eq!(slots.remove(name), Some(name.generation));
+                let next = Name { generation: name.generation + 1, ..name };
+                model.free.extend((next.generation <= LAST).then_some(next));
+            }
+            model.occupied.sort();
+            assert_eq!(slots.names().collect::<Vec<_>>(), model.occupied);
+            assert_eq!((slots.len(), slots.is_empty()), (model.occupied.len(), model.occupied.is_empty()));
+        }
+        assert_eq!((model.slots, model.free.len()), (MAXIMUM, 0), "all slots have had their generations");
+        assert!(slots.is_empty());
+    }
+
+    #[test]
+    fn what_changes_its_mind_leaves_no_trace() {
+        let mut slots: Slots<()> = Slots::new(1);
+        assert_eq!(slots.try_insert_with(|_| None), None);
+        assert!(slots.is_empty());
+        assert_eq!(slots.insert_with(|_| ()), Some(Name { slot: 0, generation: 1 }));
+    }
+
+    #[test]
+    fn bounds_are_what_a_name_can_express() {
+        assert_eq!(GENERATION_LAST, 0xFF_FFFF);
+        assert_eq!(Slots::<()>::new(7).maximum(), 7);
+        assert_eq!(Slots::<()>::new(u32::MAX).maximum(), NONE - 1, "the last number says that there is none");
+    }
+
     #[test]
     fn a_slot_whose_generations_ran_out_is_retired() {
         let mut slots = Slots::new(2);

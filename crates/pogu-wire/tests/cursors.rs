@@ -202,3 +202,10 @@ fn a_length_beyond_its_prefix_is_refused_and_never_cut() {
     assert_eq!(writer.counted_list(LengthPrefix::U8, &[(); 256], |_, ()| Ok(())), too_small(256, 255));
     assert_eq!(out, []);
 }
+
+#[test]
+fn a_write_error_knows_where_it_happened() {
+    let full = WriteError::Full { offset: 3, expected: 2, remaining: 1 };
+    let too_small = WriteError::PrefixTooSmall { offset: 9, length: 256, max: 255 };
+    assert_eq!((full.offset(), too_small.offset()), (3, 9));
+}

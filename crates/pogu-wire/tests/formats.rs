@@ -1,6 +1,8 @@
 //! Formats that cannot be, packets that cannot be sent, and the limits on both sides.
 
-use pogu_wire::{ByteOrder, Decoded, EncodeError, FormatError, FrameFormat, IdField, SizeCounts, SizeField, Violation};
+use pogu_wire::{
+    ByteOrder, Decoded, EncodeError, FormatError, FrameFormat, IdField, Packet, SizeCounts, SizeField, Violation,
+};
 
 const COURSE: FrameFormat = FrameFormat::course();
 
@@ -48,6 +50,32 @@ fn a_format_in_which_no_frame_can_exist_is_refused() {
     assert_eq!(FrameFormat::raw().id_field(IdField::U16).validate(), Err(FormatError::HeaderWithoutSize));
     assert_eq!(FrameFormat::raw().extra_header_bytes(1).validate(), Err(FormatError::HeaderWithoutSize));
     assert!(FrameFormat::raw().size_field(SizeField::U16).id_field(IdField::U16).validate().is_ok());
+}
+
+#[test]
+fn a_refusal_says_which_number_is_wrong() {
+    let sentence = |format: FrameFormat| format.validate().expect_err("no frame can exist").to_string();
+    assert_eq!(sentence(COURSE.frame_bytes_max(3)), "a frame maximum of 3 bytes is below the shortest frame, 4 bytes");
+    assert_eq!(
+        sentence(COURSE.frame_bytes_max(70_000)),
+        "a frame maximum of 70000 bytes is beyond the 65535 bytes that the size field can express"
+    );
+    assert_eq!(
+        sentence(FrameFormat::raw().extra_header_bytes(1)),
+        "a frame format without a size field cannot have an id or extra header bytes"
+    );
+}
+
+#[test]
+fn a_packet_is_its_frame_with_its_parts_named() {
+    let format = COURSE.byte_order(ByteOrder::Big).extra_header_bytes(2);
+    let mut bytes = Vec::new();
+    format.encode_with_extra(0x0102, b"ex", &[0, 9], &mut bytes).unwrap();
+    let Decoded::Frame(frame) = format.decode(&bytes) else { panic!("a whole frame") };
+    let packet = Packet::from(frame);
+    assert_eq!((packet.id(), packet.extra(), packet.body()), (0x0102, &b"ex"[..], &[0, 9][..]));
+    assert_eq!(packet.frame(), bytes);
+    assert_eq!(packet.reader().u16(), Ok(9), "in the order of the format");
 }
 
 #[test]
@@ -103,6 +131,29 @@ fn a_frame_of_more_than_16_bits_needs_a_wider_size_field() {
     let Decoded::Frame(frame) = format.decode(&bytes) else { panic!("a whole frame") };
     assert_eq!(frame.body.len(), 100_000);
     assert_eq!(format.body_bytes_max(), (1 << 20) - 6);
+}
+
+#[test]
+fn the_shortest_and_the_longest_header_are_known() {
+    let varint = COURSE.size_field(SizeField::Varint).extra_header_bytes(3);
+    let bytes = |format: FrameFormat| (format.header_bytes_min(), format.header_bytes_max());
+    assert_eq!(bytes(varint), (1 + 2 + 3, 5 + 2 + 3));
+    assert_eq!(bytes(COURSE.size_field(SizeField::U32).id_field(IdField::U8)), (4 + 1, 4 + 1));
+    assert_eq!((bytes(COURSE), bytes(FrameFormat::raw())), ((4, 4), (0, 0)));
+}
+
+#[test]
+fn the_largest_body_fits_and_one_byte_more_does_not() {
+    let varint = COURSE.size_field(SizeField::Varint);
+    for max in (3..10).chain(125..140).chain(16_380..16_400) {
+        for counts in [SizeCounts::WholeFrame, SizeCounts::AfterSizeField, SizeCounts::Body] {
+            let format = varint.size_counts(counts).frame_bytes_max(max);
+            let largest = format.body_bytes_max();
+            assert!(format.frame_bytes(largest).is_ok_and(|bytes| bytes <= max), "{counts:?}, {max}");
+            assert!(format.frame_bytes(largest + 1).is_err(), "{counts:?}, {max}");
+        }
+    }
+    assert_eq!(COURSE.frame_bytes_max(3).body_bytes_max(), 0, "no frame fits");
 }
 
 #[test]

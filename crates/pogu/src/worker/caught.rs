@@ -25,3 +25,36 @@ pub(super) fn caught<R>(code: impl FnOnce() -> R) -> Option<R> {
 pub(crate) fn drop_quietly<T>(value: T) -> bool {
     caught(|| drop(value)).is_some()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::panic::{panic_any, resume_unwind};
+
+    use super::*;
+
+    /// Panics when it is dropped, and throws what does the same, so many times.
+    struct Thrower(usize);
+
+    impl Drop for Thrower {
+        fn drop(&mut self) {
+            if let Some(rest) = self.0.checked_sub(1) {
+                // Without the hook of panics: nothing is to be read in the output of a test that goes well.
+                resume_unwind(Box::new(Thrower(rest)));
+            }
+        }
+    }
+
+    #[test]
+    fn what_goes_well_is_answered_and_what_panics_is_not() {
+        assert_eq!(caught(|| 7), Some(7));
+        assert_eq!(caught(|| if true { panic_any(Thrower(0)) } else { 7 }), None);
+    }
+
+    #[test]
+    fn what_was_thrown_may_throw_in_turn_for_ever() {
+        for throws in [1, PAYLOADS_MAX - 1, PAYLOADS_MAX, 10 * PAYLOADS_MAX] {
+            assert!(!drop_quietly(Thrower(throws)), "{throws}");
+        }
+        assert!(drop_quietly(Thrower(0)));
+    }
+}

@@ -103,6 +103,33 @@ mod tests {
     }
 
     #[test]
+    fn a_sweep_is_worth_it_when_stale_entries_outnumber_the_sessions() {
+        let name = Name { slot: 0, generation: 1 };
+        for sessions in [0, 1, 100] {
+            let mut deadlines = Deadlines::default();
+            let worth = 2 * sessions + STALE_MIN;
+            (0..worth).for_each(|_| deadlines.push(Time::ZERO, name));
+            assert!(!deadlines.wants_sweep(sessions));
+            deadlines.push(Time::ZERO, name);
+            assert!(deadlines.wants_sweep(sessions));
+        }
+    }
+
+    #[test]
+    fn a_sweep_gives_memory_back_and_keeps_what_comes_before_the_next() {
+        const SESSIONS: u32 = 100;
+        let mut sessions: Slots<Time> = Slots::new(SESSIONS);
+        let at = Time::from_nanos(1);
+        let names: Vec<Name> = (0..SESSIONS).filter_map(|_| sessions.insert_with(|_| at)).collect();
+        let mut deadlines = Deadlines::default();
+        names.iter().cycle().take(100_000).for_each(|name| deadlines.push(at, *name));
+        deadlines.sweep(&mut sessions, |armed_at| armed_at);
+        assert_eq!(deadlines.heap.len(), names.len());
+        let before_the_next = 2 * names.len() + STALE_MIN;
+        assert!((before_the_next..2 * before_the_next).contains(&deadlines.heap.capacity()));
+    }
+
+    #[test]
     fn of_copies_one_is_kept() {
         const SESSIONS: u32 = 100;
         let mut sessions: Slots<Time> = Slots::new(SESSIONS);

@@ -18,7 +18,7 @@ use crate::session::Session;
 use crate::worker::carrier::Reached;
 use crate::worker::caught::{caught, drop_quietly};
 use crate::worker::vigil::Metered;
-use crate::worker::{SPARE_BYTES_MAX, SPARE_MAX, State, Unfinished};
+use crate::worker::{State, Unfinished};
 
 /// Bytes that one session may broadcast in one turn before its further packets wait for the next turn. A broadcast is sent
 /// to every member, whose send queues leave only at the end of a turn: a few members that burst must not fill the queues of
@@ -230,7 +230,7 @@ impl State {
                 if rest.is_empty() {
                     return self.recycle_unfinished(spare);
                 }
-                let mut kept = spare.or_else(|| self.spare_unfinished.pop()).unwrap_or_default();
+                let mut kept = spare.unwrap_or_else(|| self.spare_unfinished.take());
                 kept.bytes.extend_from_slice(rest);
                 kept.since = now;
                 kept
@@ -244,12 +244,11 @@ impl State {
 
     pub(super) fn recycle_unfinished(&mut self, spare: Option<Box<Unfinished>>) {
         let Some(mut spare) = spare else { return };
-        if self.spare_unfinished.len() < SPARE_MAX && spare.bytes.capacity() <= SPARE_BYTES_MAX {
-            if !plant::is(Plant::SpareNotEmptied) {
-                spare.bytes.clear();
-            }
-            self.spare_unfinished.push(spare);
+        if !plant::is(Plant::SpareNotEmptied) {
+            spare.bytes.clear();
         }
+        let bytes = spare.bytes.capacity();
+        self.spare_unfinished.keep(spare, bytes);
     }
 
     /// Calls the user's half. `None` if it is not there, or if it panicked: then the session is ending.

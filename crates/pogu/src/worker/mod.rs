@@ -26,6 +26,7 @@ mod roster;
 mod send_queue;
 mod sending;
 mod service_orders;
+mod spares;
 mod timing;
 mod vigil;
 
@@ -60,17 +61,11 @@ pub use rooms::{BroadcastOutcome, JoinOutcome, ROOMS_PER_SESSION_MAX};
 use send_queue::SendQueue;
 pub use send_queue::{FRAME_OVERHEAD_BYTES, LARGE_FRAME_OVERHEAD_BYTES};
 pub use sending::SendOutcome;
+use spares::Spares;
 pub(crate) use vigil::Metered;
 
 /// How long a worker sleeps at most while messages wait for room in another worker's inbox.
 const MAIL_RETRY: Duration = Duration::from_millis(1);
-
-/// Emptied send queues whose memory is kept for the next session that sends. More are freed: 1,024 cover the sessions
-/// that one turn serves.
-const SPARE_MAX: usize = 1024;
-
-/// Bytes that a kept send queue may hold on to; a larger one is freed, so that one burst does not stay for ever.
-const SPARE_BYTES_MAX: usize = 16 * 1024;
 
 /// A worker that has its port but no thread yet. `Send`: hand it to the thread that will call [`Worker::dispatch`].
 #[derive(Debug)]
@@ -221,11 +216,9 @@ pub(crate) struct State {
     due_now: Vec<(Time, Name)>,
     /// Sessions with something to flush at the end of the turn.
     dirty: Vec<Name>,
-    spare_gathers: Vec<Gather>,
-    #[expect(clippy::vec_box, reason = "a carrier holds the box: what is kept is the allocation")]
-    spare_outgoing: Vec<Box<SendQueue>>,
-    #[expect(clippy::vec_box, reason = "as above")]
-    spare_unfinished: Vec<Box<Unfinished>>,
+    spare_gathers: Spares<Gather>,
+    spare_outgoing: Spares<Box<SendQueue>>,
+    spare_unfinished: Spares<Box<Unfinished>>,
     lingering_refusals: usize,
     stopping: Option<ending::Stopping>,
     /// True exactly while others read older counters than these.
@@ -260,9 +253,9 @@ impl State {
             deadlines: Deadlines::default(),
             due_now: Vec::new(),
             dirty: Vec::new(),
-            spare_gathers: Vec::new(),
-            spare_outgoing: Vec::new(),
-            spare_unfinished: Vec::new(),
+            spare_gathers: Spares::default(),
+            spare_outgoing: Spares::default(),
+            spare_unfinished: Spares::default(),
             lingering_refusals: 0,
             stopping: None,
             unpublished: false,

@@ -175,7 +175,7 @@ impl SendQueue {
         self.leaving_bytes = 0;
         let mut left = Left { bytes, is_activity: false };
         let mut rest = bytes;
-        while let Some(entry) = self.entries.first_mut().filter(|entry| rest > 0 || entry.unsent_bytes == 0) {
+        while let Some(entry) = self.entries.first_mut() {
             let of_entry = rest.min(entry.unsent_bytes as usize);
             left.is_activity |= of_entry > 0 && entry.kind != Kind::Heartbeat;
             entry.unsent_bytes -= of_entry as u32;
@@ -270,6 +270,81 @@ mod tests {
         assert!(queue.take_batch(Gather::new).is_some());
         queue.left(0);
         assert!(queue.is_empty() && queue.is_clean());
+    }
+
+    #[test]
+    fn a_frame_is_charged_what_was_asked_for_it_whichever_way_it_comes() {
+        for bytes in [1, 68, INLINE_MAX - 1, INLINE_MAX, INLINE_MAX + 1, 5000] {
+            let expected = bytes + if bytes <= 1024 { FRAME_OVERHEAD_BYTES } else { LARGE_FRAME_OVERHEAD_BYTES };
+            assert_eq!(SendQueue::charge_of(bytes), expected);
+            let mut pushed = SendQueue::default();
+            pushed.push(at(1), &frame(bytes));
+            let mut encoded = SendQueue::default();
+            let encode = |out: &mut Vec<u8>| {
+                out.resize(out.len() + bytes, 7);
+                Ok::<usize, ()>(bytes)
+            };
+            assert!(encoded.encode(at(1), bytes, encode).is_ok());
+            for queue in [&mut pushed, &mut encoded] {
+                assert_eq!(queue.charged_bytes(), expected, "{bytes}");
+                assert_eq!(queue.take_batch(Gather::new).map(|batch| batch.len()), Some(bytes));
+                assert_eq!((queue.left(0).bytes, queue.charged_bytes()), (bytes, 0));
+            }
+        }
+    }
+
+    #[test]
+    fn small_encoded_frames_leave_no_holes_between_them() {
+        let mut queue = SendQueue::default();
+        for _ in 0..300 {
+            let encode = |out: &mut Vec<u8>| {
+                out.resize(out.len() + 100, 7);
+                Ok::<usize, ()>(100)
+            };
+            assert!(queue.encode(at(1), 100, encode).is_ok());
+        }
+        let batch = queue.take_batch(Gather::new).expect("something waits");
+        let segments: Vec<usize> = batch.slices().map(<[u8]>::len).collect();
+        let (last, full) = segments.split_last().expect("segments");
+        assert!(full.iter().all(|bytes| *bytes == pogu_port::SEGMENT_BYTES_MAX), "{segments:?}");
+        assert_eq!(full.len() * pogu_port::SEGMENT_BYTES_MAX + last, 30_000);
+    }
+
+    #[test]
+    fn a_queue_with_an_entry_or_a_charge_is_not_clean() {
+        let mut queue = SendQueue::default();
+        assert!(queue.is_clean());
+        queue.charged_bytes = 1;
+        assert!(!queue.is_clean());
+        queue.charged_bytes = 0;
+        queue.push(at(1), &frame(10));
+        assert!(queue.take_batch(Gather::new).is_some());
+        assert!(!queue.is_clean() && !queue.is_empty());
+    }
+
+    #[test]
+    fn an_empty_queue_knows_what_it_holds_on_to() {
+        let mut used = Gather::new();
+        used.push(&[7; 3000]);
+        used.advance(3000);
+        let memory = used.spare_bytes();
+        assert!(memory >= 3000);
+        let mut queue = SendQueue::default();
+        (0..64).for_each(|_| queue.push(at(1), &frame(10)));
+        assert!(queue.take_batch(|| used).is_some());
+        queue.left(0);
+        let of_entries = queue.spare_bytes() - memory;
+        assert!((64 * size_of::<Entry>()..4096).contains(&of_entries), "{of_entries}");
+    }
+
+    #[test]
+    fn a_frame_behind_a_heartbeat_is_no_activity_before_it_leaves() {
+        let mut queue = SendQueue::default();
+        queue.push_heartbeat(at(1), b"ping");
+        queue.push(at(2), &frame(10));
+        assert!(queue.take_batch(Gather::new).is_some());
+        assert_eq!(queue.left(10), Left { bytes: 4, is_activity: false });
+        assert_eq!((queue.frames(), queue.oldest()), (1, Some(at(2))));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use crate::cause::{Cause, Limit};
 use crate::limits::SendOverflow;
 use crate::message::SharedFrame;
 use crate::worker::send_queue::SendQueue;
-use crate::worker::{Carrier, SPARE_BYTES_MAX, SPARE_MAX, State};
+use crate::worker::{Carrier, State};
 
 /// What became of a frame that was given to `send`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -172,7 +172,7 @@ impl State {
     fn queue(&mut self, name: Name) -> Option<&mut SendQueue> {
         let spare = &mut self.spare_outgoing;
         let carrier = self.carriers.get_mut(name)?;
-        Some(carrier.outgoing.get_or_insert_with(|| spare.pop().unwrap_or_default()))
+        Some(carrier.outgoing.get_or_insert_with(|| spare.take()))
     }
 
     fn queued(&mut self, name: Name) {
@@ -204,8 +204,7 @@ impl State {
         carrier.dirty = false;
         let connection = carrier.connection;
         let spare = &mut self.spare_gathers;
-        let empty = || spare.pop().unwrap_or_default();
-        let batch = carrier.outgoing.as_mut().and_then(|outgoing| outgoing.take_batch(empty));
+        let batch = carrier.outgoing.as_mut().and_then(|outgoing| outgoing.take_batch(|| spare.take()));
         if let Some(batch) = batch.and_then(|batch| self.through_layer(operations, name, batch)) {
             let row = self.row_of(name);
             match operations.send(connection, batch) {
@@ -259,15 +258,16 @@ impl State {
         // What an entry left behind here would be the next session's.
         let is_clean = outgoing.is_clean();
         debug_assert!(is_clean, "an empty queue has entries");
-        let kept = self.spare_outgoing.len() < SPARE_MAX && outgoing.spare_bytes() <= SPARE_BYTES_MAX;
-        if kept && is_clean {
-            self.spare_outgoing.push(outgoing);
+        if is_clean {
+            let bytes = outgoing.spare_bytes();
+            self.spare_outgoing.keep(outgoing, bytes);
         }
     }
 
     fn recycle_gather(&mut self, gather: Gather) {
-        if gather.is_empty() && gather.spare_bytes() <= SPARE_BYTES_MAX && self.spare_gathers.len() < SPARE_MAX {
-            self.spare_gathers.push(gather);
+        if gather.is_empty() {
+            let bytes = gather.spare_bytes();
+            self.spare_gathers.keep(gather, bytes);
         }
     }
 

@@ -1,0 +1,122 @@
+//! Which files are changed, and which tests have to see it.
+
+/// Files that belong together.
+pub struct Piece {
+    pub name: &'static str,
+    /// As `cargo mutants --file` takes them.
+    pub files: &'static [&'static str],
+    pub rounds: &'static [Round],
+}
+
+/// Tests that are shown one mutant after the other: the library's own, and some suites.
+pub struct Round {
+    /// Whose tests, with commas between them.
+    pub packages: &'static str,
+    pub suites: &'static [&'static str],
+    /// Tests whose names contain one of these; all, if there are none.
+    pub only: &'static [&'static str],
+    /// Tests whose names contain one of these say nothing here: they wait for a kernel, or take long.
+    pub skipped: &'static [&'static str],
+}
+
+/// Real drivers have clocks and a machine that may be busy: a test of theirs can fail for that.
+const SIMULATED: &[&str] = &["uring::", "readiness::"];
+
+/// Storms, but for those that take minutes.
+const SHORT: &[&str] = &["uring::", "readiness::", "a_fixed_range", "a_large_seed", "that_have_failed_once"];
+
+pub const PIECES: [Piece; 4] = [
+    Piece {
+        name: "wire",
+        files: &["crates/pogu-wire/src/*.rs"],
+        rounds: &[Round {
+            packages: "pogu-wire",
+            suites: &["corpus", "cursors", "formats", "properties"],
+            only: &[],
+            skipped: &[],
+        }],
+    },
+    Piece {
+        name: "pools",
+        files: &[
+            "crates/pogu-port/src/{gather,kept,post,slots}.rs",
+            "crates/pogu-port/src/memory/*.rs",
+            "crates/pogu-port/src/uring/buffers.rs",
+            "crates/pogu-port/src/sim/kernel/{ledger,pool}.rs",
+        ],
+        rounds: &[
+            Round {
+                packages: "pogu-port",
+                suites: &[],
+                only: &["buffers::", "gather::", "kept::", "memory::", "post_tests::", "slots::"],
+                skipped: &["ran_out_is_retired"],
+            },
+            Round {
+                packages: "pogu-port,pogu,pogu-storm",
+                suites: &["contract", "guarded", "sim", "sim_faults", "send_queue", "seeds"],
+                only: &[],
+                skipped: &["a_fixed_range", "a_large_seed", "that_have_failed_once"],
+            },
+        ],
+    },
+    Piece {
+        name: "send-queue",
+        files: &["crates/pogu/src/worker/{blocks,send_queue,sending,spares}.rs"],
+        rounds: &[
+            Round { packages: "pogu", suites: &["send_queue"], only: &[], skipped: SIMULATED },
+            Round {
+                packages: "pogu,pogu-storm",
+                suites: &[
+                    "empty_frames",
+                    "layers",
+                    "outcomes",
+                    "pauses",
+                    "rooms",
+                    "send_queue",
+                    "send_queue_memory",
+                    "services_virtual_time",
+                    "virtual_time",
+                    "seeds",
+                ],
+                only: &[],
+                skipped: SHORT,
+            },
+        ],
+    },
+    Piece {
+        name: "life-cycle",
+        files: &["crates/pogu/src/worker/{carrier,caught,deadlines,ending,handling,roster,timing}.rs"],
+        rounds: &[
+            Round {
+                packages: "pogu",
+                suites: &[
+                    "first_frames_and_heartbeats",
+                    "outcomes",
+                    "pauses",
+                    "services_virtual_time",
+                    "stalls",
+                    "virtual_time",
+                    "wounds",
+                ],
+                only: &[],
+                skipped: SIMULATED,
+            },
+            Round {
+                packages: "pogu,pogu-storm",
+                suites: &[
+                    "layers",
+                    "lockstep_faults",
+                    "log_of_ends",
+                    "panics",
+                    "reconnect",
+                    "rooms",
+                    "send_queue",
+                    "sessions",
+                    "seeds",
+                ],
+                only: &[],
+                skipped: &["uring::", "a_fixed_range", "a_large_seed", "that_have_failed_once"],
+            },
+        ],
+    },
+];

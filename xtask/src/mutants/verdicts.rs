@@ -1,0 +1,187 @@
+//! What has become of the mutants of a piece, file by file.
+//!
+//! Each round of a piece tries what the one before has missed, and a run that is interrupted goes on later. So verdicts are
+//! written to a file of their own, and a later one takes the place of an earlier one:
+//!
+//! ```text
+//!   caught crates/pogu-wire/src/varint.rs:33:16: replace & with | in read
+//! ```
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::Path;
+
+use crate::Failure;
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Verdict {
+    /// A test failed.
+    Caught,
+    /// No test did.
+    Missed,
+    /// A test did not end.
+    Hung,
+    /// The compiler refused it: no mutant.
+    Unviable,
+}
+
+/// The lists that `cargo mutants` writes.
+const LISTS: [(&str, Verdict); 4] = [
+    ("caught.txt", Verdict::Caught),
+    ("missed.txt", Verdict::Missed),
+    ("timeout.txt", Verdict::Hung),
+    ("unviable.txt", Verdict::Unviable),
+];
+
+impl Verdict {
+    fn name(self) -> &'static str {
+        match self {
+            Verdict::Caught => "caught",
+            Verdict::Missed => "missed",
+            Verdict::Hung => "hung",
+            Verdict::Unviable => "unviable",
+        }
+    }
+
+    fn named(name: &str) -> Option<Verdict> {
+        LISTS.map(|(_, verdict)| verdict).into_iter().find(|verdict| verdict.name() == name)
+    }
+}
+
+/// By the mutant's line, as `file:line:column: what`. `None` if it was not tried.
+#[derive(Debug)]
+pub struct Verdicts(BTreeMap<String, Option<Verdict>>);
+
+impl Verdicts {
+    /// Of what `cargo mutants --list` says: nothing was tried.
+    pub fn of(listed: &str) -> Verdicts {
+        Verdicts(listed.lines().map(|mutant| (mutant.to_owned(), None)).collect())
+    }
+
+    /// Takes over what was written down before, of mutants that still exist.
+    pub fn remember(&mut self, file: &Path) -> Result<(), Failure> {
+        for line in std::fs::read_to_string(file)?.lines() {
+            let (name, mutant) = line.split_once(' ').ok_or("a verdict without a mutant")?;
+            self.enter(mutant, Verdict::named(name).ok_or_else(|| format!("{name:?} is no verdict"))?);
+        }
+        Ok(())
+    }
+
+    /// Takes over the lists of a round.
+    pub fn read(&mut self, lists: &Path) -> Result<(), Failure> {
+        for (list, verdict) in LISTS {
+            std::fs::read_to_string(lists.join(list))?.lines().for_each(|mutant| self.enter(mutant, verdict));
+        }
+        Ok(())
+    }
+
+    fn enter(&mut self, mutant: &str, verdict: Verdict) {
+        if let Some(entry) = self.0.get_mut(mutant) {
+            *entry = Some(verdict);
+        }
+    }
+
+    pub fn write(&self, file: &Path) -> Result<(), Failure> {
+        let tried = self.0.iter().filter_map(|(mutant, verdict)| verdict.map(|verdict| (verdict, mutant)));
+        let lines: String = tried.map(|(verdict, mutant)| format!("{} {mutant}\n", verdict.name())).collect();
+        Ok(std::fs::write(file, lines)?)
+    }
+
+    /// How much is caught of what could be tried. A test that hangs has seen something, too.
+    pub fn share(&self) -> f64 {
+        self.0.values().fold(Counts::default(), |counts, verdict| counts.with(*verdict)).share()
+    }
+}
+
+/// The mutants of one file, or of all.
+#[derive(Clone, Copy, Default)]
+struct Counts {
+    caught: usize,
+    missed: usize,
+    hung: usize,
+    unviable: usize,
+    untried: usize,
+}
+
+impl Counts {
+    fn with(mut self, verdict: Option<Verdict>) -> Counts {
+        *match verdict {
+            Some(Verdict::Caught) => &mut self.caught,
+            Some(Verdict::Missed) => &mut self.missed,
+            Some(Verdict::Hung) => &mut self.hung,
+            Some(Verdict::Unviable) => &mut self.unviable,
+            None => &mut self.untried,
+        } += 1;
+        self
+    }
+
+    fn share(self) -> f64 {
+        (self.caught + self.hung) as f64 / self.tried().max(1) as f64
+    }
+
+    fn tried(self) -> usize {
+        self.caught + self.hung + self.missed
+    }
+}
+
+impl fmt::Display for Verdicts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut files: BTreeMap<&str, Counts> = BTreeMap::new();
+        for (mutant, verdict) in &self.0 {
+            let file = mutant.split(':').next().unwrap_or_default();
+            for counts in [file, "~ all"].map(|key| (key, *verdict)) {
+                let entry = files.entry(counts.0).or_default();
+                *entry = entry.with(counts.1);
+            }
+        }
+        writeln!(f, "{:<42} caught missed hung unviable untried share", "file")?;
+        for (file, counts) in &files {
+            let Counts { caught, missed, hung, unviable, untried } = counts;
+            let share = match counts.tried() {
+                0 => "-".to_owned(),
+                _ => format!("{:.0} %", counts.share() * 100.0),
+            };
+            writeln!(f, "{file:<42} {caught:>6} {missed:>6} {hung:>4} {unviable:>8} {untried:>7} {share:>5}")?;
+        }
+        let missed = self.0.iter().filter(|(_, verdict)| **verdict == Some(Verdict::Missed));
+        missed.map(|(mutant, _)| mutant).try_for_each(|mutant| writeln!(f, "missed: {mutant}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LISTED: &str = "a.rs:1:1: delete !\na.rs:2:1: replace f with ()\na.rs:3:1: delete -\nb.rs:1:1: delete !\n";
+
+    #[test]
+    fn a_later_verdict_takes_the_place_of_an_earlier_one() {
+        let mut verdicts = Verdicts::of(LISTED);
+        assert!(verdicts.share() < 0.001, "what was not tried is not caught");
+        verdicts.enter("a.rs:1:1: delete !", Verdict::Missed);
+        verdicts.enter("a.rs:2:1: replace f with ()", Verdict::Caught);
+        verdicts.enter("a.rs:3:1: delete -", Verdict::Unviable);
+        verdicts.enter("c.rs:1:1: gone since", Verdict::Missed);
+        assert!((verdicts.share() - 0.5).abs() < 0.001);
+        verdicts.enter("a.rs:1:1: delete !", Verdict::Hung);
+        assert!((verdicts.share() - 1.0).abs() < 0.001);
+        let said = verdicts.to_string();
+        let rows: Vec<Vec<&str>> = said.lines().map(|line| line.split_whitespace().collect()).collect();
+        assert_eq!(rows[1], ["a.rs", "1", "0", "1", "1", "0", "100", "%"]);
+        assert_eq!(rows[2], ["b.rs", "0", "0", "0", "0", "1", "-"]);
+        assert_eq!(rows[3][2..6], ["1", "0", "1", "1"]);
+    }
+
+    #[test]
+    fn verdicts_are_remembered_of_mutants_that_still_exist() {
+        let file = std::env::temp_dir().join(format!("pogu-xtask-verdicts-{}", std::process::id()));
+        let mut before = Verdicts::of(LISTED);
+        before.enter("a.rs:1:1: delete !", Verdict::Caught);
+        before.enter("b.rs:1:1: delete !", Verdict::Missed);
+        before.write(&file).expect("written");
+        let mut after = Verdicts::of("a.rs:1:1: delete !\n");
+        after.remember(&file).expect("read");
+        std::fs::remove_file(&file).expect("it was there");
+        assert_eq!(after.0.into_values().collect::<Vec<_>>(), [Some(Verdict::Caught)]);
+    }
+}
