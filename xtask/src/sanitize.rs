@@ -116,7 +116,9 @@ impl Build {
             .args(["--target", TARGET])
             .env("RUSTC_BOOTSTRAP", "1")
             // For tests that also judge by memory or by the wall clock.
-            .env("POGU_SANITIZER", self.sanitizer.name());
+            .env("POGU_SANITIZER", self.sanitizer.name())
+            // Tests plant panics, and a trace of the stack takes seconds there.
+            .env("RUST_BACKTRACE", "0");
         match &self.newer {
             Some(compiler) => thread::equip(&mut command, compiler)?,
             None => {
