@@ -35,6 +35,11 @@ fn resident_bytes() -> usize {
     resident * 4096
 }
 
+/// With a sanitizer on it says nothing: what was freed is kept.
+fn memory_is_a_measure() -> bool {
+    std::env::var_os("POGU_SANITIZER").is_none()
+}
+
 /// A core with traffic, stopped or dropped.
 fn one_life(driver: DriverChoice, round: usize) {
     let core = core(driver, 2).start().expect("a core");
@@ -82,6 +87,6 @@ fn cores_leave_nothing_behind() {
         let now = resident_bytes();
         let grown = now.saturating_sub(warm);
         println!("{driver:?}: {ROUNDS} cores, {threads} threads, {descriptors} descriptors, {warm} then {now} bytes");
-        assert!(grown <= GROWTH_MAX, "{grown} bytes after {ROUNDS} rounds");
+        assert!(grown <= GROWTH_MAX || !memory_is_a_measure(), "{grown} bytes after {ROUNDS} rounds");
     }
 }

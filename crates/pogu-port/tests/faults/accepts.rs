@@ -131,9 +131,18 @@ fn try_a_hundred_times(
     judge(&what, &recoveries)
 }
 
+/// With a sanitizer on time tells nothing: threads also wait for each other inside of it. That a client is served in the end is
+/// judged there all the same, where it waits.
+fn judge(what: &str, recoveries: &[Took]) -> Result<(), String> {
+    match std::env::var_os("POGU_SANITIZER") {
+        Some(_) => Ok(()),
+        None => judge_by_the_clock(what, recoveries),
+    }
+}
+
 /// Every recovery is judged by the wall clock. Only where the system tells that the thread was kept from running is that time
 /// taken off, which is said, and may not be needed often: a listener that is late is not hidden by a busy machine.
-fn judge(what: &str, recoveries: &[Took]) -> Result<(), String> {
+fn judge_by_the_clock(what: &str, recoveries: &[Took]) -> Result<(), String> {
     let late: Vec<&Took> = recoveries.iter().filter(|took| took.wall > RECOVERY_MAX).collect();
     for took in &late {
         println!("{what}: late by the wall clock: {took:?}");
@@ -151,7 +160,7 @@ fn a_late_recovery_is_excused_only_by_a_system_that_let_others_run_and_seldom() 
     let took = |wall, queued| Took { wall: Duration::from_millis(wall), queued: Duration::from_millis(queued) };
     let judged = |late: Took, times: usize| {
         let recoveries: Vec<Took> = (0..100).map(|round| if round < times { late } else { took(60, 0) }).collect();
-        judge("a test", &recoveries)
+        judge_by_the_clock("a test", &recoveries)
     };
     assert!(judged(took(100, 0), 100).is_ok());
     assert!(judged(took(101, 0), 1).is_err(), "late by itself");
