@@ -54,6 +54,8 @@ pub(crate) fn run(
             hash: ledger.hash(),
             operations: simulation.operations(),
             messages: ledger.tally.messages,
+            asked: ledger.tally.asked_in_storm + ledger.tally.asked_in_calm,
+            asked_in_storm: ledger.tally.asked_in_storm,
             sessions: ledger.sessions(),
             rounds,
             time: simulation.now().since(Time::ZERO),

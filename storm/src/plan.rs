@@ -26,6 +26,18 @@ const DRAWS_SLEEP: u64 = 5 << 32;
 /// The longest filler that is drawn; every format takes it.
 const FILLER_BYTES_MAX: u64 = 3_000;
 
+/// No frame of a storm is longer.
+pub(crate) const FRAME_BYTES_MAX: usize = 4_096;
+
+/// The bound of send queues where none is drawn, and of all when the storm is over.
+pub(crate) const SEND_BYTES_LIFTED: usize = 256 * 1024;
+
+/// The largest buffer that a stream is drawn to have at one of its ends, if not that of the network.
+const STREAM_BUFFER_BYTES_MAX: u32 = 8_192;
+
+/// What a storm has beyond the time for its talk: to connect, to be refused, to come back.
+const STORM_TIME_LEAST: Duration = Duration::from_secs(30);
+
 /// An inbox that is never full.
 const POSTS_MAX: usize = 2_048;
 
@@ -100,7 +112,11 @@ impl TalkPlan {
             (Kind::Bye, 2),
         ];
         shares.extend(kinds.into_iter().filter(|_| draw.percent(75)));
-        let longest = draw.one_of(&[20, 60, 200, 500, 2_000]);
+        let longest = match size {
+            Size::Small => draw.one_of(&[20, 60, 200, 500, 2_000]),
+            // So much is said that long pauses would only make it rare.
+            Size::Large => draw.one_of(&[20, 60, 200]),
+        };
         TalkPlan {
             messages,
             shares,
@@ -126,6 +142,12 @@ impl TalkPlan {
         Kind::Echo
     }
 
+    /// Several times what it takes to say everything, with time to come back now and then.
+    fn storm_time(&self) -> Duration {
+        let (least, longest) = self.pause;
+        STORM_TIME_LEAST + Duration::from_millis((least + longest) / 2 * u64::from(self.messages)) * 8
+    }
+
     pub(crate) fn filler_bytes(&self, draw: &mut Draw) -> usize {
         let (least, most) = if draw.percent(self.large_percent) { (1_000, FILLER_BYTES_MAX) } else { self.filler };
         draw.between(least, most) as usize
@@ -140,6 +162,17 @@ impl Plan {
     /// The faults of its seed: those that are on.
     pub(crate) fn knobs(&self) -> impl Iterator<Item = (&'static str, u64)> {
         self.simulation.faults.knobs().filter(|(_, value)| *value > 0)
+    }
+
+    /// Whether what is sent on a connection always comes within much less than the shortest idle time.
+    pub(crate) fn loses_nothing(&self) -> bool {
+        let faults = &self.simulation.faults;
+        [faults.half_open, faults.partitions, faults.pauses].iter().all(|chance| *chance == 0)
+    }
+
+    /// What one direction of a connection takes while nobody reads, at most.
+    pub(crate) fn stream_bytes_max(&self) -> usize {
+        self.simulation.stream_bytes.max(2 * STREAM_BUFFER_BYTES_MAX as usize)
     }
 
     pub(crate) fn drawn(seed: u64, size: Size) -> Plan {
@@ -158,7 +191,8 @@ impl Plan {
         let talk = TalkPlan::drawn(draw, size, ids);
         let servers: Vec<ServerPlan> =
             (0..services).map(|index| ServerPlan::drawn(draw, index, index % server_cores, numbers, ids)).collect();
-        let clients = clients(draw, &servers, numbers, server_cores, client_cores);
+        let clients = clients(draw, size, &servers, numbers, [server_cores, client_cores]);
+        let storm_time = talk.storm_time();
         Plan {
             simulation: simulation(draw, seed),
             cores,
@@ -166,7 +200,7 @@ impl Plan {
             clients,
             peers: draw.count(0, numbers / 3),
             talk,
-            storm_time: draw.milliseconds(5_000, 40_000),
+            storm_time,
             drain_time: draw.milliseconds(1_000, 10_000),
             servers_stop_first: draw.percent(50),
         }
@@ -226,22 +260,22 @@ fn limits(draw: &mut Draw) -> Limits {
     limits.linger_timeout = draw.milliseconds(200, 5_000);
     limits.connect_timeout = draw.milliseconds(1_500, 5_000);
     // Two of the largest frames fit, so that it is not met all the time.
-    limits.send_bytes_max = if draw.percent(30) { draw.count(8_000, 40_000) } else { 256 * 1024 };
+    limits.send_bytes_max = if draw.percent(30) { draw.count(8_000, 40_000) } else { SEND_BYTES_LIFTED };
     limits.send_overflow = draw.one_of(&[SendOverflow::Disconnect, SendOverflow::DropNewest]);
     limits
 }
 
 fn stream_options(draw: &mut Draw) -> StreamOptions {
     let mut stream = StreamOptions::default();
-    stream.send_buffer_bytes = draw.perhaps(25, |draw| draw.small(512, 8_192));
-    stream.receive_buffer_bytes = draw.perhaps(25, |draw| draw.small(512, 8_192));
+    stream.send_buffer_bytes = draw.perhaps(25, |draw| draw.small(512, STREAM_BUFFER_BYTES_MAX));
+    stream.receive_buffer_bytes = draw.perhaps(25, |draw| draw.small(512, STREAM_BUFFER_BYTES_MAX));
     stream
 }
 
 impl ServerPlan {
     fn drawn(draw: &mut Draw, index: usize, core: usize, numbers: usize, ids: bool) -> ServerPlan {
         let mut limits = limits(draw);
-        limits.sessions_max = if draw.percent(20) { draw.count(2, numbers) } else { 1_000 };
+        limits.sessions_max = if draw.percent(20) { draw.count(numbers.div_ceil(4), numbers) } else { 1_000 };
         limits.first_frame_timeout = draw.perhaps(30, |draw| draw.milliseconds(2_000, 8_000));
         limits.lingering_refusals_max = draw.one_of(&[1, 256]);
         limits.connections_per_address_max = draw.perhaps(8, |draw| draw.small(2, 30));
@@ -279,7 +313,7 @@ impl ServerPlan {
         limits.connection_rate_per_address = None;
         limits.message_rate = None;
         limits.byte_rate = None;
-        limits.send_bytes_max = 256 * 1024;
+        limits.send_bytes_max = SEND_BYTES_LIFTED;
         limits.send_age_max = Duration::from_secs(30);
     }
 }
@@ -287,10 +321,10 @@ impl ServerPlan {
 /// Every number is in one client service; each service of a server has one at least, if there are enough.
 fn clients(
     draw: &mut Draw,
+    size: Size,
     servers: &[ServerPlan],
     numbers: usize,
-    first_core: usize,
-    cores: usize,
+    [first_core, cores]: [usize; 2],
 ) -> Vec<ClientPlan> {
     let services = draw.count(servers.len(), servers.len() + 1);
     let mut left = numbers;
@@ -301,13 +335,20 @@ fn clients(
             left -= sessions;
             let server = index % servers.len();
             let core = first_core + draw.count(0, cores - 1);
-            ClientPlan::drawn(draw, core, server, &servers[server], sessions)
+            ClientPlan::drawn(draw, size, core, server, &servers[server], sessions)
         })
         .collect()
 }
 
 impl ClientPlan {
-    fn drawn(draw: &mut Draw, core: usize, server: usize, host: &ServerPlan, sessions: usize) -> ClientPlan {
+    fn drawn(
+        draw: &mut Draw,
+        size: Size,
+        core: usize,
+        server: usize,
+        host: &ServerPlan,
+        sessions: usize,
+    ) -> ClientPlan {
         let mut limits = limits(draw);
         limits.connects_in_flight_max = draw.one_of(&[1, 4, 128]);
         let address = format_args!("10.0.0.{}:7777", server + 1);
@@ -319,7 +360,7 @@ impl ClientPlan {
         if host.format.id_max() > 0 {
             service = service.answer_heartbeats(PING_ID, PONG_ID);
         }
-        let reconnects = draw.percent(85);
+        let reconnects = size == Size::Large || draw.percent(85);
         if reconnects {
             service = service.reconnect(reconnect(draw));
         }

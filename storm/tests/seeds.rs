@@ -41,10 +41,12 @@ fn seeds_that_have_failed_once_hold() {
 fn a_fixed_range_of_small_seeds_holds() {
     let total = all(Size::Small, 0..300);
     assert!(total.messages > 300 * 500, "{total:?}: that is no storm");
+    assert!(total.asked_in_storm * 10 > total.asked * 9, "{total:?}: most was said in the calm");
 }
 
 #[test]
 fn a_large_seed_holds() {
     let total = all(Size::Large, 0..1);
-    assert!(total.messages > 50_000, "{total:?}: that is no large storm");
+    assert!(total.messages > 50_000 && total.asked == 100 * 500, "{total:?}: that is no large storm");
+    assert!(total.asked_in_storm * 10 > total.asked * 8, "{total:?}: most was said in the calm");
 }

@@ -12,6 +12,7 @@
 //! Lives are kept for the whole storm, by the order in which they began, so that what comes late is still recognised.
 
 mod balance;
+mod bounds;
 mod heard;
 mod lives;
 mod rooms;
@@ -30,6 +31,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use pogu::sim::Simulation;
 use pogu::{CauseKind, ServiceHandle, SessionId, Time};
 
+use self::bounds::Bounds;
 pub(crate) use self::heard::Heard;
 use self::rooms::Rooms;
 pub(crate) use self::sent::Route;
@@ -99,6 +101,8 @@ struct Guest {
     asks: VecDeque<Ask>,
     /// Joins whose acknowledgement has not come: sequence and room.
     joins: Vec<(u32, u32)>,
+    /// It has said everything, and ends by itself.
+    leaves: bool,
     /// Rooms that it knows itself to be in, with the last broadcast that it heard there.
     rooms: BTreeMap<u32, Option<usize>>,
     /// The last sequence heard, by way and speaker.
@@ -127,6 +131,7 @@ enum Proof {
 #[derive(Debug)]
 struct Host {
     id: SessionId,
+    made_at: Time,
     service: usize,
     core: usize,
     cause: Option<CauseKind>,
@@ -186,6 +191,8 @@ pub(crate) struct Ledger {
     calm_since: Time,
     /// No faults were drawn for this seed.
     is_faultless: bool,
+    /// No fault of this seed keeps bytes from coming at once, or a worker from looking at them.
+    loses_nothing: bool,
     violation: Option<(Time, Violation)>,
     hash: u64,
     trace: Option<Simulation>,
@@ -211,6 +218,7 @@ pub(crate) struct Ledger {
     is_tight: Vec<bool>,
     /// By client service: which server service it connects to.
     servers_of: Vec<usize>,
+    bounds: Bounds,
     pub(crate) tally: Tally,
 }
 
@@ -232,6 +240,7 @@ impl Ledger {
             phase: Phase::Storm,
             calm_since: Time::ZERO,
             is_faultless: plan.knobs().next().is_none(),
+            loses_nothing: plan.loses_nothing(),
             violation: None,
             hash: 0,
             trace,
@@ -254,6 +263,7 @@ impl Ledger {
             reconnects: plan.clients.iter().map(|client| client.reconnects).collect(),
             is_tight: plan.cores.iter().map(crate::plan::CorePlan::is_tight).collect(),
             servers_of: plan.clients.iter().map(|client| client.server).collect(),
+            bounds: Bounds::new(plan),
             tally: Tally::new(plan),
         }
     }

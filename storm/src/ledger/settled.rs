@@ -17,7 +17,13 @@ impl Ledger {
     /// A number that should have come back and has not.
     pub(crate) fn absent(&self) -> Option<usize> {
         let is_back = |number: &super::Number| number.guest.is_some() && number.proved;
-        self.numbers.iter().position(|number| self.reconnects[number.service] && !is_back(number))
+        let comes_back = |number: &super::Number| self.reconnects[number.service] && !self.has_left(number);
+        self.numbers.iter().position(|number| comes_back(number) && !is_back(number))
+    }
+
+    /// Whether the last session of a number has gone by itself, for good.
+    pub(super) fn has_left(&self, number: &super::Number) -> bool {
+        number.lives.last().is_some_and(|guest| self.guests[*guest].leaves)
     }
 
     fn is_host_settled(&self, host: usize) -> bool {

@@ -39,6 +39,11 @@ pub fn told(total: &Total, size: Size) -> String {
     row("seeds per second", format!("{:.1}", total.seeds as f64 / seconds.max(1e-9)));
     row("simulated operations", grouped(outcome.operations));
     row("messages, each checked", grouped(outcome.messages));
+    row("asked for", grouped(outcome.asked));
+    row(
+        "of these during faults",
+        format!("{:.1} %", 100.0 * outcome.asked_in_storm as f64 / outcome.asked.max(1) as f64),
+    );
     row("sessions", grouped(outcome.sessions));
     row("rounds of turns", grouped(outcome.rounds));
     row("virtual hours", format!("{:.1}", outcome.time.as_secs_f64() / 3_600.0));
