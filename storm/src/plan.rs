@@ -111,7 +111,11 @@ impl TalkPlan {
             (Kind::Kick, 2),
             (Kind::Bye, 2),
         ];
-        shares.extend(kinds.into_iter().filter(|_| draw.percent(75)));
+        match draw.percent(20) {
+            // All of it about rooms: members come and go while others speak.
+            true => shares = vec![(Kind::Say, 40), (Kind::Join, 30), (Kind::Leave, 30)],
+            false => shares.extend(kinds.into_iter().filter(|_| draw.percent(75))),
+        }
         let longest = match size {
             Size::Small => draw.one_of(&[20, 60, 200, 500, 2_000]),
             // So much is said that long pauses would only make it rare.
@@ -124,7 +128,7 @@ impl TalkPlan {
             at_once: draw.one_of(&[1, 3, 6, 20]),
             filler: (0, draw.one_of(&[8, 60, 250, 900])),
             large_percent: draw.one_of(&[0, 0, 2, 8]),
-            rooms: draw.small(1, 4),
+            rooms: draw.one_of(&[1, 2, 4, 12]),
             burst: draw.small(2, 40),
             ids,
         }
@@ -164,10 +168,14 @@ impl Plan {
         self.simulation.faults.knobs().filter(|(_, value)| *value > 0)
     }
 
-    /// Whether what is sent on a connection always comes within much less than the shortest idle time.
+    /// Whether what is sent on a connection that is not reset always comes, at the latest when the storm is over.
     pub(crate) fn loses_nothing(&self) -> bool {
-        let faults = &self.simulation.faults;
-        [faults.half_open, faults.partitions, faults.pauses].iter().all(|chance| *chance == 0)
+        self.simulation.faults.half_open == 0
+    }
+
+    /// Whether it comes within much less than the shortest idle time, also while the storm lasts.
+    pub(crate) fn delays_nothing(&self) -> bool {
+        self.simulation.faults.partitions == 0 && self.simulation.faults.pauses == 0
     }
 
     /// What one direction of a connection takes while nobody reads, at most.
@@ -223,15 +231,16 @@ fn simulation(draw: &mut Draw, seed: u64) -> SimulationOptions {
 impl CorePlan {
     fn drawn(draw: &mut Draw, workers_max: usize) -> CorePlan {
         let mut port = PortConfig::default();
-        // In one of eight the inboxes are so small that messages between workers are refused.
-        port.posts_max = if draw.percent(12) { draw.count(4, 8) } else { POSTS_MAX };
+        // In one of five the inboxes are so small that messages between workers are refused.
+        let is_tight = draw.percent(20);
+        port.posts_max = if is_tight { draw.count(4, 8) } else { POSTS_MAX };
         port.receive_buffers = draw.one_of(&[2, 4, 16, 64]);
         port.receive_buffer_bytes = draw.one_of(&[64, 256, 1_024, 2_048]);
         port.receive_bytes_per_turn_max = draw.one_of(&[256, 2_048, 65_536]);
         port.accepts_per_turn_max = draw.one_of(&[1, 4, 64]);
         port.accepts_outstanding = 1;
         port.accept_pause = draw.milliseconds(1, 100);
-        CorePlan { workers: draw.count(1, workers_max), port }
+        CorePlan { workers: if is_tight { workers_max } else { draw.count(1, workers_max) }, port }
     }
 
     /// Whether messages between its workers are refused now and then.
@@ -280,7 +289,7 @@ impl ServerPlan {
         limits.lingering_refusals_max = draw.one_of(&[1, 256]);
         limits.connections_per_address_max = draw.perhaps(8, |draw| draw.small(2, 30));
         limits.connection_rate_per_address = draw.perhaps(8, |draw| Rate { per_second: 20, burst: draw.small(5, 20) });
-        limits.message_rate = draw.perhaps(10, |draw| Rate { per_second: draw.small(20, 100), burst: 20 });
+        limits.message_rate = draw.perhaps(20, |draw| Rate { per_second: draw.small(20, 100), burst: 20 });
         limits.byte_rate = draw.perhaps(10, |draw| Rate { per_second: draw.small(5_000, 50_000), burst: 8_000 });
         limits.rate_exceeded = draw.one_of(&[RateExceeded::Delay, RateExceeded::Delay, RateExceeded::Disconnect]);
         let format = format(draw, ids);
@@ -306,13 +315,15 @@ impl ServerPlan {
         ServerPlan { core, service, format, limits, refuses }
     }
 
-    /// Takes back what would keep people out or slow them down for ever.
+    /// Takes back what would keep people out, or put them out. Who is only slowed down has to get on all the same.
     pub(crate) fn lift(limits: &mut Limits) {
         limits.sessions_max = 10_000;
         limits.connections_per_address_max = None;
         limits.connection_rate_per_address = None;
-        limits.message_rate = None;
-        limits.byte_rate = None;
+        if limits.rate_exceeded == RateExceeded::Disconnect {
+            limits.message_rate = None;
+            limits.byte_rate = None;
+        }
         limits.send_bytes_max = SEND_BYTES_LIFTED;
         limits.send_age_max = Duration::from_secs(30);
     }

@@ -174,7 +174,11 @@ impl Ledger {
                 self.guests[guest].host.map(|host| (&self.hosts[host].downlink, self.hosts[host].life))
             }
         };
-        self.loses_nothing && speaks.is_some_and(|(stream, life)| life == Life::Live && stream.under_way() > 0)
+        let nothing_delays =
+            self.delays_nothing || self.now > self.calm_since + CALM_BEGINS && self.phase == Phase::Calm;
+        self.loses_nothing
+            && nothing_delays
+            && speaks.is_some_and(|(stream, life)| life == Life::Live && stream.under_way() > 0)
     }
 
     /// A guest has said everything, and ends by itself.

@@ -191,8 +191,9 @@ pub(crate) struct Ledger {
     calm_since: Time,
     /// No faults were drawn for this seed.
     is_faultless: bool,
-    /// No fault of this seed keeps bytes from coming at once, or a worker from looking at them.
+    /// No fault of this seed loses bytes without a word; nor does one keep them from coming, or workers from looking at them.
     loses_nothing: bool,
+    delays_nothing: bool,
     violation: Option<(Time, Violation)>,
     hash: u64,
     trace: Option<Simulation>,
@@ -241,6 +242,7 @@ impl Ledger {
             calm_since: Time::ZERO,
             is_faultless: plan.knobs().next().is_none(),
             loses_nothing: plan.loses_nothing(),
+            delays_nothing: plan.delays_nothing(),
             violation: None,
             hash: 0,
             trace,
