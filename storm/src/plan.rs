@@ -51,6 +51,8 @@ pub(crate) struct Plan {
     pub(crate) talk: TalkPlan,
     /// The storm lasts so long at most.
     pub(crate) storm_time: Duration,
+    /// The cores stop while faults happen: there is no calm.
+    pub(crate) stops_in_storm: bool,
     pub(crate) drain_time: Duration,
     pub(crate) servers_stop_first: bool,
 }
@@ -209,6 +211,7 @@ impl Plan {
             peers: draw.count(0, numbers / 3),
             talk,
             storm_time,
+            stops_in_storm: draw.percent(25),
             drain_time: draw.milliseconds(1_000, 10_000),
             servers_stop_first: draw.percent(50),
         }

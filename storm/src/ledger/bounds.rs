@@ -7,23 +7,18 @@
 //! What handlers say is counted from the moment that `send` accepts it until the other side's handler gets it. Frames of
 //! others, which lie in the same queue, only make less room.
 
-use super::Phase;
 use crate::plan::{CorePlan, FRAME_BYTES_MAX, Plan, SEND_BYTES_LIFTED};
 
 /// Of one service.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bound {
-    in_storm: usize,
-    /// Limits were lifted.
-    later: usize,
+    drawn: usize,
+    lifted: usize,
 }
 
 impl Bound {
-    pub(super) fn bytes(self, phase: Phase) -> usize {
-        match phase {
-            Phase::Storm => self.in_storm,
-            Phase::Calm | Phase::Stop => self.later,
-        }
+    pub(super) fn bytes(self, has_calmed: bool) -> usize {
+        if has_calmed { self.lifted } else { self.drawn }
     }
 }
 
@@ -40,8 +35,8 @@ impl Bounds {
         let received = plan.cores.iter().map(received).max().unwrap_or(0);
         let behind_queue = plan.stream_bytes_max() + received + FRAME_BYTES_MAX;
         let bound = |send_bytes_max: usize| Bound {
-            in_storm: send_bytes_max + behind_queue,
-            later: send_bytes_max.max(SEND_BYTES_LIFTED) + behind_queue,
+            drawn: send_bytes_max + behind_queue,
+            lifted: send_bytes_max.max(SEND_BYTES_LIFTED) + behind_queue,
         };
         Bounds {
             hosts: plan.servers.iter().map(|server| bound(server.limits.send_bytes_max)).collect(),

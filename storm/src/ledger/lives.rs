@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use pogu::{CauseKind, SessionId};
+use pogu::{CauseKind, SessionId, Time};
 
 use super::stream::Stream;
 use super::{Guest, Host, Ledger, Life, Number, Phase, Proof};
@@ -13,6 +13,9 @@ use crate::violation::{Side, Violation, Whereabouts};
 
 /// Connections that are made later than that after the faults have ended have met none.
 const CALM_BEGINS: Duration = Duration::from_secs(10);
+
+/// What was delayed by faults that have ended has come by then, and workers that were held up have looked.
+const DELAYED_COMES: Duration = Duration::from_millis(3_900);
 
 impl Ledger {
     /// The factory of a client service makes a session: it takes the first number that has none.
@@ -35,6 +38,7 @@ impl Ledger {
             cause: None,
             life: Life::Made,
             host: None,
+            heard_early: Vec::new(),
             uplink: Stream::default(),
             asks: VecDeque::new(),
             joins: Vec::new(),
@@ -155,12 +159,17 @@ impl Ledger {
             CauseKind::ServiceStopping => self.phase == Phase::Stop,
             CauseKind::PeerClosed | CauseKind::PeerReset => true,
             // Everybody is back, and there is nothing that could go wrong.
-            _ if self.phase == Phase::Stop => false,
+            _ if self.phase == Phase::Stop && self.has_calmed => false,
             // An inbox is full, or a burst is too much.
             CauseKind::SendBytes | CauseKind::WorkerInbox => true,
             CauseKind::IdleTimeout if self.is_deaf(side) => false,
-            _ => self.phase == Phase::Storm || made_at <= self.calm_since + CALM_BEGINS,
+            _ => !self.is_of_the_calm(made_at),
         }
+    }
+
+    /// Whether nothing has ever gone wrong with a connection that was made then.
+    pub(super) fn is_of_the_calm(&self, made_at: Time) -> bool {
+        self.has_calmed && made_at > self.calm_since + CALM_BEGINS
     }
 
     /// Whether a session was not told what its other side said, though nothing can have lost or delayed it: its receive was
@@ -174,8 +183,7 @@ impl Ledger {
                 self.guests[guest].host.map(|host| (&self.hosts[host].downlink, self.hosts[host].life))
             }
         };
-        let nothing_delays =
-            self.delays_nothing || self.now > self.calm_since + CALM_BEGINS && self.phase == Phase::Calm;
+        let nothing_delays = self.delays_nothing || self.has_calmed && self.now > self.calm_since + DELAYED_COMES;
         self.loses_nothing
             && nothing_delays
             && speaks.is_some_and(|(stream, life)| life == Life::Live && stream.under_way() > 0)

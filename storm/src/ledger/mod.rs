@@ -97,6 +97,8 @@ struct Guest {
     life: Life,
     /// The other side, once a message has reached it.
     host: Option<usize>,
+    /// What came from it before: it stops, and does not know yet whom it says it to.
+    heard_early: Vec<Mark>,
     uplink: Stream,
     asks: VecDeque<Ask>,
     /// Joins whose acknowledgement has not come: sequence and room.
@@ -189,6 +191,8 @@ pub(crate) struct Ledger {
     now: Time,
     phase: Phase,
     calm_since: Time,
+    /// No fault happens any more, and limits are lifted.
+    has_calmed: bool,
     /// No faults were drawn for this seed.
     is_faultless: bool,
     /// No fault of this seed loses bytes without a word; nor does one keep them from coming, or workers from looking at them.
@@ -240,6 +244,7 @@ impl Ledger {
             now: Time::ZERO,
             phase: Phase::Storm,
             calm_since: Time::ZERO,
+            has_calmed: false,
             is_faultless: plan.knobs().next().is_none(),
             loses_nothing: plan.loses_nothing(),
             delays_nothing: plan.delays_nothing(),
@@ -279,6 +284,7 @@ impl Ledger {
         self.phase = phase;
         if phase == Phase::Calm {
             self.calm_since = now;
+            self.has_calmed = true;
         }
         self.event(format_args!("{phase:?}"), [0, phase as u64, 0]);
     }

@@ -102,8 +102,9 @@ impl Ledger {
             Side::Host(host) => (&self.hosts[host].downlink, self.bounds.hosts[self.hosts[host].service]),
         };
         let bytes = stream.bytes_under_way();
-        if bytes > bound.bytes(self.phase) {
-            let what = format!("{side:?} has {bytes} bytes under way, and {} is the most", bound.bytes(self.phase));
+        let most = bound.bytes(self.has_calmed);
+        if bytes > most {
+            let what = format!("{side:?} has {bytes} bytes under way, and {most} is the most");
             self.violate(Violation::Unbounded(what));
         }
     }
