@@ -63,7 +63,6 @@ plants! {
     LostCancel = "An abort asks for the receive back, and not for the send.",
     EarlyRelease = "The buffer of bytes that nobody wants any more is released at once, and once more with its completion.",
     StarvedForGood = "A receive that found no buffer is not armed again when buffers are back.",
-    ResumeForgotten = "A receive that is resumed before its pause is confirmed stays paused.",
     EndBeforeRest = "The end of the stream is delivered before the bytes that are kept.",
     RestDropped = "Bytes that the receiver did not consume are dropped if it has paused meanwhile.",
     ShortSendTaken = "A short send is taken for a whole one.",
@@ -82,8 +81,7 @@ plants! {
     ReplyToReusedSlot = "A packet from another worker goes to whoever has the slot now.",
     ForgottenPlace = "A connection that the factory refuses keeps its place in the service.",
     OvertakingMail = "A message between workers that finds room overtakes those that wait for it.",
-    JoinAcknowledgedEarly = "A join is acknowledged where it was asked, before the home of the room has it.",
-    StaleJoinAcknowledged = "A join is acknowledged by the answer to an earlier one of the same session and room.",
+    JoinAcknowledgedEarly = "A join is acknowledged by the answer to an earlier one of the same session and room.",
     MemberCountedOnce = "The home of a room counts all members of a worker as one.",
     MovedMemberLost = "The member that takes the place of one that leaves a room is not told its new place.",
 }

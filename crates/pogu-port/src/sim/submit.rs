@@ -133,7 +133,7 @@ impl Submit for Table {
         match &mut connection.receive {
             Receive::Finished => return Ok(()),
             Receive::On => {}
-            Receive::Pausing { resume, .. } => *resume = !plant::is(Plant::ResumeForgotten),
+            Receive::Pausing { resume, .. } => *resume = true,
             Receive::Failed(error) => {
                 let error = *error;
                 self.complete(Pending::ReceiveEnded(id.0, error));

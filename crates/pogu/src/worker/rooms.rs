@@ -103,9 +103,6 @@ impl State {
         match self.mail.post(self.rooms.home(room), Message::Join { room, session, ticket }) {
             Ok(()) => {
                 carrier.rooms.push(Membership { room, ticket, place: None });
-                if plant::is(Plant::JoinAcknowledgedEarly) {
-                    self.mail.tell(self.index, Message::Joined { room, session, ticket });
-                }
                 JoinOutcome::Asked
             }
             Err(Undelivered::Full) => {
@@ -183,9 +180,7 @@ impl State {
         if let Some(count) = counts.get_mut(session.worker()) {
             *count = if plant::is(Plant::MemberCountedOnce) { 1 } else { *count + 1 };
         }
-        if !plant::is(Plant::JoinAcknowledgedEarly) {
-            self.mail.tell(session.worker(), Message::Joined { room, session, ticket });
-        }
+        self.mail.tell(session.worker(), Message::Joined { room, session, ticket });
     }
 
     /// At the home: a member leaves.
@@ -218,7 +213,7 @@ impl State {
     pub(super) fn joined(&mut self, operations: &mut Operations<'_>, room: Room, session: SessionId, ticket: u32) {
         let name = session.name();
         let Some(carrier) = self.carriers.get_mut(name) else { return };
-        let by_room = plant::is(Plant::StaleJoinAcknowledged);
+        let by_room = plant::is(Plant::JoinAcknowledgedEarly);
         let mut memberships = carrier.rooms.iter_mut();
         let membership = memberships.find(|other| other.ticket == ticket || by_room && other.room == room);
         let Some(membership) = membership else { return };
