@@ -26,6 +26,8 @@ pub(crate) struct Guest {
     numbers: u32,
     /// So often it speaks when it has nothing to say.
     keepalive: Duration,
+    /// When everything is said, it goes by itself, and for good.
+    leaves: bool,
     draw: Draw,
     body: Vec<u8>,
 }
@@ -37,9 +39,10 @@ impl Guest {
         guest: usize,
         numbers: u32,
         keepalive: Duration,
-        draw: Draw,
+        mut draw: Draw,
     ) -> Guest {
-        Guest { book, talk, guest, numbers, keepalive, draw, body: Vec::new() }
+        let leaves = draw.percent(25);
+        Guest { book, talk, guest, numbers, keepalive, leaves, draw, body: Vec::new() }
     }
 
     fn side(&self) -> Side {
@@ -58,7 +61,7 @@ impl Guest {
         let checksum = Message::write(&mut self.body, kind, stamp, argument, filler_bytes, &mut self.draw);
         let outcome = cx.send(self.talk.id(kind), &self.body);
         let mark = Mark { place: stamp.sequence, checksum };
-        self.book.open(cx.now()).asked(self.guest, kind, argument, mark, outcome);
+        self.book.open(cx.now()).asked(self.guest, kind, argument, (mark, self.body.len()), outcome);
     }
 
     /// No format here takes so much.
@@ -75,6 +78,10 @@ impl Guest {
     fn in_storm(&mut self, cx: &mut Context<'_>) {
         let most = self.draw.small(1, self.talk.at_once);
         let taken = self.take(cx, most);
+        if taken == 0 && self.leaves {
+            self.book.open(cx.now()).leaves(self.guest);
+            return cx.disconnect("done");
+        }
         for _ in 0..taken {
             let kind = self.talk.kind(&mut self.draw);
             self.ask(cx, kind);

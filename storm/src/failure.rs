@@ -22,11 +22,9 @@ pub struct Failure {
     pub last_lines: Vec<String>,
 }
 
-impl Failure {
-    /// The command that shows it again, line by line.
-    pub fn command(&self) -> String {
-        format!("cargo xtask sim --from {} --seeds 1 --size {} --trace", self.seed, self.size)
-    }
+/// How to see a storm again, line by line.
+pub fn again(seed: u64, size: Size) -> String {
+    format!("again: cargo xtask sim --from {seed} --seeds 1 --size {size} --trace")
 }
 
 impl fmt::Display for Failure {
@@ -34,7 +32,7 @@ impl fmt::Display for Failure {
         let Failure { seed, size, violation, time, last_lines } = self;
         writeln!(f, "seed {seed}, {size}: {violation}, at {time:?}")?;
         last_lines.iter().try_for_each(|line| writeln!(f, "  {line}"))?;
-        write!(f, "again: {}", self.command())
+        write!(f, "{}", again(*seed, *size))
     }
 }
 

@@ -43,7 +43,7 @@ use std::str::FromStr;
 use pogu::Time;
 use pogu::sim::Simulation;
 
-pub use failure::Failure;
+pub use failure::{Failure, again};
 pub use message::{Kind, Stamp};
 pub use outcome::Outcome;
 pub use violation::{Side, Violation, Whereabouts};
@@ -102,6 +102,21 @@ pub fn run(seed: u64, size: Size) -> Result<Outcome, Box<Failure>> {
             }
         }
     })
+}
+
+/// Runs `work` with the bug of this name planted in the calling thread. `None` if there is no such bug; they are there only with
+/// the feature `planted`.
+pub fn with_plant<R>(name: &str, work: impl FnOnce() -> R) -> Option<R> {
+    #[cfg(feature = "planted")]
+    {
+        let plant = pogu_port::plant::Plant::ALL.iter().find(|plant| plant.name() == name)?;
+        Some(pogu_port::plant::with(*plant, work))
+    }
+    #[cfg(not(feature = "planted"))]
+    {
+        let (_, _) = (name, work);
+        None
+    }
 }
 
 /// Runs it and writes down everything that happens.

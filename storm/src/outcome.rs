@@ -13,6 +13,10 @@ pub struct Outcome {
     pub operations: u64,
     /// Messages that came and were what was sent.
     pub messages: u64,
+    /// Things that guests set out to ask for, and how many of them while faults happened.
+    pub asked: u64,
+    /// See `asked`.
+    pub asked_in_storm: u64,
     /// Sessions, of both sides.
     pub sessions: u64,
     /// Rounds of turns.
@@ -30,6 +34,8 @@ impl Outcome {
         self.hash = self.hash.wrapping_add(other.hash);
         self.operations += other.operations;
         self.messages += other.messages;
+        self.asked += other.asked;
+        self.asked_in_storm += other.asked_in_storm;
         self.sessions += other.sessions;
         self.rounds += other.rounds;
         self.time += other.time;

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!   storm: faults, and all that is drawn is said -- heal -- calm: everybody is back and everything came -- stop -- nothing left
+//!                        \-- in one of four: stop while faults happen and a tenth is unsaid -- heal ---------- nothing left
 //! ```
 
 use std::net::SocketAddr;
@@ -11,21 +12,24 @@ use pogu::Time;
 use pogu::sim::{Advance, Simulation};
 
 use crate::Size;
-use crate::ledger::{Book, Phase};
+use crate::ledger::{Book, Ledger, Phase};
 use crate::outcome::Outcome;
 use crate::plan::{Plan, ServerPlan};
 use crate::violation::Violation;
 use crate::world::{Ended, World};
 
 /// How long it may take in the calm until everything has come to its end: the longest times that are drawn (idle 30 s,
-/// windows of 8 s, send age 10 s, linger 5 s), one after the other and some of them again.
-const CALM_TIME: Duration = Duration::from_secs(240);
+/// windows of 8 s, send age 10 s, linger 5 s, and to connect 5 s), one after the other. Once: who is lost twice is lost.
+const CALM_TIME: Duration = Duration::from_secs(80);
 
 /// Rounds that it may take for each number.
 const CALM_ROUNDS_PER_NUMBER: u64 = 20_000;
 
 /// A stop ends with its drain, or a few turns later. A worker that is held up may add to that.
 const ABORT_TIME: Duration = Duration::from_secs(2);
+
+/// The same where workers may be held up for three seconds, now and then.
+const ABORT_TIME_IN_STORM: Duration = Duration::from_secs(30);
 
 /// Goes through a whole storm. The violation is the ledger's where it saw one first.
 pub(crate) fn run(
@@ -54,6 +58,8 @@ pub(crate) fn run(
             hash: ledger.hash(),
             operations: simulation.operations(),
             messages: ledger.tally.messages,
+            asked: ledger.tally.asked_in_storm + ledger.tally.asked_in_calm,
+            asked_in_storm: ledger.tally.asked_in_storm,
             sessions: ledger.sessions(),
             rounds,
             time: simulation.now().since(Time::ZERO),
@@ -65,13 +71,19 @@ pub(crate) fn run(
 
 fn go_through(world: &mut World) -> Result<(), Violation> {
     storm(world)?;
-    calm(world)?;
-    stop(world)
+    if !world.plan.stops_in_storm {
+        calm(world)?;
+    }
+    stop(world)?;
+    world.simulation.heal();
+    Ok(())
 }
 
 fn storm(world: &mut World) -> Result<(), Violation> {
     let time = world.plan.storm_time;
-    world.run_for(time, |ledger, _| ledger.unsaid() == 0)?;
+    let all = world.book.reopen().unsaid();
+    let enough = if world.plan.stops_in_storm { all / 10 } else { 0 };
+    world.run_for(time, |ledger, _| ledger.unsaid() <= enough)?;
     Ok(())
 }
 
@@ -84,11 +96,15 @@ fn calm(world: &mut World) -> Result<(), Violation> {
     }
     world.wild.clear();
     let before = world.rounds;
-    let ended = world.run_for(CALM_TIME, |ledger, _| ledger.unsettled().is_none() && ledger.absent().is_none())?;
+    let simulation = world.simulation.clone();
+    let has_settled = |ledger: &Ledger, cores: &[pogu::Core]| {
+        ledger.unsettled(cores).is_none() && ledger.absent().is_none() && simulation.open_ends() == ledger.ends()
+    };
+    let ended = world.run_for(CALM_TIME, has_settled)?;
     let rounds = world.rounds - before;
     let numbers: usize = world.plan.clients.iter().map(|client| client.sessions).sum();
     match ended {
-        Ended::TimeUp => Err(world.book.reopen().stuck()),
+        Ended::TimeUp => Err(world.book.reopen().stuck(&world.cores, world.simulation.open_ends())),
         Ended::Came if rounds > CALM_ROUNDS_PER_NUMBER * numbers as u64 => {
             Err(Violation::Stuck(format!("it took {rounds} rounds of turns")))
         }
@@ -104,10 +120,11 @@ fn stop(world: &mut World) -> Result<(), Violation> {
         sides.reverse();
     }
     let drain = world.plan.drain_time;
+    let abort = if world.plan.stops_in_storm { ABORT_TIME_IN_STORM } else { ABORT_TIME };
     for side in sides {
         world.cores[side.clone()].iter().for_each(|core| core.begin_stop(drain));
         let has_stopped = |cores: &[pogu::Core]| cores[side.clone()].iter().all(pogu::Core::has_stopped);
-        if world.run_for(drain + ABORT_TIME, |_, cores| has_stopped(cores))? == Ended::TimeUp {
+        if world.run_for(drain + abort, |_, cores| has_stopped(cores))? == Ended::TimeUp {
             return Err(Violation::Stuck(format!("cores {side:?} do not stop")));
         }
     }

@@ -26,6 +26,18 @@ const DRAWS_SLEEP: u64 = 5 << 32;
 /// The longest filler that is drawn; every format takes it.
 const FILLER_BYTES_MAX: u64 = 3_000;
 
+/// No frame of a storm is longer.
+pub(crate) const FRAME_BYTES_MAX: usize = 4_096;
+
+/// The bound of send queues where none is drawn, and of all when the storm is over.
+pub(crate) const SEND_BYTES_LIFTED: usize = 256 * 1024;
+
+/// The largest buffer that a stream is drawn to have at one of its ends, if not that of the network.
+const STREAM_BUFFER_BYTES_MAX: u32 = 8_192;
+
+/// What a storm has beyond the time for its talk: to connect, to be refused, to come back.
+const STORM_TIME_LEAST: Duration = Duration::from_secs(30);
+
 /// An inbox that is never full.
 const POSTS_MAX: usize = 2_048;
 
@@ -39,6 +51,8 @@ pub(crate) struct Plan {
     pub(crate) talk: TalkPlan,
     /// The storm lasts so long at most.
     pub(crate) storm_time: Duration,
+    /// The cores stop while faults happen: there is no calm.
+    pub(crate) stops_in_storm: bool,
     pub(crate) drain_time: Duration,
     pub(crate) servers_stop_first: bool,
 }
@@ -99,8 +113,16 @@ impl TalkPlan {
             (Kind::Kick, 2),
             (Kind::Bye, 2),
         ];
-        shares.extend(kinds.into_iter().filter(|_| draw.percent(75)));
-        let longest = draw.one_of(&[20, 60, 200, 500, 2_000]);
+        match draw.percent(20) {
+            // All of it about rooms: members come and go while others speak.
+            true => shares = vec![(Kind::Say, 40), (Kind::Join, 30), (Kind::Leave, 30)],
+            false => shares.extend(kinds.into_iter().filter(|_| draw.percent(75))),
+        }
+        let longest = match size {
+            Size::Small => draw.one_of(&[20, 60, 200, 500, 2_000]),
+            // So much is said that long pauses would only make it rare.
+            Size::Large => draw.one_of(&[20, 60, 200]),
+        };
         TalkPlan {
             messages,
             shares,
@@ -108,7 +130,7 @@ impl TalkPlan {
             at_once: draw.one_of(&[1, 3, 6, 20]),
             filler: (0, draw.one_of(&[8, 60, 250, 900])),
             large_percent: draw.one_of(&[0, 0, 2, 8]),
-            rooms: draw.small(1, 4),
+            rooms: draw.one_of(&[1, 2, 4, 12]),
             burst: draw.small(2, 40),
             ids,
         }
@@ -124,6 +146,12 @@ impl TalkPlan {
             }
         }
         Kind::Echo
+    }
+
+    /// Several times what it takes to say everything, with time to come back now and then.
+    fn storm_time(&self) -> Duration {
+        let (least, longest) = self.pause;
+        STORM_TIME_LEAST + Duration::from_millis((least + longest) / 2 * u64::from(self.messages)) * 8
     }
 
     pub(crate) fn filler_bytes(&self, draw: &mut Draw) -> usize {
@@ -142,6 +170,21 @@ impl Plan {
         self.simulation.faults.knobs().filter(|(_, value)| *value > 0)
     }
 
+    /// Whether what is sent on a connection that is not reset always comes, at the latest when the storm is over.
+    pub(crate) fn loses_nothing(&self) -> bool {
+        self.simulation.faults.half_open == 0
+    }
+
+    /// Whether it comes within much less than the shortest idle time, also while the storm lasts.
+    pub(crate) fn delays_nothing(&self) -> bool {
+        self.simulation.faults.partitions == 0 && self.simulation.faults.pauses == 0
+    }
+
+    /// What one direction of a connection takes while nobody reads, at most.
+    pub(crate) fn stream_bytes_max(&self) -> usize {
+        self.simulation.stream_bytes.max(2 * STREAM_BUFFER_BYTES_MAX as usize)
+    }
+
     pub(crate) fn drawn(seed: u64, size: Size) -> Plan {
         let mut draw = Draw::new(seed, 0);
         let draw = &mut draw;
@@ -158,7 +201,8 @@ impl Plan {
         let talk = TalkPlan::drawn(draw, size, ids);
         let servers: Vec<ServerPlan> =
             (0..services).map(|index| ServerPlan::drawn(draw, index, index % server_cores, numbers, ids)).collect();
-        let clients = clients(draw, &servers, numbers, server_cores, client_cores);
+        let clients = clients(draw, size, &servers, numbers, [server_cores, client_cores]);
+        let storm_time = talk.storm_time();
         Plan {
             simulation: simulation(draw, seed),
             cores,
@@ -166,7 +210,8 @@ impl Plan {
             clients,
             peers: draw.count(0, numbers / 3),
             talk,
-            storm_time: draw.milliseconds(5_000, 40_000),
+            storm_time,
+            stops_in_storm: draw.percent(25),
             drain_time: draw.milliseconds(1_000, 10_000),
             servers_stop_first: draw.percent(50),
         }
@@ -189,15 +234,16 @@ fn simulation(draw: &mut Draw, seed: u64) -> SimulationOptions {
 impl CorePlan {
     fn drawn(draw: &mut Draw, workers_max: usize) -> CorePlan {
         let mut port = PortConfig::default();
-        // In one of eight the inboxes are so small that messages between workers are refused.
-        port.posts_max = if draw.percent(12) { draw.count(4, 8) } else { POSTS_MAX };
+        // In one of five the inboxes are so small that messages between workers are refused.
+        let is_tight = draw.percent(20);
+        port.posts_max = if is_tight { draw.count(4, 8) } else { POSTS_MAX };
         port.receive_buffers = draw.one_of(&[2, 4, 16, 64]);
         port.receive_buffer_bytes = draw.one_of(&[64, 256, 1_024, 2_048]);
         port.receive_bytes_per_turn_max = draw.one_of(&[256, 2_048, 65_536]);
         port.accepts_per_turn_max = draw.one_of(&[1, 4, 64]);
         port.accepts_outstanding = 1;
         port.accept_pause = draw.milliseconds(1, 100);
-        CorePlan { workers: draw.count(1, workers_max), port }
+        CorePlan { workers: if is_tight { workers_max } else { draw.count(1, workers_max) }, port }
     }
 
     /// Whether messages between its workers are refused now and then.
@@ -226,27 +272,27 @@ fn limits(draw: &mut Draw) -> Limits {
     limits.linger_timeout = draw.milliseconds(200, 5_000);
     limits.connect_timeout = draw.milliseconds(1_500, 5_000);
     // Two of the largest frames fit, so that it is not met all the time.
-    limits.send_bytes_max = if draw.percent(30) { draw.count(8_000, 40_000) } else { 256 * 1024 };
+    limits.send_bytes_max = if draw.percent(30) { draw.count(8_000, 40_000) } else { SEND_BYTES_LIFTED };
     limits.send_overflow = draw.one_of(&[SendOverflow::Disconnect, SendOverflow::DropNewest]);
     limits
 }
 
 fn stream_options(draw: &mut Draw) -> StreamOptions {
     let mut stream = StreamOptions::default();
-    stream.send_buffer_bytes = draw.perhaps(25, |draw| draw.small(512, 8_192));
-    stream.receive_buffer_bytes = draw.perhaps(25, |draw| draw.small(512, 8_192));
+    stream.send_buffer_bytes = draw.perhaps(25, |draw| draw.small(512, STREAM_BUFFER_BYTES_MAX));
+    stream.receive_buffer_bytes = draw.perhaps(25, |draw| draw.small(512, STREAM_BUFFER_BYTES_MAX));
     stream
 }
 
 impl ServerPlan {
     fn drawn(draw: &mut Draw, index: usize, core: usize, numbers: usize, ids: bool) -> ServerPlan {
         let mut limits = limits(draw);
-        limits.sessions_max = if draw.percent(20) { draw.count(2, numbers) } else { 1_000 };
+        limits.sessions_max = if draw.percent(20) { draw.count(numbers.div_ceil(4), numbers) } else { 1_000 };
         limits.first_frame_timeout = draw.perhaps(30, |draw| draw.milliseconds(2_000, 8_000));
         limits.lingering_refusals_max = draw.one_of(&[1, 256]);
         limits.connections_per_address_max = draw.perhaps(8, |draw| draw.small(2, 30));
         limits.connection_rate_per_address = draw.perhaps(8, |draw| Rate { per_second: 20, burst: draw.small(5, 20) });
-        limits.message_rate = draw.perhaps(10, |draw| Rate { per_second: draw.small(20, 100), burst: 20 });
+        limits.message_rate = draw.perhaps(20, |draw| Rate { per_second: draw.small(20, 100), burst: 20 });
         limits.byte_rate = draw.perhaps(10, |draw| Rate { per_second: draw.small(5_000, 50_000), burst: 8_000 });
         limits.rate_exceeded = draw.one_of(&[RateExceeded::Delay, RateExceeded::Delay, RateExceeded::Disconnect]);
         let format = format(draw, ids);
@@ -272,14 +318,16 @@ impl ServerPlan {
         ServerPlan { core, service, format, limits, refuses }
     }
 
-    /// Takes back what would keep people out or slow them down for ever.
+    /// Takes back what would keep people out, or put them out. Who is only slowed down has to get on all the same.
     pub(crate) fn lift(limits: &mut Limits) {
         limits.sessions_max = 10_000;
         limits.connections_per_address_max = None;
         limits.connection_rate_per_address = None;
-        limits.message_rate = None;
-        limits.byte_rate = None;
-        limits.send_bytes_max = 256 * 1024;
+        if limits.rate_exceeded == RateExceeded::Disconnect {
+            limits.message_rate = None;
+            limits.byte_rate = None;
+        }
+        limits.send_bytes_max = SEND_BYTES_LIFTED;
         limits.send_age_max = Duration::from_secs(30);
     }
 }
@@ -287,10 +335,10 @@ impl ServerPlan {
 /// Every number is in one client service; each service of a server has one at least, if there are enough.
 fn clients(
     draw: &mut Draw,
+    size: Size,
     servers: &[ServerPlan],
     numbers: usize,
-    first_core: usize,
-    cores: usize,
+    [first_core, cores]: [usize; 2],
 ) -> Vec<ClientPlan> {
     let services = draw.count(servers.len(), servers.len() + 1);
     let mut left = numbers;
@@ -301,13 +349,20 @@ fn clients(
             left -= sessions;
             let server = index % servers.len();
             let core = first_core + draw.count(0, cores - 1);
-            ClientPlan::drawn(draw, core, server, &servers[server], sessions)
+            ClientPlan::drawn(draw, size, core, server, &servers[server], sessions)
         })
         .collect()
 }
 
 impl ClientPlan {
-    fn drawn(draw: &mut Draw, core: usize, server: usize, host: &ServerPlan, sessions: usize) -> ClientPlan {
+    fn drawn(
+        draw: &mut Draw,
+        size: Size,
+        core: usize,
+        server: usize,
+        host: &ServerPlan,
+        sessions: usize,
+    ) -> ClientPlan {
         let mut limits = limits(draw);
         limits.connects_in_flight_max = draw.one_of(&[1, 4, 128]);
         let address = format_args!("10.0.0.{}:7777", server + 1);
@@ -319,7 +374,7 @@ impl ClientPlan {
         if host.format.id_max() > 0 {
             service = service.answer_heartbeats(PING_ID, PONG_ID);
         }
-        let reconnects = draw.percent(85);
+        let reconnects = size == Size::Large || draw.percent(85);
         if reconnects {
             service = service.reconnect(reconnect(draw));
         }

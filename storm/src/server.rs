@@ -39,7 +39,7 @@ impl Host {
         let place = self.book.open(cx.now()).next_place(self.host);
         let checksum = Message::answer(&mut self.body, kind, stamp, place, asked);
         let outcome = cx.send(self.talk.id(kind), &self.body);
-        self.book.open(cx.now()).sent(self.host, kind, stamp, Mark { place, checksum }, outcome);
+        self.book.open(cx.now()).sent(self.host, kind, stamp, (Mark { place, checksum }, self.body.len()), outcome);
     }
 
     fn serve(&mut self, cx: &mut Context<'_>, message: Message, asked: &[u8]) {

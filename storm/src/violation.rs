@@ -52,6 +52,8 @@ pub enum Violation {
     },
     /// The books of the simulated kernel do not balance.
     Imbalance(String),
+    /// More is under way from a session than its limits allow.
+    Unbounded(String),
     /// After the faults were over, not everything came to its end in time.
     Stuck(String),
     /// When everything was over, something was left.
@@ -83,6 +85,7 @@ impl Violation {
             Violation::WrongOutcome(_) => "wrong outcome",
             Violation::Miscounted { .. } => "miscounted",
             Violation::Imbalance(_) => "imbalance",
+            Violation::Unbounded(_) => "unbounded",
             Violation::Stuck(_) => "stuck",
             Violation::LeftOver(_) => "left over",
             Violation::Engine(_) => "engine",
@@ -104,6 +107,7 @@ impl fmt::Display for Violation {
             }
             Violation::WrongOutcome(what)
             | Violation::Imbalance(what)
+            | Violation::Unbounded(what)
             | Violation::Stuck(what)
             | Violation::LeftOver(what)
             | Violation::Engine(what)

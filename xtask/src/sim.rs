@@ -38,6 +38,22 @@ pub struct Options {
     /// Instead: looks whether storms find each of the bugs that are planted.
     #[arg(long, exclusive = true)]
     plants: bool,
+    /// With this bug planted: to see how storms find it, or why they do not.
+    #[arg(long, value_name = "NAME")]
+    plant: Option<String>,
+}
+
+impl Options {
+    /// Runs `work` with the bug that was asked for, if one was.
+    fn with_plant<R>(&self, work: impl FnOnce() -> R) -> Result<R, Failure> {
+        match &self.plant {
+            None => Ok(work()),
+            Some(name) => {
+                let unknown = || format!("no bug has the name {name}; `cargo xtask sim --plants` tells them all");
+                pogu_storm::with_plant(name, work).ok_or_else(|| unknown().into())
+            }
+        }
+    }
 }
 
 /// Tells the program that it is the optimised one already.
@@ -47,11 +63,15 @@ pub fn run(options: &Options) -> Result<(), Failure> {
     if options.plants {
         return plants();
     }
-    if std::env::var_os(BUILT).is_none() {
-        return again();
+    if options.seeds == 0 {
+        return Err("no seeds, no storm".into());
     }
+    if std::env::var_os(BUILT).is_none() {
+        return again(options.plant.is_some());
+    }
+    options.with_plant(|| ())?;
     match options.trace {
-        true => trace(options),
+        true => options.with_plant(|| trace(options))?,
         false => storms(options),
     }
 }
@@ -73,9 +93,13 @@ fn root() -> Result<&'static Path, Failure> {
 }
 
 /// The same command in the profile for storms.
-fn again() -> Result<(), Failure> {
+fn again(is_planted: bool) -> Result<(), Failure> {
     let mut command: Command = cargo();
-    command.args(["run", "--quiet", "--profile", "sim", "--package", "xtask", "--"]).args(std::env::args_os().skip(1));
+    command.args(["run", "--quiet", "--profile", "sim", "--package", "xtask"]);
+    if is_planted {
+        command.args(["--features", "planted"]);
+    }
+    command.arg("--").args(std::env::args_os().skip(1));
     match command.env(BUILT, "1").current_dir(root()?).status()?.success() {
         true => Ok(()),
         false => Err("a storm broke something, see above".into()),
@@ -90,6 +114,7 @@ fn trace(options: &Options) -> Result<(), Failure> {
             Ok(outcome) => println!("seed {seed}, {}: nothing is broken, {} messages", options.size, outcome.messages),
             Err(broken) => {
                 println!("seed {seed}, {}: {}, at {:?}", options.size, broken.violation, broken.time);
+                println!("commit: {}", commit());
                 return Err(format!("seed {seed}: {}", broken.violation.name()).into());
             }
         }
@@ -98,10 +123,20 @@ fn trace(options: &Options) -> Result<(), Failure> {
 }
 
 fn storms(options: &Options) -> Result<(), Failure> {
-    let crew = Crew::new(options.from, options.seeds, options.size);
+    let run = |seed| match &options.plant {
+        None => pogu_storm::run(seed, options.size),
+        Some(name) => pogu_storm::with_plant(name, || pogu_storm::run(seed, options.size)).expect("it is known"),
+    };
+    let crew = Crew::new(options.from, options.seeds, options.size, &run);
     let mut broken = Vec::new();
     let total = crew.run(|failure: Box<Broken>| {
-        println!("{failure}\ncommit: {}\nto keep it: {}\n", commit(), report::entry(&failure));
+        println!("{failure}\ncommit: {}", commit());
+        if options.plant.is_none() {
+            match report::keep(&failure) {
+                Ok(list) => println!("it stands in {} now, which `cargo test` replays", list.display()),
+                Err(error) => println!("it could not be written down: {error}"),
+            }
+        }
         broken.push((failure.seed, failure.violation.name()));
         options.keep_going
     })?;

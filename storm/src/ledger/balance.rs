@@ -117,16 +117,19 @@ impl Ledger {
         }
     }
 
-    /// Where no faults happen, a host that ends in good order does not reset its guest, unless its linger time was up.
+    /// Where no faults happen, or no longer, a host that ends in good order does not reset its guest, unless its linger time was up.
     fn reset_for_nothing(&self, servers: &[Counters]) -> Option<Violation> {
         let in_good_order = |host: &Host| {
             let expired = servers.get(host.service).is_none_or(|counters| counters.linger_expired > 0);
             !expired && host.cause.is_some_and(|cause| IN_GOOD_ORDER.contains(&cause))
         };
         let reset = self.guests.iter().enumerate().find(|(_, guest)| {
-            guest.cause == Some(CauseKind::PeerReset) && guest.host.is_some_and(|host| in_good_order(&self.hosts[host]))
+            let nothing_went_wrong = self.is_faultless || self.is_of_the_calm(guest.made_at);
+            nothing_went_wrong
+                && guest.cause == Some(CauseKind::PeerReset)
+                && guest.host.is_some_and(|host| in_good_order(&self.hosts[host]))
         });
-        let (guest, _) = reset.filter(|_| self.is_faultless)?;
+        let (guest, _) = reset?;
         Some(Violation::WrongCause(CauseKind::PeerReset, Whereabouts { side: Side::Guest(guest), said: None }))
     }
 

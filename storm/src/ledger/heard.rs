@@ -1,7 +1,7 @@
 //! What came, and whether it should have.
 
 use super::stream::{Flaw, Mark};
-use super::{Ask, Ledger, Life, Proof, Way};
+use super::{Ask, Ledger, Life, Phase, Proof, Way};
 use crate::message::{Kind, Message, Stamp};
 use crate::violation::{Side, Violation, Whereabouts};
 
@@ -62,6 +62,9 @@ impl Ledger {
             (None, None) => {
                 self.hosts[host].guest = Some(guest);
                 self.guests[guest].host = Some(host);
+                for mark in std::mem::take(&mut self.guests[guest].heard_early) {
+                    verdict(self.hosts[host].downlink.came(mark))?;
+                }
             }
             (linked, other) if linked == Some(guest) && other == Some(host) => {}
             _ => return Err(Violation::Misdirected),
@@ -92,8 +95,16 @@ impl Ledger {
 
     fn came_to_guest(&mut self, guest: usize, message: &Message) -> Verdict {
         let Some(host) = self.guests[guest].host else {
-            // Nobody speaks to a guest that has not spoken, but to say that there is no place.
-            return if message.kind == Kind::Refusal { Ok(()) } else { Err(Violation::Unsent) };
+            // Nobody speaks to a guest that has not spoken, but to say that there is no place, or no more.
+            return match message.kind {
+                Kind::Refusal => Ok(()),
+                Kind::Farewell if self.phase == Phase::Stop => {
+                    let mark = Mark { place: message.argument, checksum: message.checksum };
+                    self.guests[guest].heard_early.push(mark);
+                    Ok(())
+                }
+                _ => Err(Violation::Unsent),
+            };
         };
         let (own, stamp) = (self.guests[guest].stamp, message.stamp);
         let is_own = (own.number, own.incarnation) == (stamp.number, stamp.incarnation);

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use pogu::{CauseKind, SessionId};
+use pogu::{CauseKind, SessionId, Time};
 
 use super::stream::Stream;
 use super::{Guest, Host, Ledger, Life, Number, Phase, Proof};
@@ -14,11 +14,14 @@ use crate::violation::{Side, Violation, Whereabouts};
 /// Connections that are made later than that after the faults have ended have met none.
 const CALM_BEGINS: Duration = Duration::from_secs(10);
 
+/// What was delayed by faults that have ended has come by then, and workers that were held up have looked.
+const DELAYED_COMES: Duration = Duration::from_millis(3_900);
+
 impl Ledger {
     /// The factory of a client service makes a session: it takes the first number that has none.
     pub(crate) fn make_guest(&mut self, service: usize) -> usize {
         let guest = self.guests.len();
-        let free = |number: &Number| number.service == service && number.guest.is_none();
+        let free = |number: &Number| number.service == service && number.guest.is_none() && !self.has_left(number);
         let Some(number) = self.numbers.iter().position(free) else {
             let what = format!("client service {service} has more sessions than places");
             self.violate(Violation::WrongOutcome(what));
@@ -35,9 +38,11 @@ impl Ledger {
             cause: None,
             life: Life::Made,
             host: None,
+            heard_early: Vec::new(),
             uplink: Stream::default(),
             asks: VecDeque::new(),
             joins: Vec::new(),
+            leaves: false,
             rooms: BTreeMap::new(),
             last_heard: BTreeMap::new(),
             proof: Proof::Unwanted,
@@ -55,6 +60,7 @@ impl Ledger {
         let is_wild = peer.is_some_and(|address| self.wild.contains(&address));
         self.hosts.push(Host {
             id,
+            made_at: self.now,
             service,
             core: self.server_cores[service],
             cause: None,
@@ -138,26 +144,54 @@ impl Ledger {
 
     /// Whether a session can have ended for this.
     fn is_possible(&self, side: Side, cause: CauseKind) -> bool {
-        let (host, guest) = match side {
-            Side::Host(host) => (self.hosts.get(host), self.hosts[host].guest),
-            Side::Guest(guest) => (None, Some(guest)),
+        let (host, guest, made_at) = match side {
+            Side::Host(host) => (self.hosts.get(host), None, self.hosts[host].made_at),
+            Side::Guest(guest) => (None, self.guests.get(guest), self.guests[guest].made_at),
         };
         match cause {
             CauseKind::HandlerPanicked | CauseKind::CostRate => false,
             CauseKind::System if self.is_faultless => false,
             CauseKind::PeerMisbehaved => host.is_some_and(|host| host.is_wild),
-            CauseKind::HandlerAsked => host.is_some_and(|host| host.said_bye),
+            CauseKind::HandlerAsked => {
+                host.is_some_and(|host| host.said_bye) || guest.is_some_and(|guest| guest.leaves)
+            }
             CauseKind::Kicked => host.is_some_and(|host| host.may_be_kicked),
             CauseKind::ServiceStopping => self.phase == Phase::Stop,
-            // An inbox is full, a burst is too much, or the other side says so.
-            CauseKind::PeerClosed | CauseKind::PeerReset | CauseKind::SendBytes | CauseKind::WorkerInbox => true,
-            _ => !guest.is_some_and(|guest| self.is_of_the_calm(guest)),
+            CauseKind::PeerClosed | CauseKind::PeerReset => true,
+            // Everybody is back, and there is nothing that could go wrong.
+            _ if self.phase == Phase::Stop && self.has_calmed => false,
+            // An inbox is full, or a burst is too much.
+            CauseKind::SendBytes | CauseKind::WorkerInbox => true,
+            CauseKind::IdleTimeout if self.is_deaf(side) => false,
+            _ => !self.is_of_the_calm(made_at),
         }
     }
 
-    /// Whether nothing has ever gone wrong with a guest's connection.
-    fn is_of_the_calm(&self, guest: usize) -> bool {
-        self.phase == Phase::Calm && self.guests[guest].made_at > self.calm_since + CALM_BEGINS
+    /// Whether nothing has ever gone wrong with a connection that was made then.
+    pub(super) fn is_of_the_calm(&self, made_at: Time) -> bool {
+        self.has_calmed && made_at > self.calm_since + CALM_BEGINS
+    }
+
+    /// Whether a session was not told what its other side said, though nothing can have lost or delayed it: its receive was
+    /// paused, or not armed again, and stays so.
+    fn is_deaf(&self, side: Side) -> bool {
+        let speaks = match side {
+            Side::Host(host) => {
+                self.hosts[host].guest.map(|guest| (&self.guests[guest].uplink, self.guests[guest].life))
+            }
+            Side::Guest(guest) => {
+                self.guests[guest].host.map(|host| (&self.hosts[host].downlink, self.hosts[host].life))
+            }
+        };
+        let nothing_delays = self.delays_nothing || self.has_calmed && self.now > self.calm_since + DELAYED_COMES;
+        self.loses_nothing
+            && nothing_delays
+            && speaks.is_some_and(|(stream, life)| life == Life::Live && stream.under_way() > 0)
+    }
+
+    /// A guest has said everything, and ends by itself.
+    pub(crate) fn leaves(&mut self, guest: usize) {
+        self.guests[guest].leaves = true;
     }
 
     /// The value of a session is dropped.

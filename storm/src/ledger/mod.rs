@@ -12,6 +12,7 @@
 //! Lives are kept for the whole storm, by the order in which they began, so that what comes late is still recognised.
 
 mod balance;
+mod bounds;
 mod heard;
 mod lives;
 mod rooms;
@@ -30,6 +31,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use pogu::sim::Simulation;
 use pogu::{CauseKind, ServiceHandle, SessionId, Time};
 
+use self::bounds::Bounds;
 pub(crate) use self::heard::Heard;
 use self::rooms::Rooms;
 pub(crate) use self::sent::Route;
@@ -95,10 +97,14 @@ struct Guest {
     life: Life,
     /// The other side, once a message has reached it.
     host: Option<usize>,
+    /// What came from it before: it stops, and does not know yet whom it says it to.
+    heard_early: Vec<Mark>,
     uplink: Stream,
     asks: VecDeque<Ask>,
     /// Joins whose acknowledgement has not come: sequence and room.
     joins: Vec<(u32, u32)>,
+    /// It has said everything, and ends by itself.
+    leaves: bool,
     /// Rooms that it knows itself to be in, with the last broadcast that it heard there.
     rooms: BTreeMap<u32, Option<usize>>,
     /// The last sequence heard, by way and speaker.
@@ -127,6 +133,7 @@ enum Proof {
 #[derive(Debug)]
 struct Host {
     id: SessionId,
+    made_at: Time,
     service: usize,
     core: usize,
     cause: Option<CauseKind>,
@@ -184,8 +191,13 @@ pub(crate) struct Ledger {
     now: Time,
     phase: Phase,
     calm_since: Time,
+    /// No fault happens any more, and limits are lifted.
+    has_calmed: bool,
     /// No faults were drawn for this seed.
     is_faultless: bool,
+    /// No fault of this seed loses bytes without a word; nor does one keep them from coming, or workers from looking at them.
+    loses_nothing: bool,
+    delays_nothing: bool,
     violation: Option<(Time, Violation)>,
     hash: u64,
     trace: Option<Simulation>,
@@ -211,6 +223,7 @@ pub(crate) struct Ledger {
     is_tight: Vec<bool>,
     /// By client service: which server service it connects to.
     servers_of: Vec<usize>,
+    bounds: Bounds,
     pub(crate) tally: Tally,
 }
 
@@ -231,7 +244,10 @@ impl Ledger {
             now: Time::ZERO,
             phase: Phase::Storm,
             calm_since: Time::ZERO,
+            has_calmed: false,
             is_faultless: plan.knobs().next().is_none(),
+            loses_nothing: plan.loses_nothing(),
+            delays_nothing: plan.delays_nothing(),
             violation: None,
             hash: 0,
             trace,
@@ -254,6 +270,7 @@ impl Ledger {
             reconnects: plan.clients.iter().map(|client| client.reconnects).collect(),
             is_tight: plan.cores.iter().map(crate::plan::CorePlan::is_tight).collect(),
             servers_of: plan.clients.iter().map(|client| client.server).collect(),
+            bounds: Bounds::new(plan),
             tally: Tally::new(plan),
         }
     }
@@ -267,6 +284,7 @@ impl Ledger {
         self.phase = phase;
         if phase == Phase::Calm {
             self.calm_since = now;
+            self.has_calmed = true;
         }
         self.event(format_args!("{phase:?}"), [0, phase as u64, 0]);
     }

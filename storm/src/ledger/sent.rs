@@ -36,6 +36,10 @@ impl Ledger {
         let taken = most.min(number.left);
         number.left -= taken;
         self.left -= u64::from(taken);
+        match self.phase {
+            Phase::Storm => self.tally.asked_in_storm += u64::from(taken),
+            Phase::Calm | Phase::Stop => self.tally.asked_in_calm += u64::from(taken),
+        }
         taken
     }
 
@@ -58,7 +62,14 @@ impl Ledger {
     }
 
     /// A guest has asked, and this came of it.
-    pub(crate) fn asked(&mut self, guest: usize, kind: Kind, argument: u32, mark: Mark, outcome: SendOutcome) {
+    pub(crate) fn asked(
+        &mut self,
+        guest: usize,
+        kind: Kind,
+        argument: u32,
+        (mark, bytes): (Mark, usize),
+        outcome: SendOutcome,
+    ) {
         let service = self.guests[guest].service;
         self.event(
             format_args!("guest {guest} asks {kind:?} {argument}: {outcome:?}"),
@@ -68,7 +79,7 @@ impl Ledger {
             SendOutcome::Queued => {
                 self.tally.clients[service].queued += 1;
                 let asked = &mut self.guests[guest];
-                asked.uplink.accepted(mark);
+                asked.uplink.accepted(mark, bytes);
                 asked.asks.push_back(Ask { sequence: mark.place, kind, argument, is_waived: false });
                 if kind == Kind::Join {
                     asked.joins.push((mark.place, argument));
@@ -80,6 +91,21 @@ impl Ledger {
             SendOutcome::Dropped | SendOutcome::Disconnected => self.tally.clients[service].dropped += 1,
             SendOutcome::Gone => {}
             outcome => self.wrong_outcome("send", outcome),
+        }
+        self.look_at_bound(Side::Guest(guest));
+    }
+
+    /// A session cannot have more under way than its send queue, the network and the other side's port hold together.
+    fn look_at_bound(&mut self, side: Side) {
+        let (stream, bound) = match side {
+            Side::Guest(guest) => (&self.guests[guest].uplink, self.bounds.guests[self.guests[guest].service]),
+            Side::Host(host) => (&self.hosts[host].downlink, self.bounds.hosts[self.hosts[host].service]),
+        };
+        let bytes = stream.bytes_under_way();
+        let most = bound.bytes(self.has_calmed);
+        if bytes > most {
+            let what = format!("{side:?} has {bytes} bytes under way, and {most} is the most");
+            self.violate(Violation::Unbounded(what));
         }
     }
 
@@ -102,13 +128,21 @@ impl Ledger {
     }
 
     /// A host has sent a frame of its own.
-    pub(crate) fn sent(&mut self, host: usize, kind: Kind, stamp: Stamp, mark: Mark, outcome: SendOutcome) {
+    pub(crate) fn sent(
+        &mut self,
+        host: usize,
+        kind: Kind,
+        stamp: Stamp,
+        (mark, bytes): (Mark, usize),
+        outcome: SendOutcome,
+    ) {
         self.event(format_args!("host {host} sends {kind:?} {stamp:?}: {outcome:?}"), [9, host as u64, mark.checksum]);
         self.count_sent(host, outcome);
         match outcome {
-            SendOutcome::Queued => self.hosts[host].downlink.accepted(mark),
+            SendOutcome::Queued => self.hosts[host].downlink.accepted(mark, bytes),
             _ => self.waive(host, kind, stamp),
         }
+        self.look_at_bound(Side::Host(host));
     }
 
     /// A host has sent something to a peer that behaves badly.

@@ -1,5 +1,9 @@
 //! Whether everybody is back and everything has come, and what is left when all is over.
 
+use std::collections::BTreeSet;
+
+use pogu::Core;
+
 use super::{Guest, Host, Ledger, Life, Proof};
 use crate::message::Kind;
 use crate::violation::{Side, Violation, Whereabouts};
@@ -7,9 +11,9 @@ use crate::violation::{Side, Violation, Whereabouts};
 impl Ledger {
     /// What the calm still waits for; `None` if everybody is back, every session has the other side that it should have, and
     /// whatever was sent to those who live on has come.
-    pub(crate) fn unsettled(&self) -> Option<Side> {
+    pub(crate) fn unsettled(&self, cores: &[Core]) -> Option<Side> {
         let guest = self.live_guests.iter().find(|guest| self.guests[**guest].proof != Proof::Answered);
-        let host = || self.live_hosts.iter().find(|host| !self.is_host_settled(**host));
+        let host = || self.live_hosts.iter().find(|host| !self.is_host_settled(**host, cores));
         let guest = guest.map(|guest| Side::Guest(*guest));
         guest.or_else(|| host().map(|host| Side::Host(*host)))
     }
@@ -17,37 +21,80 @@ impl Ledger {
     /// A number that should have come back and has not.
     pub(crate) fn absent(&self) -> Option<usize> {
         let is_back = |number: &super::Number| number.guest.is_some() && number.proved;
-        self.numbers.iter().position(|number| self.reconnects[number.service] && !is_back(number))
+        let comes_back = |number: &super::Number| self.reconnects[number.service] && !self.has_left(number);
+        self.numbers.iter().position(|number| comes_back(number) && !is_back(number))
     }
 
-    fn is_host_settled(&self, host: usize) -> bool {
+    /// Whether the last session of a number has gone by itself, for good.
+    pub(super) fn has_left(&self, number: &super::Number) -> bool {
+        number.lives.last().is_some_and(|guest| self.guests[*guest].leaves)
+    }
+
+    fn is_host_settled(&self, host: usize, cores: &[Core]) -> bool {
         let settled = &self.hosts[host];
         let Some(guest) = settled.guest else { return false };
-        self.guests[guest].life == Life::Live && (self.drops[settled.service] || !self.is_owed(settled))
+        self.guests[guest].life == Life::Live && !self.is_owed(settled, cores)
     }
 
     /// Whether something of others has not come to a host's guest, and has to.
-    fn is_owed(&self, host: &Host) -> bool {
-        !host.forwards.is_empty() || host.rooms.iter().flat_map(|member| &member.owed).any(|owed| self.must_come(*owed))
+    fn is_owed(&self, host: &Host, cores: &[Core]) -> bool {
+        let mut broadcasts = host.rooms.iter().flat_map(|member| &member.owed);
+        let has_gaps = !host.forwards.is_empty() || broadcasts.any(|owed| self.must_come(*owed, cores));
+        has_gaps && !self.may_be_dropped(host.service)
     }
 
-    /// Where messages between workers are refused, a broadcast that nobody has heard may have been.
-    fn must_come(&self, broadcast: usize) -> bool {
-        self.rooms.get(broadcast).is_some_and(|owed| owed.heard > 0 || !self.is_tight[owed.room.0])
+    /// Whether all that has not come to the guests of a service can be what its full queues have dropped without a word to
+    /// whoever said it.
+    fn may_be_dropped(&self, service: usize) -> bool {
+        let of_service = self.live_hosts.iter().map(|host| &self.hosts[*host]).filter(|host| host.service == service);
+        let owed = |host: &Host| host.forwards.len() + host.rooms.iter().map(|member| member.owed.len()).sum::<usize>();
+        let missing: usize = of_service.map(owed).sum();
+        let dropped = self.handles.get(service).map_or(0, |handle| handle.counters().frames_dropped);
+        self.drops[service] && missing as u64 <= dropped.saturating_sub(self.tally.servers[service].dropped)
+    }
+
+    /// A broadcast that nobody has heard may be one of those that its home has refused because inboxes were full.
+    fn must_come(&self, broadcast: usize, cores: &[Core]) -> bool {
+        let Some(owed) = self.rooms.get(broadcast) else { return false };
+        let core = owed.room.0;
+        owed.heard > 0 || !self.is_tight[core] || self.unheard(core) > self.refused_at_home(core, cores)
+    }
+
+    /// Broadcasts of a core that live members wait for, and nobody has heard.
+    fn unheard(&self, core: usize) -> u64 {
+        let hosts = self.live_hosts.iter().map(|host| &self.hosts[*host]).filter(|host| host.core == core);
+        let owed: BTreeSet<usize> =
+            hosts.flat_map(|host| &host.rooms).flat_map(|member| member.owed.iter().copied()).collect();
+        owed.into_iter().filter(|owed| self.rooms.get(*owed).is_some_and(|owed| owed.heard == 0)).count() as u64
+    }
+
+    /// Broadcasts that were refused and not to the face of who said them.
+    fn refused_at_home(&self, core: usize, cores: &[Core]) -> u64 {
+        let refused = cores.get(core).map_or(0, |core| core.counters().broadcasts_refused);
+        refused.saturating_sub(self.tally.cores[core].broadcasts_refused)
+    }
+
+    /// Ends of connections that there should be: two of each that lives.
+    pub(crate) fn ends(&self) -> usize {
+        2 * self.live_guests.len()
     }
 
     /// Why the calm does not end, as a violation: what has not come is lost, who has not ended is stuck.
-    pub(crate) fn stuck(&self) -> Violation {
-        if let Some(side) = self.unsettled() {
-            return self.missing(side);
+    pub(crate) fn stuck(&self, cores: &[Core], open_ends: usize) -> Violation {
+        if let Some(side) = self.unsettled(cores) {
+            return self.missing(side, cores);
         }
         match self.absent() {
             Some(number) => Violation::Stuck(format!("number {number} has not come back")),
+            None if open_ends != self.ends() => {
+                let ends = self.ends();
+                Violation::LeftOver(format!("{open_ends} ends of connections are open, of those that live are {ends}"))
+            }
             None => Violation::Stuck("everything has settled, and then it had not".to_owned()),
         }
     }
 
-    fn missing(&self, side: Side) -> Violation {
+    fn missing(&self, side: Side, cores: &[Core]) -> Violation {
         let stuck = |why: &str| Violation::Stuck(format!("{side:?} {why}"));
         match side {
             Side::Guest(guest) => match &self.guests[guest] {
@@ -76,7 +123,7 @@ impl Ledger {
                     });
                 }
                 let mut owed =
-                    missing.rooms.iter().flat_map(|member| &member.owed).filter(|owed| self.must_come(**owed));
+                    missing.rooms.iter().flat_map(|member| &member.owed).filter(|owed| self.must_come(**owed, cores));
                 let broadcast = owed.next().and_then(|owed| self.rooms.get(*owed));
                 let said = broadcast.map(|broadcast| (Kind::Said, broadcast.stamp, broadcast.room.1));
                 Violation::Missed(Whereabouts { side: Side::Guest(guest), said })

@@ -5,7 +5,8 @@ use std::collections::VecDeque;
 /// What one direction of a connection was given and has not delivered.
 #[derive(Debug, Default)]
 pub(crate) struct Stream {
-    under_way: VecDeque<Mark>,
+    under_way: VecDeque<(Mark, usize)>,
+    bytes_under_way: usize,
     /// The last place that came.
     last: Option<u32>,
 }
@@ -27,28 +28,34 @@ pub(crate) enum Flaw {
 }
 
 impl Stream {
-    /// The engine has said that the frame is on its way.
-    pub(crate) fn accepted(&mut self, mark: Mark) {
-        self.under_way.push_back(mark);
+    /// The engine has said that the frame is on its way; so many bytes are in it.
+    pub(crate) fn accepted(&mut self, mark: Mark, bytes: usize) {
+        self.under_way.push_back((mark, bytes));
+        self.bytes_under_way += bytes;
     }
 
     /// A frame came out.
     pub(crate) fn came(&mut self, mark: Mark) -> Result<(), Flaw> {
         match self.under_way.front() {
-            Some(front) if *front == mark => {
+            Some((front, bytes)) if *front == mark => {
+                self.bytes_under_way -= bytes;
                 self.under_way.pop_front();
                 self.last = Some(mark.place);
                 Ok(())
             }
-            Some(front) if front.place == mark.place => Err(Flaw::Altered),
+            Some((front, _)) if front.place == mark.place => Err(Flaw::Altered),
             _ if self.last.is_some_and(|last| mark.place <= last) => Err(Flaw::Doubled),
-            _ if self.under_way.contains(&mark) => Err(Flaw::OutOfOrder),
+            _ if self.under_way.iter().any(|(other, _)| *other == mark) => Err(Flaw::OutOfOrder),
             _ => Err(Flaw::Unsent),
         }
     }
 
     pub(crate) fn under_way(&self) -> usize {
         self.under_way.len()
+    }
+
+    pub(crate) fn bytes_under_way(&self) -> usize {
+        self.bytes_under_way
     }
 }
 
@@ -61,7 +68,7 @@ mod tests {
 
     fn sent() -> Stream {
         let mut stream = Stream::default();
-        MARKS.into_iter().for_each(|mark| stream.accepted(mark));
+        MARKS.into_iter().for_each(|mark| stream.accepted(mark, 10));
         stream
     }
 
@@ -69,7 +76,7 @@ mod tests {
     fn what_comes_once_and_in_order_is_taken() {
         let mut stream = sent();
         assert_eq!(MARKS.map(|mark| stream.came(mark)), [Ok(()); 3]);
-        assert_eq!(stream.under_way(), 0);
+        assert_eq!((stream.under_way(), stream.bytes_under_way()), (0, 0));
     }
 
     #[test]

@@ -62,6 +62,9 @@ pub(crate) struct Tally {
     pub(crate) cores: Vec<CoreTally>,
     /// Messages that came and were what was sent.
     pub(crate) messages: u64,
+    /// Things that guests set out to ask for while faults happened, and afterwards.
+    pub(crate) asked_in_storm: u64,
+    pub(crate) asked_in_calm: u64,
 }
 
 impl Tally {
@@ -71,6 +74,8 @@ impl Tally {
             clients: plan.clients.iter().map(|_| ServiceTally::default()).collect(),
             cores: plan.cores.iter().map(|_| CoreTally::default()).collect(),
             messages: 0,
+            asked_in_storm: 0,
+            asked_in_calm: 0,
         }
     }
 }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use pogu_storm::{Failure as Broken, Outcome, Size};
 
+use super::report::commit;
 use crate::Failure;
 
 /// How often it is told how far they are.
@@ -16,11 +17,15 @@ const PROGRESS: Duration = Duration::from_secs(10);
 /// time, so that a run may be held up and go on.
 const LOOKS_MAX: u32 = 12;
 
+/// Runs the storm of a seed.
+type Run<'r> = &'r (dyn Fn(u64) -> Result<Outcome, Box<Broken>> + Sync);
+
 /// What is to be run.
-pub struct Crew {
+pub struct Crew<'r> {
     from: u64,
     seeds: u64,
     size: Size,
+    run: Run<'r>,
 }
 
 /// What all came to.
@@ -36,9 +41,9 @@ enum News {
     Ended(u64, Box<Result<Outcome, Box<Broken>>>),
 }
 
-impl Crew {
-    pub fn new(from: u64, seeds: u64, size: Size) -> Crew {
-        Crew { from, seeds, size }
+impl<'r> Crew<'r> {
+    pub fn new(from: u64, seeds: u64, size: Size, run: Run<'r>) -> Crew<'r> {
+        Crew { from, seeds, size, run }
     }
 
     /// Runs all, or until `on_failure` says that it is enough. Those that have begun come to their end.
@@ -63,9 +68,8 @@ impl Crew {
                 return;
             }
             let seed = self.from.wrapping_add(index);
-            let ended = told
-                .send(News::Begun(seed))
-                .and_then(|()| told.send(News::Ended(seed, Box::new(pogu_storm::run(seed, self.size)))));
+            let ended =
+                told.send(News::Begun(seed)).and_then(|()| told.send(News::Ended(seed, Box::new((self.run)(seed)))));
             if ended.is_err() {
                 return;
             }
@@ -108,11 +112,9 @@ impl Crew {
                 running.values_mut().for_each(|looks| *looks += 1);
                 if let Some((seed, _)) = running.iter().find(|(_, looks)| **looks > LOOKS_MAX) {
                     // Its thread cannot be ended, so the process is.
-                    eprintln!(
-                        "xtask: seed {seed}, {}: it runs for {:?} and does not end",
-                        self.size,
-                        PROGRESS * LOOKS_MAX
-                    );
+                    let patience = PROGRESS * LOOKS_MAX;
+                    eprintln!("xtask: seed {seed}, {}: it runs for {patience:?} and does not end", self.size);
+                    eprintln!("{}\ncommit: {}", pogu_storm::again(*seed, self.size), commit());
                     std::process::exit(1);
                 }
             }

@@ -1,15 +1,25 @@
 //! What is told of storms.
 
-use std::fmt::Write;
+use std::fmt::Write as _;
+use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use pogu_storm::{Failure as Broken, Size};
 
 use super::crew::Total;
 
-/// The line for the list of seeds that are replayed for good.
-pub fn entry(broken: &Broken) -> String {
-    format!("echo '{} {} # {}' >>storm/seeds/failed.txt", broken.size, broken.seed, broken.violation)
+/// Adds a seed to the list of those that are replayed for good.
+pub fn keep(broken: &Broken) -> std::io::Result<PathBuf> {
+    let list = Path::new(env!("CARGO_MANIFEST_DIR")).join("../storm/seeds/failed.txt").canonicalize()?;
+    std::fs::OpenOptions::new().append(true).open(&list)?.write_all(entry(broken).as_bytes())?;
+    Ok(list)
+}
+
+/// Its line there: of what was found, the first line.
+fn entry(broken: &Broken) -> String {
+    let found = broken.violation.to_string();
+    format!("{} {} # {}\n", broken.size, broken.seed, found.lines().next().unwrap_or_default())
 }
 
 /// The commit that was built, as far as it can be found out.
@@ -39,6 +49,11 @@ pub fn told(total: &Total, size: Size) -> String {
     row("seeds per second", format!("{:.1}", total.seeds as f64 / seconds.max(1e-9)));
     row("simulated operations", grouped(outcome.operations));
     row("messages, each checked", grouped(outcome.messages));
+    row("asked for", grouped(outcome.asked));
+    row(
+        "of these during faults",
+        format!("{:.1} %", 100.0 * outcome.asked_in_storm as f64 / outcome.asked.max(1) as f64),
+    );
     row("sessions", grouped(outcome.sessions));
     row("rounds of turns", grouped(outcome.rounds));
     row("virtual hours", format!("{:.1}", outcome.time.as_secs_f64() / 3_600.0));
@@ -73,10 +88,10 @@ mod tests {
 
     #[test]
     fn the_entry_of_a_failure_can_be_read_back() {
-        let violation = pogu_storm::Violation::Stuck("for ever".to_owned());
+        let violation = pogu_storm::Violation::Panicked("assertion failed: it's\n  left: 1\n right: 2".to_owned());
         let time = pogu::Time::ZERO;
         let broken = Broken { seed: 17, size: Size::Small, violation, time, last_lines: Vec::new() };
-        assert_eq!(entry(&broken), "echo 'small 17 # stuck: for ever' >>storm/seeds/failed.txt");
-        assert_eq!(broken.command(), "cargo xtask sim --from 17 --seeds 1 --size small --trace");
+        assert_eq!(entry(&broken), "small 17 # panicked: assertion failed: it's\n");
+        assert!(broken.to_string().ends_with("cargo xtask sim --from 17 --seeds 1 --size small --trace"));
     }
 }

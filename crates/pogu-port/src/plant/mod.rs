@@ -73,6 +73,7 @@ plants! {
     // ---- The engine ----
     TwoSendsInFlight = "A session sends again while its last send is in flight.",
     WaitingForgotten = "What was queued behind a send in flight does not leave when that has left.",
+    Uncharged = "A large frame is not charged where it enters the queue.",
     ForgottenCharge = "A large frame that has left stays charged with a part of what it was charged.",
     CloseBeforeFlush = "The write side is shut while frames wait behind a send in flight.",
     CloseWithoutDrain = "A connection is closed as soon as its write side is shut, whatever the peer still sends.",

@@ -56,6 +56,10 @@ impl Network {
         self.ledger.submitted.iter().sum()
     }
 
+    pub(super) fn open_ends(&self) -> usize {
+        self.ends.names().filter_map(|name| self.ends.get(name)).filter(|end| !end.vanished).count()
+    }
+
     pub(super) fn audit(&self) -> Result<(), Imbalance> {
         self.audit_operations()?;
         self.audit_buffers()?;

@@ -241,6 +241,11 @@ impl Simulation {
         self.with(|network| network.operations())
     }
 
+    /// Ends of connections that are there, those of machines that have vanished not counted.
+    pub fn open_ends(&self) -> usize {
+        self.with(|network| network.open_ends())
+    }
+
     /// Whether everything adds up. Meant for between turns, and cheap enough for between all of them.
     ///
     /// # Errors

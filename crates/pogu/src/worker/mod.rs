@@ -133,6 +133,7 @@ impl Worker {
         state.finish_turn(&mut operations);
         state.ledger.port = self.port.counters();
         if state.has_stopped() {
+            debug_assert_eq!(self.port.operations().open(), 0, "a worker has stopped, and its port has something open");
             self.finish();
             self.presence = None;
             return Ok(WorkerStatus::Stopped);

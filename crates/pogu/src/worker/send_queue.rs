@@ -151,7 +151,9 @@ impl SendQueue {
             return;
         }
         let entry = Entry { queued_at: now, unsent_bytes: u32::try_from(bytes).unwrap_or(u32::MAX), kind };
-        self.charged_bytes += bytes + entry.overhead();
+        if kind != Kind::Large || !plant::is(Plant::Uncharged) {
+            self.charged_bytes += bytes + entry.overhead();
+        }
         self.entries.push(entry);
     }
 
