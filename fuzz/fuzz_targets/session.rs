@@ -2,6 +2,8 @@
 
 #![no_main]
 
+#[path = "../../crates/pogu/tests/fuzzed/faults.rs"]
+mod faults;
 #[path = "../../crates/pogu/tests/fuzzed/puppet.rs"]
 mod puppet;
 #[path = "../../crates/pogu/tests/fuzzed/remote.rs"]
@@ -10,7 +12,11 @@ mod remote;
 mod script;
 #[path = "../../crates/pogu/tests/fuzzed/session.rs"]
 mod session;
+#[path = "../../crates/pogu/tests/fuzzed/speech.rs"]
+mod speech;
 #[path = "../../crates/pogu/tests/fuzzed/witness.rs"]
 mod witness;
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| session::check(bytes, pogu_fuzz::is_planted()));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    session::check(bytes, pogu_fuzz::is_planted());
+});

@@ -1,8 +1,9 @@
 //! Models of what threads share: the inbox of pogu's port with its parking and waking, and in the engine the places of a
-//! service, the request to stop, and the end of the last worker. Every interleaving with a bounded number of preemptions
-//! (three for two threads, two for three) is tried, with every value that the memory model allows a load to see.
+//! service, its closing, the request to stop, the end of the last worker, and the desk of names. Every interleaving with a
+//! bounded number of preemptions (three for two threads, two for three) is tried, with every value that the memory model
+//! allows a load to see.
 //!
-//! What is modelled is the code itself: `post.rs` of pogu-port and four files of pogu's `core` are compiled here as they
+//! What is modelled is the code itself: `post.rs` of pogu-port and six files of pogu's `core` are compiled here as they
 //! stand. Only [`sync`] is another one: atomics, fences and locks of the model, and a small queue that the model sees through. It
 //! can also leave a step out: a model that does not notice a missing fence proves nothing, so those that rest on one have to
 //! fail without it. What the engine's code touches beside (messages, services) are stand-ins.
@@ -18,6 +19,8 @@ mod bell;
 #[allow(dead_code)]
 #[path = "../../crates/pogu-port/src/clock.rs"]
 mod clock;
+#[cfg(all(test, not(feature = "schedules")))]
+mod closing_models;
 #[allow(dead_code)]
 #[path = "../../crates/pogu-port/src/codes.rs"]
 mod codes;

@@ -40,7 +40,7 @@ pub(crate) mod service_handle {
 pub(crate) mod service {
     use std::sync::Arc;
 
-    use crate::core::Shared;
+    use crate::core::{Gate, Shared};
     use crate::sync::AtomicUsize;
 
     pub(crate) struct Live(pub(crate) usize);
@@ -59,6 +59,7 @@ pub(crate) mod service {
         pub(crate) shared: Arc<Shared>,
         pub(crate) sessions: AtomicUsize,
         pub(crate) limits: Limits,
+        pub(crate) gate: Gate,
     }
 
     impl Running {

@@ -1,6 +1,7 @@
 //! What `crate::sync` of pogu-port and that of pogu are here: made of loom's pieces, or, with the feature `schedules`, of
 //! shuttle's.
 
+mod channel;
 #[cfg(not(feature = "schedules"))]
 mod interleavings;
 #[cfg(feature = "schedules")]
@@ -9,6 +10,7 @@ mod schedules;
 use std::sync::LockResult;
 use std::time::Duration;
 
+pub(crate) use channel::{Receiver, RecvTimeoutError, Sender, channel};
 #[cfg(not(feature = "schedules"))]
 pub(crate) use interleavings::*;
 #[cfg(feature = "schedules")]

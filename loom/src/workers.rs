@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crate::bell::Bell;
-use crate::core::{self, Presence, Shared};
+use crate::core::{self, Gate, Presence, Shared};
 use crate::message::Message;
 use crate::post::{Inbox, Poster, Receiver, Wake};
 use crate::service::{Limits, Live, Running};
@@ -88,7 +88,7 @@ pub(crate) fn core_of(workers: usize, posts_max: usize) -> (Arc<Shared>, Vec<Wor
 pub(crate) fn service(shared: &Arc<Shared>, sessions_max: usize) -> Arc<Running> {
     let sessions = crate::sync::AtomicUsize::new(0);
     let limits = Limits { sessions_max: Live(sessions_max) };
-    Arc::new(Running { shared: Arc::clone(shared), sessions, limits })
+    Arc::new(Running { shared: Arc::clone(shared), sessions, limits, gate: Gate::open() })
 }
 
 pub(crate) fn sessions(running: &Running) -> usize {

@@ -7,7 +7,6 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use crate::service::Running;
 
@@ -35,7 +34,7 @@ impl Listener {
 
     /// Stops accepting and closes the socket. The sessions that came through it live on.
     pub fn close(&self) {
-        self.running.closed.store(true, Ordering::Release);
+        self.running.gate.close();
         self.running.shared.nudge(self.running.shared.listener_worker(&self.running));
     }
 }

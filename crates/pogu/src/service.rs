@@ -2,7 +2,7 @@
 //! [`Core::connect`](crate::Core::connect).
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use pogu_port::{ListenOptions, OsError, StreamOptions};
 use pogu_wire::FrameFormat;
 
 use crate::addresses::Addresses;
-use crate::core::Shared;
+use crate::core::{Gate, Shared};
 use crate::heartbeat::{Answer, Heartbeat};
 use crate::layer::{Layer, LayerFactory};
 use crate::limits::{Limits, LiveLimits, SendOverflow};
@@ -194,8 +194,8 @@ pub(crate) struct Running {
     pub(crate) addresses: Arc<Addresses>,
     /// Sessions reserved: counted before the hand-over to a worker, released after the drain.
     pub(crate) sessions: AtomicUsize,
-    /// True once its listener has been asked to close, or its core to stop: nothing new comes in.
-    pub(crate) closed: AtomicBool,
+    /// Closed once its listener has been asked to close, or its core to stop: nothing new comes in.
+    pub(crate) gate: Gate,
     /// Why the last connection that could not be made could not.
     pub(crate) connect_error: Mutex<Option<OsError>>,
     /// When those of its sessions are dialled again that do it evenly.
@@ -227,7 +227,7 @@ impl Running {
 
     /// True once nothing new is to come in.
     pub(crate) fn is_closed(&self) -> bool {
-        self.closed.load(Ordering::Acquire)
+        self.gate.is_closed()
     }
 
     pub(crate) fn note_gave_up(&self, gave_up: GaveUp) {

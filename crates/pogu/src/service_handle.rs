@@ -139,7 +139,7 @@ impl ServiceHandle {
     /// Nothing new comes in: a server service stops accepting, as [`Listener::close`] does; a client service dials no more, and
     /// its places that wait to be dialled again are gone with the next turn of their workers. Sessions live on.
     pub fn close(&self) {
-        self.running.closed.store(true, Ordering::Release);
+        self.running.gate.close();
         (0..self.running.shared.workers()).for_each(|worker| self.running.shared.nudge(worker));
     }
 

@@ -4,6 +4,10 @@
 
 #[path = "../../../crates/pogu/src/core/crew.rs"]
 mod crew;
+#[path = "../../../crates/pogu/src/core/desk.rs"]
+mod desk;
+#[path = "../../../crates/pogu/src/core/gate.rs"]
+mod gate;
 #[path = "../../../crates/pogu/src/core/place.rs"]
 mod place;
 #[path = "../../../crates/pogu/src/core/presence.rs"]
@@ -15,6 +19,9 @@ use crate::message::Message;
 use crate::post::Poster;
 use crate::sync::{AtomicU64, AtomicUsize};
 
+#[cfg(all(test, not(feature = "schedules")))]
+pub(crate) use desk::Desk;
+pub(crate) use gate::Gate;
 pub(crate) use place::Place;
 #[cfg(test)]
 pub(crate) use presence::Presence;
@@ -54,6 +61,31 @@ pub(crate) fn shared(posters: Vec<Poster<Message>>) -> (std::sync::Arc<Shared>, 
 #[cfg(test)]
 pub(crate) fn request_stop(shared: &Shared) {
     shared.request_stop(crate::Time::ZERO);
+}
+
+/// As the handle of a core begins the end of a core with this service.
+#[cfg(all(test, not(feature = "schedules")))]
+pub(crate) fn announce_stop(running: &crate::service::Running) {
+    running.gate.close();
+    request_stop(&running.shared);
+}
+
+/// A desk of names that all have one address.
+#[cfg(all(test, not(feature = "schedules")))]
+pub(crate) fn desk() -> Desk {
+    Desk::with_thread(std::sync::Arc::new(|_: &str| Ok(vec![std::net::SocketAddr::from(([10, 0, 0, 1], 80))])))
+}
+
+/// As a worker asks.
+#[cfg(all(test, not(feature = "schedules")))]
+pub(crate) fn ask(desk: &Desk, shared: &std::sync::Arc<Shared>, name: &str) -> std::sync::Arc<Question> {
+    desk.ask(shared, 0, name)
+}
+
+/// As the end of a core closes its desk.
+#[cfg(all(test, not(feature = "schedules")))]
+pub(crate) fn close(desk: &Desk) {
+    assert_eq!(desk.stop(), desk::Ended::InTime);
 }
 
 /// As a stop waits, but for however long it takes.

@@ -5,7 +5,7 @@ use std::panic::Location;
 
 pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 pub(crate) use loom::sync::{Condvar as Waiters, Mutex, MutexGuard};
-pub(crate) use loom::thread::{ThreadId, current as current_thread, yield_now};
+pub(crate) use loom::thread::{Builder as ThreadBuilder, JoinHandle, ThreadId, current as current_thread, yield_now};
 
 thread_local! {
     /// The file whose fences do nothing. The threads of a model are coroutines of the thread that runs it.

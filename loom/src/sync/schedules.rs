@@ -2,4 +2,6 @@
 
 pub(crate) use shuttle::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
 pub(crate) use shuttle::sync::{Condvar as Waiters, Mutex, MutexGuard};
-pub(crate) use shuttle::thread::{ThreadId, current as current_thread, yield_now};
+pub(crate) use shuttle::thread::{
+    Builder as ThreadBuilder, JoinHandle, ThreadId, current as current_thread, yield_now,
+};

@@ -3,6 +3,8 @@
 mod address;
 mod builder;
 mod crew;
+mod desk;
+mod gate;
 mod place;
 mod presence;
 mod question;
@@ -11,7 +13,7 @@ mod shared;
 mod watch;
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::AtomicUsize;
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex, Weak};
 use std::thread::JoinHandle;
@@ -35,6 +37,7 @@ use crate::worker::{Worker, WorkerSeed, WorkerStatus};
 
 use address::{bind, check};
 pub use builder::CoreBuilder;
+pub(crate) use gate::Gate;
 pub(crate) use place::Place;
 pub(crate) use presence::Presence;
 pub(crate) use question::Question;
@@ -168,7 +171,7 @@ impl Core {
             let posted = self.post(worker, Message::Connect { running: Arc::clone(&running), places });
             if let Err(error) = posted {
                 // Workers that have been asked already give up what they have not begun.
-                running.closed.store(true, Ordering::Release);
+                running.gate.close();
                 return Err(error);
             }
         }
@@ -196,7 +199,7 @@ impl Core {
             factory,
             addresses: Arc::default(),
             sessions: AtomicUsize::new(0),
-            closed: AtomicBool::new(false),
+            gate: Gate::open(),
             connect_error: Mutex::default(),
             phases: Phases::new(self.shared.seed(services.len())),
             gave_up: Mutex::default(),
@@ -360,7 +363,7 @@ impl Core {
     /// Tells every worker when to have ended; a second time only to bring that forward.
     fn announce_stop(&self, deadline: Time) {
         for running in self.shared.services().iter().filter_map(Weak::upgrade) {
-            running.closed.store(true, Ordering::Release);
+            running.gate.close();
         }
         self.shared.request_stop(deadline);
     }

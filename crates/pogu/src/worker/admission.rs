@@ -1,7 +1,6 @@
 //! How a connection becomes a session: accepted (or dialled, see `dialling`), placed, handed over, made.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use pogu_port::slots::{Name, Slots};
@@ -29,7 +28,7 @@ impl State {
         match operations.listen(Owner(0), listener) {
             Ok(listener) => self.listeners.push((listener, running)),
             Err(refused) => {
-                running.closed.store(true, Ordering::Release);
+                running.gate.close();
                 if self.log.allows(Line::ListenerNotTaken, self.now) {
                     tracing::error!(address = %running.address, error = %refused.error, "the port refused the listener");
                 }

@@ -1,11 +1,17 @@
 //! The far end of a connection: may do what it likes, and checks what it is sent.
+//!
+//! ```text
+//!   session:  queued 0, queued 1, dropped, queued 2, ...      the witness keeps what it was told is queued
+//!   remote:          0,        1,                 2 | end     the same in the same order, and all of it before an end in good order
+//! ```
 
 use std::io::Write;
 use std::net::SocketAddr;
 
 use pogu::sim::Peer;
 
-use super::puppet::SPOKEN;
+use super::speech::{ADDRESSED, NUMBERED, SPOKEN, addressee};
+use super::witness::Witness;
 
 /// How a remote stands.
 enum Line {
@@ -68,19 +74,22 @@ impl Remote {
         self.line = Line::Over;
     }
 
-    /// Reads what has come: whole frames, and no half one before an end in good order.
-    pub fn read(&mut self) {
+    /// Reads what has come: whole frames, and before an end in good order all that its session was told is queued.
+    pub fn read(&mut self, witness: &Witness) {
         let Line::Open(peer) = &self.line else { return };
-        let before = self.unfinished.len();
+        let (address, before) = (peer.local_address(), self.unfinished.len());
         let ended = peer.read_available(&mut self.unfinished);
         self.received += self.unfinished.len() - before;
-        while let Some(frame) = self.first_frame() {
-            self.unfinished.drain(..frame);
+        while let Some((id, bytes)) = self.first_frame() {
+            let frame: Vec<u8> = self.unfinished.drain(..bytes).collect();
+            hear(witness, address, id, frame.get(4..).unwrap_or_default());
         }
         match ended {
             Ok(false) => {}
             Ok(true) => {
                 assert!(self.unfinished.is_empty(), "an end in good order within a frame: {:?}", self.unfinished);
+                let missed = witness.next_frame(address);
+                assert_eq!(missed.map(beginning), None, "an end in good order, and this was queued and has not come");
                 self.line = Line::Over;
             }
             Err(error) if error.kind() == std::io::ErrorKind::NotConnected => {}
@@ -88,12 +97,32 @@ impl Remote {
         }
     }
 
-    /// The size of the first frame, if it is whole.
-    fn first_frame(&self) -> Option<usize> {
+    /// The id of the first frame and its size, if it is whole.
+    fn first_frame(&self) -> Option<(u16, usize)> {
         let [low, high, id_low, id_high, ..] = *self.unfinished.as_slice() else { return None };
-        let frame = usize::from(u16::from_le_bytes([low, high]));
+        let bytes = usize::from(u16::from_le_bytes([low, high]));
         let id = u16::from_le_bytes([id_low, id_high]);
-        assert!(frame >= 4 && id == SPOKEN, "nobody said this: {frame} bytes with id {id}");
-        (frame <= self.unfinished.len()).then_some(frame)
+        assert!(bytes >= 4, "no frame has {bytes} bytes");
+        (bytes <= self.unfinished.len()).then_some((id, bytes))
     }
+}
+
+/// A whole frame has come: one that this remote has to hear now.
+fn hear(witness: &Witness, address: SocketAddr, id: u16, body: &[u8]) {
+    match id {
+        SPOKEN => {}
+        ADDRESSED => assert_eq!(addressee(body), witness.number_at(address), "said to another session"),
+        NUMBERED => {
+            let next = witness.next_frame(address);
+            let is_next = next.as_deref() == Some(body);
+            assert!(is_next, "{:?} came, next is {:?}", beginning(body.to_vec()), next.map(beginning));
+        }
+        _ => panic!("nobody says {id}"),
+    }
+}
+
+/// What tells frames apart.
+fn beginning(mut body: Vec<u8>) -> Vec<u8> {
+    body.truncate(12);
+    body
 }

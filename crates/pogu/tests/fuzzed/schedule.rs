@@ -1,8 +1,8 @@
-//! Any schedule: which worker takes a turn when, how far time moves meanwhile, and how small the network's buffers are, come
-//! from bytes. The clients are honest: they echo and talk in a room, and check what comes.
+//! Any schedule: which worker takes a turn when, how far time moves meanwhile, how small the network's buffers are, and which
+//! freedoms the kernel takes, come from bytes. The clients are honest: they echo and talk in a room, and check what comes.
 //!
 //! ```text
-//!   workers | clients | network | step, step, ...     -- then everybody is turned until all is answered
+//!   faults | workers | clients | network | step, step, ...     -- then everybody is turned until all is answered
 //! ```
 //!
 //! Each message arrives once, in order, unaltered; all members of the room hear all of it in one order.
@@ -10,9 +10,10 @@
 use std::io::{ErrorKind, Write};
 use std::time::Duration;
 
-use pogu::sim::{Advance, Peer, PeerState, Simulation, SimulationOptions};
+use pogu::sim::{Advance, FaultCounts, Peer, PeerState, Simulation, SimulationOptions};
 use pogu::{Context, Core, Limits, Packet, PortConfig, Room, Service, ServiceHandle, Session, Worker, WorkerStatus};
 
+use super::faults;
 use super::script::Script;
 
 const SERVER: &str = "10.0.0.1:7777";
@@ -22,12 +23,15 @@ const JOINED: u16 = 3;
 
 /// Turns of all workers within which everything is answered once nobody is held up any more.
 const ROUNDS_MAX: usize = 20_000;
+/// So many of them with faults, if there are any: then they end.
+const ROUNDS_WITH_FAULTS_MAX: usize = 500;
 const STEPS_MAX: usize = 400;
 const MESSAGES_MAX: u32 = 24;
 const PADDING_MAX: u8 = 64;
 
-/// Plays the schedule of `bytes`. `planted`: the server loses a message now and then, which must be noticed.
-pub fn check(bytes: &[u8], planted: bool) {
+/// Plays the schedule of `bytes`. `planted`: the server loses a message now and then, which must be noticed. Which faults were
+/// met.
+pub fn check(bytes: &[u8], planted: bool) -> FaultCounts {
     let mut script = Script::new(bytes);
     let mut scene = Scene::new(&mut script, planted);
     for _ in 0..STEPS_MAX {
@@ -38,6 +42,7 @@ pub fn check(bytes: &[u8], planted: bool) {
     }
     scene.come_to_rest();
     scene.judge();
+    scene.simulation.faults_met()
 }
 
 /// Echoes, and says to the room what it is told to.
@@ -141,6 +146,7 @@ struct Scene {
 impl Scene {
     fn new(script: &mut Script<'_>, planted: bool) -> Scene {
         let mut options = SimulationOptions::default();
+        faults::read(script, &mut options);
         let workers = script.one_of(&[1, 2, 3]);
         let clients = script.one_of(&[1, 2, 5]);
         options.latency = Duration::from_micros(script.one_of(&[0, 1, 333, 40_000]));
@@ -209,12 +215,16 @@ impl Scene {
 
     /// Nobody is held up any more.
     fn come_to_rest(&mut self) {
-        for _ in 0..ROUNDS_MAX {
+        for round in 0..ROUNDS_MAX {
+            if round == ROUNDS_WITH_FAULTS_MAX {
+                self.simulation.heal();
+            }
             for client in &mut self.clients {
                 client.write(usize::MAX);
                 client.read();
             }
-            (0..self.workers.len()).for_each(|worker| self.turn(worker));
+            self.simulation.order(self.workers.len()).into_iter().for_each(|worker| self.turn(worker));
+            self.simulation.audit().expect("it adds up");
             if self.has_all() {
                 return;
             }

@@ -2,24 +2,27 @@
 //! inside of frames what handlers do (`puppet.rs`).
 //!
 //! ```text
-//!   workers | network | port | limits | factory | operation, its arguments | operation, ...
+//!   faults | workers | network | port | limits | factory | operation, its arguments | operation, ...
 //! ```
 //!
-//! Whatever happens: handlers are called in their order and not after the end, counters balance, a peer receives whole
-//! frames or a reset, no queue outgrows its bound, and everything ends when the core stops.
+//! Whatever happens: handlers are called in their order and not after the end, counters balance, a peer receives what its own
+//! session was told is queued, each frame once, in order and unaltered, and all of it unless it is reset (`remote.rs`); no
+//! queue outgrows its bound, and everything ends when the core stops.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use pogu::sim::{Simulation, SimulationOptions};
+use pogu::sim::{FaultCounts, Faults, Simulation, SimulationOptions};
 use pogu::{
     Core, Incoming, Limits, Lockstep, PortConfig, Rate, RateExceeded, Refusal, SendOverflow, Service, ServiceHandle,
     SessionRef,
 };
 
-use super::puppet::{Puppet, SPOKEN};
+use super::faults;
+use super::puppet::Puppet;
 use super::remote::Remote;
 use super::script::Script;
+use super::speech::{ADDRESSED, SPOKEN, addressed};
 use super::witness::Witness;
 
 const SERVER: &str = "10.0.0.1:7777";
@@ -28,8 +31,13 @@ const SERVER: &str = "10.0.0.1:7777";
 const OPERATIONS_MAX: usize = 96;
 const REMOTES_MAX: usize = 12;
 
+/// What threads that are held up may take longer to end.
+const HELD_UP_MAX: Duration = Duration::from_secs(60);
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// Plays the script of `bytes` to its end and checks everything. `planted`: with a bug in the handlers, which must be noticed.
-pub fn check(bytes: &[u8], planted: bool) {
+/// Which faults were met.
+pub fn check(bytes: &[u8], planted: bool) -> FaultCounts {
     let mut script = Script::new(bytes);
     let mut scene = Scene::new(&mut script, planted);
     for _ in 0..OPERATIONS_MAX {
@@ -39,13 +47,15 @@ pub fn check(bytes: &[u8], planted: bool) {
         scene.operate(&mut script);
         scene.judge();
     }
-    scene.end();
+    scene.end()
 }
 
 struct Scene {
     simulation: Simulation,
     lockstep: Lockstep,
     core: Core,
+    /// How long its end may take.
+    end_timeout: Duration,
     service: ServiceHandle,
     witness: Witness,
     remotes: Vec<Remote>,
@@ -58,6 +68,9 @@ struct Scene {
 impl Scene {
     fn new(script: &mut Script<'_>, planted: bool) -> Scene {
         let mut options = SimulationOptions::default();
+        faults::read(script, &mut options);
+        let is_calm = options.faults == Faults::default();
+        let end_timeout = if is_calm { DRAIN_TIMEOUT } else { DRAIN_TIMEOUT + HELD_UP_MAX };
         let workers = script.one_of(&[1, 2, 3]);
         options.latency = Duration::from_millis(script.one_of(&[0, 1, 70]));
         options.stream_bytes = script.one_of(&[65_536, 4096, 300, 17]);
@@ -72,7 +85,7 @@ impl Scene {
         let service = core.serve(service, factory).expect("a service");
         let stream_bytes = options.stream_bytes;
         let remotes = Vec::new();
-        Scene { simulation, lockstep, core, service, witness, remotes, stream_bytes, send_bytes_max }
+        Scene { simulation, lockstep, core, end_timeout, service, witness, remotes, stream_bytes, send_bytes_max }
     }
 
     fn operate(&mut self, script: &mut Script<'_>) {
@@ -84,8 +97,11 @@ impl Scene {
             7 => self.with_remote(script, |remote, _| remote.reset()),
             8 => self.with_remote(script, |remote, _| remote.vanish()),
             9 => self.with_remote(script, |remote, _| remote.close()),
-            10 => self.with_remote(script, |remote, _| remote.read()),
-            11 => self.remotes.iter_mut().for_each(Remote::read),
+            10 => {
+                let witness = self.witness.clone();
+                self.with_remote(script, |remote, _| remote.read(&witness));
+            }
+            11 => self.read_all(),
             12 => self.lockstep.settle().expect("it comes to rest"),
             13 | 14 => self.pass(script),
             15 => drop(self.service.kick_all("the owner says so")),
@@ -94,6 +110,10 @@ impl Scene {
             18 => self.change_limits(script),
             _ => self.service.close(),
         }
+    }
+
+    fn read_all(&mut self) {
+        self.remotes.iter_mut().for_each(|remote| remote.read(&self.witness));
     }
 
     fn connect(&mut self) {
@@ -117,10 +137,10 @@ impl Scene {
 
     /// The owner's calls that name one session.
     fn concern_one(&mut self, script: &mut Script<'_>) {
-        let Some(session) = self.witness.session(script.below(64)) else { return };
+        let Some((number, session)) = self.witness.session(script.below(64)) else { return };
         match script.below(4) {
             0 => drop(self.service.kick(session, "named by the owner")),
-            1 => drop(self.service.send_to(session, SPOKEN, script.bytes())),
+            1 => drop(self.service.send_to(session, ADDRESSED, &addressed(number, script.bytes()))),
             2 => drop(self.service.enumerate(|_| ())),
             _ => {
                 let orders = script.bytes().to_vec();
@@ -153,9 +173,14 @@ impl Scene {
     }
 
     /// Everything comes to an end: within the drain time, whatever peers do not do.
-    fn end(mut self) {
-        let counters = self.lockstep.stop(self.core, Duration::from_secs(10)).expect("it stops");
-        self.remotes.iter_mut().for_each(Remote::read);
+    fn end(mut self) -> FaultCounts {
+        self.core.begin_stop(DRAIN_TIMEOUT);
+        let limit = self.lockstep.now() + self.end_timeout;
+        let has_stopped = self.lockstep.run_until(limit, || self.core.has_stopped());
+        assert!(has_stopped.expect("the workers work"), "it does not stop");
+        let counters = self.core.counters();
+        self.simulation.audit().expect("it adds up");
+        self.read_all();
         self.witness.judge_ends();
         assert_eq!((self.lockstep.workers(), self.service.sessions()), (0, 0));
         assert_eq!(counters.sessions_opened, self.witness.sessions_made() as u64);
@@ -163,6 +188,7 @@ impl Scene {
         // A factory that panics ends a connection before there is a session.
         let ended: u64 = counters.causes().map(|(_, count)| count).sum();
         assert_eq!(ended, counters.sessions_closed + self.witness.factory_panics(), "{counters:?}");
+        self.simulation.faults_met()
     }
 }
 
@@ -214,7 +240,7 @@ fn factory(
         if refused >> turn & 1 == 1 {
             return Err(Refusal::new("not today").with_packet(SPOKEN, *b"no"));
         }
-        witness.made(incoming.session, incoming.peer_address);
-        Ok(Puppet { id: incoming.session, witness: witness.clone(), planted, rooms: 0 })
+        let number = witness.made(incoming.session, incoming.peer_address);
+        Ok(Puppet { id: incoming.session, number, witness: witness.clone(), planted })
     }
 }

@@ -1,4 +1,4 @@
-//! What is seen of every session: its calls in order, what it queued, and what its peer received.
+//! What is seen of every session: its calls in order, and which frames it was told are queued.
 //!
 //! Handlers write it down and the outside judges: an assertion in a handler would be a panic that the engine catches.
 //!
@@ -8,7 +8,7 @@
 //!             +-- panicked +-----------------------------------+      nothing is called after a panic of its own
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -29,7 +29,10 @@ pub struct Seen {
     pub stage: Stage,
     pub is_dropped: bool,
     pub peer: Option<SocketAddr>,
-    /// Bytes of the frames that it queued for its own peer.
+    /// The bodies of the frames that it queued for its own peer, from the first that its peer has not heard.
+    pub queued: VecDeque<Vec<u8>>,
+    pub frames_queued: u32,
+    /// Bytes of all of them.
     pub queued_bytes: usize,
 }
 
@@ -41,6 +44,13 @@ struct Notes {
     factory_panics: u64,
 }
 
+impl Notes {
+    /// The session whose peer has this address: each connection has one of its own.
+    fn at(&mut self, peer: SocketAddr) -> Option<&mut Seen> {
+        self.sessions.values_mut().find(|seen| seen.peer == Some(peer))
+    }
+}
+
 /// Shared by all sessions of a run.
 #[derive(Clone, Default)]
 pub struct Witness(Arc<Mutex<Notes>>);
@@ -50,13 +60,17 @@ impl Witness {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub fn made(&self, session: SessionId, peer: Option<SocketAddr>) {
+    /// Which of all that were made it is.
+    pub fn made(&self, session: SessionId, peer: Option<SocketAddr>) -> u32 {
         let mut notes = self.notes();
+        let number = notes.order.len() as u32;
         notes.order.push(session);
-        let seen = Seen { stage: Stage::Made, is_dropped: false, peer, queued_bytes: 0 };
+        let (queued, frames_queued, queued_bytes) = Default::default();
+        let seen = Seen { stage: Stage::Made, is_dropped: false, peer, queued, frames_queued, queued_bytes };
         if notes.sessions.insert(session, seen).is_some() {
             notes.offences.push(format!("{session:?} was made twice"));
         }
+        number
     }
 
     pub fn factory_panics_now(&self) {
@@ -78,10 +92,30 @@ impl Witness {
         }
     }
 
-    pub fn queued(&self, session: SessionId, bytes: usize) {
+    /// How many frames the session has queued for its own peer.
+    pub fn frames_queued(&self, session: SessionId) -> u32 {
+        self.notes().sessions.get(&session).map_or(0, |seen| seen.frames_queued)
+    }
+
+    /// The session was told that this frame is queued for its own peer.
+    pub fn queued(&self, session: SessionId, body: Vec<u8>) {
         if let Some(seen) = self.notes().sessions.get_mut(&session) {
-            seen.queued_bytes += bytes;
+            seen.frames_queued += 1;
+            seen.queued_bytes += body.len() + 4;
+            seen.queued.push_back(body);
         }
+    }
+
+    /// What the peer at this address has to hear next of its own session's frames: `None` if there is nothing.
+    pub fn next_frame(&self, peer: SocketAddr) -> Option<Vec<u8>> {
+        self.notes().at(peer)?.queued.pop_front()
+    }
+
+    /// Which of the sessions made is that of the peer at this address.
+    pub fn number_at(&self, peer: SocketAddr) -> Option<u32> {
+        let notes = self.notes();
+        let is_there = |session| notes.sessions.get(session).is_some_and(|seen: &Seen| seen.peer == Some(peer));
+        notes.order.iter().position(is_there).map(|number| number as u32)
     }
 
     pub fn dropped(&self, session: SessionId) {
@@ -97,10 +131,11 @@ impl Witness {
         self.notes().offences.push(offence);
     }
 
-    /// The session that was made as the `index`th, counted around.
-    pub fn session(&self, index: usize) -> Option<SessionId> {
+    /// The session that was made as the `index`th, counted around, and its number.
+    pub fn session(&self, index: usize) -> Option<(u32, SessionId)> {
         let notes = self.notes();
-        notes.order.get(index.checked_rem(notes.order.len())?).copied()
+        let number = index.checked_rem(notes.order.len())?;
+        Some((number as u32, *notes.order.get(number)?))
     }
 
     /// What the session at this address has queued for its peer.
