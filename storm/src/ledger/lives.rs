@@ -163,7 +163,7 @@ impl Ledger {
             // An inbox is full, or a burst is too much.
             CauseKind::SendBytes | CauseKind::WorkerInbox => true,
             CauseKind::IdleTimeout if self.is_deaf(side) => false,
-            _ => !self.is_of_the_calm(made_at),
+            _ => host.is_some_and(|host| host.is_wild) || !self.is_of_the_calm(made_at),
         }
     }
 

@@ -74,14 +74,14 @@ impl Scene {
         let stamp = self.ledger.next_stamp(guest);
         let asked = message(kind, stamp, argument, &mut self.draw);
         let mark = Mark { place: stamp.sequence, checksum: asked.checksum };
-        self.ledger.asked(guest, kind, argument, mark, SendOutcome::Queued);
+        self.ledger.asked(guest, kind, argument, (mark, 10), SendOutcome::Queued);
         asked
     }
 
     fn say(&mut self, host: usize, kind: Kind, stamp: Stamp) -> Message {
         let place = self.ledger.next_place(host);
         let said = message(kind, stamp, place, &mut self.draw);
-        self.ledger.sent(host, kind, stamp, Mark { place, checksum: said.checksum }, SendOutcome::Queued);
+        self.ledger.sent(host, kind, stamp, (Mark { place, checksum: said.checksum }, 10), SendOutcome::Queued);
         said
     }
 
@@ -202,8 +202,8 @@ fn what_does_not_come_between_two_who_live_is_lost() {
     let mut scene = Scene::new();
     scene.ledger.want_proof(0);
     scene.heard(0, Kind::Echo, 0);
-    assert_eq!(scene.ledger.unsettled(), Some(Side::Guest(0)));
-    let violation = scene.ledger.stuck();
+    assert_eq!(scene.ledger.unsettled(&[]), Some(Side::Guest(0)));
+    let violation = scene.ledger.stuck(&[], 0);
     assert_eq!(violation.name(), "lost", "{violation}");
 }
 
@@ -237,11 +237,11 @@ fn a_member_that_did_not_hear_what_others_heard_has_missed_it() {
     let said = scene.broadcast(0);
     scene.ledger.heard_by_guest(0, Some(said), true);
     let scene = proved(scene);
-    assert_eq!(scene.ledger.unsettled(), Some(Side::Host(1)));
-    assert_eq!(scene.ledger.stuck().name(), "missed");
+    assert_eq!(scene.ledger.unsettled(&[]), Some(Side::Host(1)));
+    assert_eq!(scene.ledger.stuck(&[], 0).name(), "missed");
     let mut scene = scene;
     scene.ledger.heard_by_guest(1, Some(said), true);
-    assert_eq!((scene.ledger.unsettled(), scene.ledger.violation()), (None, None));
+    assert_eq!((scene.ledger.unsettled(&[]), scene.ledger.violation()), (None, None));
 }
 
 #[test]
@@ -253,7 +253,7 @@ fn a_forward_that_does_not_come_is_lost() {
     let answer = scene.answer(0, stamp);
     scene.ledger.heard_by_guest(0, Some(answer), true);
     let scene = proved(scene);
-    assert_eq!((scene.ledger.unsettled(), scene.ledger.stuck().name()), (Some(Side::Host(1)), "lost"));
+    assert_eq!((scene.ledger.unsettled(&[]), scene.ledger.stuck(&[], 0).name()), (Some(Side::Host(1)), "lost"));
 }
 
 #[test]
