@@ -104,7 +104,7 @@ impl Guest {
         for _ in 0..taken {
             let kind = match self.talk.kind(&mut self.draw) {
                 // Nobody is put out any more.
-                Kind::Kick | Kind::Bye | Kind::Burst => Kind::Echo,
+                Kind::Kick | Kind::Panic | Kind::Bye | Kind::Burst => Kind::Echo,
                 Kind::Say if self.draw.percent(75) => Kind::Echo,
                 kind => kind,
             };

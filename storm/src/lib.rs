@@ -28,6 +28,7 @@ mod failure;
 mod ledger;
 mod message;
 mod outcome;
+mod owner;
 mod phases;
 mod plan;
 mod server;

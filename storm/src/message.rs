@@ -28,6 +28,8 @@ pub enum Kind {
     Visit,
     /// The end of that guest's session.
     Kick,
+    /// A panic of the handler that it comes to.
+    Panic,
     /// As many further packets as the argument says.
     Burst,
     /// An answer, then the end.
@@ -44,6 +46,8 @@ pub enum Kind {
     Forwarded,
     /// What the closure of another guest sent.
     Visited,
+    /// What the owner of a service says to everybody.
+    Announced,
     /// The last word before the end, of a kick or of a stop.
     Farewell,
     /// There is no place.
@@ -51,7 +55,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    const ALL: [Kind; 17] = [
+    const ALL: [Kind; 19] = [
         Kind::Echo,
         Kind::Say,
         Kind::Join,
@@ -59,6 +63,7 @@ impl Kind {
         Kind::Forward,
         Kind::Visit,
         Kind::Kick,
+        Kind::Panic,
         Kind::Burst,
         Kind::Bye,
         Kind::Answer,
@@ -67,6 +72,7 @@ impl Kind {
         Kind::Said,
         Kind::Forwarded,
         Kind::Visited,
+        Kind::Announced,
         Kind::Farewell,
         Kind::Refusal,
     ];

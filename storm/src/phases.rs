@@ -95,6 +95,7 @@ fn calm(world: &mut World) -> Result<(), Violation> {
         handle.change_limits(ServerPlan::lift).map_err(|error| Violation::Engine(error.to_string()))?;
     }
     world.wild.clear();
+    world.owner = None;
     let before = world.rounds;
     let simulation = world.simulation.clone();
     let has_settled = |ledger: &Ledger, cores: &[pogu::Core]| {
@@ -114,6 +115,7 @@ fn calm(world: &mut World) -> Result<(), Violation> {
 
 fn stop(world: &mut World) -> Result<(), Violation> {
     world.book.reopen().begin(Phase::Stop, world.simulation.now());
+    world.owner = None;
     let servers = world.plan.servers.iter().map(|server| server.core + 1).max().unwrap_or(0);
     let mut sides = [0..servers, servers..world.cores.len()];
     if !world.plan.servers_stop_first {

@@ -111,6 +111,7 @@ impl TalkPlan {
             (Kind::Visit, 8),
             (Kind::Burst, 6),
             (Kind::Kick, 2),
+            (Kind::Panic, 1),
             (Kind::Bye, 2),
         ];
         match draw.percent(20) {

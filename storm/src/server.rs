@@ -54,6 +54,11 @@ impl Host {
             Kind::Forward => self.forward(cx, argument, stamp, asked),
             Kind::Visit => self.visit(cx, argument, stamp),
             Kind::Kick => self.kick(cx, argument, stamp),
+            Kind::Panic => {
+                self.book.open(cx.now()).panics(self.host);
+                // As a panic, without its words in the output.
+                std::panic::resume_unwind(Box::new("drawn"));
+            }
             Kind::Burst => (0..argument.min(self.talk.burst)).for_each(|_| self.say(cx, Kind::Part, stamp, asked)),
             _ => {}
         }

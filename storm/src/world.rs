@@ -9,6 +9,7 @@ use pogu::{Core, Counters, Incoming, Lockstep, Refusal, ServiceHandle, Time};
 use crate::client::Guest;
 use crate::draw::Draw;
 use crate::ledger::{Book, Ledger};
+use crate::owner::Owner;
 use crate::plan::Plan;
 use crate::server::Host;
 use crate::violation::Violation;
@@ -19,6 +20,7 @@ const DRAWS_WILD: u64 = 1 << 32;
 const DRAWS_HOST: u64 = 2 << 32;
 const DRAWS_GUEST: u64 = 3 << 32;
 const DRAWS_REFUSAL: u64 = 4 << 32;
+const DRAWS_OWNER: u64 = 6 << 32;
 
 /// Rounds of one storm: many times what the longest have taken.
 const ROUNDS_MAX: u64 = 20_000_000;
@@ -33,6 +35,8 @@ pub(crate) struct World {
     pub(crate) clients: Vec<ServiceHandle>,
     pub(crate) book: Book,
     pub(crate) wild: Vec<Wild>,
+    /// As long as the storm lasts.
+    pub(crate) owner: Option<Owner>,
     pub(crate) rounds: u64,
     seed: u64,
 }
@@ -56,6 +60,7 @@ impl World {
             clients: Vec::new(),
             book: book.clone(),
             wild: Vec::new(),
+            owner: Some(Owner::new(Draw::new(seed, DRAWS_OWNER))),
             rounds: 0,
             seed,
             plan,
@@ -116,7 +121,11 @@ impl World {
             for wild in &mut self.wild {
                 wild.act(&self.simulation, &self.book);
             }
-            let due = self.wild.iter().filter_map(Wild::due).min();
+            if let Some(owner) = &mut self.owner {
+                owner.act(self.simulation.now(), &self.book, &self.servers, &self.plan);
+            }
+            let owner = self.owner.as_ref().map(Owner::due);
+            let due = self.wild.iter().filter_map(Wild::due).chain(owner).min();
             let until = due.map_or(limit, |due| due.min(limit));
             let (simulation, book, cores, rounds) = (&self.simulation, &self.book, &self.cores, &mut self.rounds);
             let (mut broken, mut has_come) = (None, false);

@@ -15,7 +15,7 @@ pub(crate) enum Heard {
     Wrong,
 }
 
-type Verdict = Result<(), fn(Whereabouts) -> Violation>;
+pub(super) type Verdict = Result<(), fn(Whereabouts) -> Violation>;
 
 fn verdict(came: Result<(), Flaw>) -> Verdict {
     came.map_err(|flaw| match flaw {
@@ -94,6 +94,9 @@ impl Ledger {
     }
 
     fn came_to_guest(&mut self, guest: usize, message: &Message) -> Verdict {
+        if message.kind == Kind::Announced {
+            return self.announcement_came(guest, message);
+        }
         let Some(host) = self.guests[guest].host else {
             // Nobody speaks to a guest that has not spoken, but to say that there is no place, or no more.
             return match message.kind {
@@ -196,7 +199,7 @@ impl Ledger {
     }
 
     /// What one sends on one way comes in its order, each at most once.
-    fn in_order(&mut self, guest: usize, way: Way, stamp: Stamp) -> Verdict {
+    pub(super) fn in_order(&mut self, guest: usize, way: Way, stamp: Stamp) -> Verdict {
         let last = self.guests[guest].last_heard.entry((way, stamp.number, stamp.incarnation));
         let mut flaw = Ok(());
         last.and_modify(|last| {

@@ -1,6 +1,6 @@
 //! How sessions begin and end, seen from their handlers: made, connected, called, told the end once and last, dropped.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -43,6 +43,7 @@ impl Ledger {
             asks: VecDeque::new(),
             joins: Vec::new(),
             leaves: false,
+            announced: BTreeSet::new(),
             rooms: BTreeMap::new(),
             last_heard: BTreeMap::new(),
             proof: Proof::Unwanted,
@@ -71,6 +72,7 @@ impl Ledger {
             next_place: 0,
             rooms: Vec::new(),
             forwards: VecDeque::new(),
+            announcements: BTreeSet::new(),
             farewells: Vec::new(),
             may_be_kicked: false,
             said_bye: false,
@@ -115,12 +117,7 @@ impl Ledger {
             self.cut_off(side);
         }
         match side {
-            Side::Host(host) => {
-                self.hosts[host].cause = Some(cause);
-                self.live_hosts.remove(&host);
-                self.tally.servers[self.hosts[host].service].ended(cause);
-                self.leave_all(host);
-            }
+            Side::Host(host) => self.host_ended(host, cause),
             Side::Guest(guest) => {
                 self.guests[guest].cause = Some(cause);
                 self.live_guests.remove(&guest);
@@ -129,6 +126,20 @@ impl Ledger {
                 self.numbers[number].guest = None;
             }
         }
+    }
+
+    fn host_ended(&mut self, host: usize, cause: CauseKind) {
+        self.hosts[host].cause = Some(cause);
+        self.live_hosts.remove(&host);
+        self.tally.servers[self.hosts[host].service].ended(cause);
+        self.leave_all(host);
+    }
+
+    /// The handler of a host is about to panic: nothing of it is called any more, and it is told no end.
+    pub(crate) fn panics(&mut self, host: usize) {
+        self.event(format_args!("host {host} panics"), [19, host as u64, 0]);
+        self.hosts[host].life = Life::Ended;
+        self.host_ended(host, CauseKind::HandlerPanicked);
     }
 
     /// The other side has finished its stream in good order: then everything that was on its way here has come before.
@@ -155,7 +166,7 @@ impl Ledger {
             CauseKind::HandlerAsked => {
                 host.is_some_and(|host| host.said_bye) || guest.is_some_and(|guest| guest.leaves)
             }
-            CauseKind::Kicked => host.is_some_and(|host| host.may_be_kicked),
+            CauseKind::Kicked => host.is_some_and(|host| host.may_be_kicked || self.is_kicked_with_all(host)),
             CauseKind::ServiceStopping => self.phase == Phase::Stop,
             CauseKind::PeerClosed | CauseKind::PeerReset => true,
             // Everybody is back, and there is nothing that could go wrong.

@@ -15,6 +15,7 @@ mod balance;
 mod bounds;
 mod heard;
 mod lives;
+mod owned;
 mod rooms;
 mod sent;
 mod settled;
@@ -105,6 +106,8 @@ struct Guest {
     joins: Vec<(u32, u32)>,
     /// It has said everything, and ends by itself.
     leaves: bool,
+    /// What the owner of its service has said to everybody, as far as it came.
+    announced: BTreeSet<u32>,
     /// Rooms that it knows itself to be in, with the last broadcast that it heard there.
     rooms: BTreeMap<u32, Option<usize>>,
     /// The last sequence heard, by way and speaker.
@@ -117,6 +120,7 @@ struct Guest {
 enum Way {
     Forward,
     Room(u32),
+    Service,
 }
 
 /// Whether a guest has shown in the calm that it gets answers.
@@ -146,6 +150,8 @@ struct Host {
     rooms: Vec<Membership>,
     /// Forwards for its guest that have not come.
     forwards: VecDeque<(Stamp, u64)>,
+    /// What the owner of its service has said to everybody since it is there.
+    announcements: BTreeSet<u32>,
     /// Checksums of last words of kicks that may come.
     farewells: Vec<u64>,
     may_be_kicked: bool,
@@ -217,6 +223,10 @@ pub(crate) struct Ledger {
     /// By server service: on which core, and whether its queues drop frames.
     server_cores: Vec<usize>,
     drops: Vec<bool>,
+    /// By server service: when everybody was put out last.
+    kicks_of_all: Vec<Option<Time>>,
+    /// What owners have said to everybody: to whom, with which checksum.
+    announcements: BTreeMap<u32, (usize, u64)>,
     /// By client service: whether what it loses comes back.
     reconnects: Vec<bool>,
     /// By core: whether messages between its workers are refused now and then.
@@ -267,6 +277,8 @@ impl Ledger {
                 .iter()
                 .map(|server| server.limits.send_overflow == pogu::SendOverflow::DropNewest)
                 .collect(),
+            kicks_of_all: vec![None; plan.servers.len()],
+            announcements: BTreeMap::new(),
             reconnects: plan.clients.iter().map(|client| client.reconnects).collect(),
             is_tight: plan.cores.iter().map(crate::plan::CorePlan::is_tight).collect(),
             servers_of: plan.clients.iter().map(|client| client.server).collect(),

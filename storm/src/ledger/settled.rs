@@ -39,7 +39,9 @@ impl Ledger {
     /// Whether something of others has not come to a host's guest, and has to.
     fn is_owed(&self, host: &Host, cores: &[Core]) -> bool {
         let mut broadcasts = host.rooms.iter().flat_map(|member| &member.owed);
-        let has_gaps = !host.forwards.is_empty() || broadcasts.any(|owed| self.must_come(*owed, cores));
+        let has_gaps = !host.forwards.is_empty()
+            || broadcasts.any(|owed| self.must_come(*owed, cores))
+            || self.unheard_announcement(host).is_some();
         has_gaps && !self.may_be_dropped(host.service)
     }
 
@@ -47,7 +49,12 @@ impl Ledger {
     /// whoever said it.
     fn may_be_dropped(&self, service: usize) -> bool {
         let of_service = self.live_hosts.iter().map(|host| &self.hosts[*host]).filter(|host| host.service == service);
-        let owed = |host: &Host| host.forwards.len() + host.rooms.iter().map(|member| member.owed.len()).sum::<usize>();
+        let owed = |host: &Host| {
+            let broadcasts: usize = host.rooms.iter().map(|member| member.owed.len()).sum();
+            let heard = host.guest.and_then(|guest| self.guests.get(guest));
+            let announcements = heard.map_or(0, |guest| host.announcements.difference(&guest.announced).count());
+            host.forwards.len() + broadcasts + announcements
+        };
         let missing: usize = of_service.map(owed).sum();
         let dropped = self.handles.get(service).map_or(0, |handle| handle.counters().frames_dropped);
         self.drops[service] && missing as u64 <= dropped.saturating_sub(self.tally.servers[service].dropped)
@@ -121,6 +128,9 @@ impl Ledger {
                         side: Side::Guest(guest),
                         said: Some((Kind::Forwarded, *stamp, 0)),
                     });
+                }
+                if let Some(sequence) = self.unheard_announcement(missing) {
+                    return self.announcement_lost(guest, missing.service, sequence);
                 }
                 let mut owed =
                     missing.rooms.iter().flat_map(|member| &member.owed).filter(|owed| self.must_come(**owed, cores));

@@ -9,12 +9,12 @@ use crate::message::Message;
 use crate::violation::Side;
 
 /// Two guests of one service, each with its host, which have said one thing each.
-struct Scene {
-    ledger: Ledger,
+pub(super) struct Scene {
+    pub(super) ledger: Ledger,
     draw: Draw,
 }
 
-const GUESTS: [usize; 2] = [0, 1];
+pub(super) const GUESTS: [usize; 2] = [0, 1];
 
 /// A session's name that no core has given.
 fn nobody() -> SessionId {
@@ -46,7 +46,7 @@ fn message(kind: Kind, stamp: Stamp, argument: u32, draw: &mut Draw) -> Message 
 }
 
 impl Scene {
-    fn new() -> Scene {
+    pub(super) fn new() -> Scene {
         let mut plan = Plan::drawn(7, Size::Small);
         // One service with all numbers, whose queues drop nothing.
         plan.clients.truncate(1);
@@ -85,12 +85,19 @@ impl Scene {
         said
     }
 
+    /// The owner says something to everybody.
+    pub(super) fn announce(&mut self, sequence: u32) -> Message {
+        let said = message(Kind::Announced, Stamp { sequence, ..Stamp::NOBODY }, 0, &mut self.draw);
+        self.ledger.announced(0, sequence, said.checksum, pogu::FanOutOutcome::Posted);
+        said
+    }
+
     fn answer(&mut self, host: usize, stamp: Stamp) -> Message {
         self.say(host, Kind::Answer, stamp)
     }
 
     /// Asks something that reaches the host.
-    fn heard(&mut self, guest: usize, kind: Kind, argument: u32) -> Stamp {
+    pub(super) fn heard(&mut self, guest: usize, kind: Kind, argument: u32) -> Stamp {
         let asked = self.ask(guest, kind, argument);
         assert_eq!(self.ledger.heard_by_host(guest, Some(asked), true), Heard::Ask(asked));
         asked.stamp
@@ -120,7 +127,7 @@ impl Scene {
     }
 
     #[track_caller]
-    fn found(&self, name: &str) {
+    pub(super) fn found(&self, name: &str) {
         let (_, violation) = self.ledger.violation().expect("something is wrong");
         assert_eq!(violation.name(), name, "{violation}");
     }
@@ -221,7 +228,7 @@ fn an_end_in_good_order_that_comes_before_what_was_sent_cuts_it_off() {
 }
 
 /// Both show that they get answers: what is still open then is something else.
-fn proved(mut scene: Scene) -> Scene {
+pub(super) fn proved(mut scene: Scene) -> Scene {
     for number in GUESTS {
         scene.ledger.want_proof(number);
         let stamp = scene.heard(number, Kind::Echo, 0);
