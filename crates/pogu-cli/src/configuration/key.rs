@@ -81,8 +81,16 @@ impl Entry<'_> {
 }
 
 impl Fault {
+    /// What stands in the file comes into the sentence, but nothing that a terminal obeys.
     pub(super) fn at(offset: usize, sentence: String) -> Fault {
-        Fault { offset, sentence, whole_value: false }
+        let mut readable = String::with_capacity(sentence.len());
+        for character in sentence.chars() {
+            match character.is_control() {
+                true => readable.extend(character.escape_default()),
+                false => readable.push(character),
+            }
+        }
+        Fault { offset, sentence: readable, whole_value: false }
     }
 
     /// True if it says no more than that this value is not allowed.

@@ -87,7 +87,7 @@ fn unknown_table(offset: usize, name: &str) -> Fault {
         Some(table) => Fault::at(offset, format!("{name:?} stands in no table (it belongs into [{table}])")),
         None => {
             let neighbour = nearest(name, &["log", "core", "service"]).unwrap_or_default();
-            Fault::at(offset, format!("unknown table [{}] (did you mean [{neighbour}]?)", name.escape_debug()))
+            Fault::at(offset, format!("unknown table [{name}] (did you mean [{neighbour}]?)"))
         }
     }
 }
