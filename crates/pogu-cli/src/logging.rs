@@ -82,8 +82,10 @@ pub(crate) fn is_level(text: &str) -> bool {
         let level = directive.rsplit('=').next().unwrap_or(directive).trim();
         level.parse::<tracing_subscriber::filter::LevelFilter>().is_ok() && !level.is_empty()
     };
-    // The filter itself takes a bare word for the name of a module: a misspelt level would silence everything.
-    text.split(',').all(known) && EnvFilter::builder().parse(text).is_ok()
+    // The filter itself takes a bare word for the name of a module: a misspelt level would silence everything. And it panics
+    // (tracing-subscriber 0.3.23) where it cuts through a character of several bytes; names of modules have none here.
+    let is_plain = text.chars().all(|character| matches!(character, ' '..='~'));
+    is_plain && text.split(',').all(known) && EnvFilter::builder().parse(text).is_ok()
 }
 
 fn level(text: &str) -> Result<String, String> {

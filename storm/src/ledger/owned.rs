@@ -17,7 +17,7 @@ impl Ledger {
     pub(crate) fn owner_posted(&mut self, service: usize, outcome: PostOutcome) {
         self.event(format_args!("who is in service {service}: {outcome:?}"), [15, service as u64, outcome as u64]);
         match outcome {
-            PostOutcome::Posted => {}
+            PostOutcome::Posted => self.tally.cores[self.server_cores[service]].lists_out += 1,
             PostOutcome::Overloaded => self.tally.cores[self.server_cores[service]].posts_refused += 1,
             outcome => self.wrong_outcome("enumerate", outcome),
         }
@@ -27,6 +27,9 @@ impl Ledger {
     pub(crate) fn enumerated(&mut self, service: usize, sessions: &[SessionId], workers_missed: usize) {
         let what = format_args!("in service {service} are {}", sessions.len());
         self.event(what, [16, service as u64, sessions.len() as u64]);
+        let tally = &mut self.tally.cores[self.server_cores[service]];
+        tally.lists_out = tally.lists_out.saturating_sub(1);
+        tally.posts_refused += workers_missed as u64;
         let named: BTreeSet<SessionId> = sessions.iter().copied().collect();
         let is_of_service = |id: &SessionId| self.hosts.iter().any(|host| host.id == *id && host.service == service);
         if named.len() != sessions.len() || !named.iter().all(is_of_service) {
