@@ -165,6 +165,7 @@ impl<T> Slots<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::random::Random;
 
     #[test]
     fn freed_slots_are_reused_oldest_first_under_a_new_generation() {
@@ -207,10 +208,9 @@ mod tests {
         const LAST: u32 = 40;
         let mut slots = Slots::with_generations(MAXIMUM, LAST);
         let mut model = Model { free: Default::default(), occupied: Vec::new(), slots: 0 };
-        let mut drawn = 1_u32;
+        let mut random = Random::new(1);
         for _ in 0..2000 {
-            drawn = drawn.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            if drawn >> 31 == 0 {
+            if random.below(2) == 0 {
                 let expected = model.free.pop_front().or_else(|| {
                     let slot = model.slots;
                     model.slots = (slot + 1).min(MAXIMUM);
@@ -219,7 +219,7 @@ mod tests {
                 assert_eq!(slots.insert_with(|name| name.generation), expected);
                 model.occupied.extend(expected);
             } else if !model.occupied.is_empty() {
-                let name = model.occupied.swap_remove((drawn >> 8) as usize % model.occupied.len());
+                let name = model.occupied.swap_remove(random.below(model.occupied.len() as u64) as usize);
                 assert_eq!(slots.remove(name), Some(name.generation));
                 let next = Name { generation: name.generation + 1, ..name };
                 model.free.extend((next.generation <= LAST).then_some(next));

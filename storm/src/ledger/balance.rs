@@ -106,7 +106,7 @@ impl Ledger {
             let idle_kicks = tally.kicks_posted.saturating_sub(kicked);
             let least = tally.posts_to_gone + unrun + idle_kicks;
             // Where everybody was put out, nobody can say which kicks came too late.
-            let most = if tally.kicks_of_all > 0 { least - idle_kicks + tally.kicks_posted } else { least };
+            let most = if self.has_put_out_all(index) { least - idle_kicks + tally.kicks_posted } else { least };
             balance.between("posts_to_gone", counters.posts_to_gone, least, most);
             // A list that a core which stops has dropped may have missed workers before.
             let most = tally.posts_refused + tally.lists_out * WORKERS_MAX;
@@ -139,6 +139,11 @@ impl Ledger {
         });
         let (guest, _) = reset?;
         Some(Violation::WrongCause(CauseKind::PeerReset, Whereabouts { side: Side::Guest(guest), said: None }))
+    }
+
+    /// Whether everybody of a service of this core was put out.
+    fn has_put_out_all(&self, core: usize) -> bool {
+        self.kicks_of_all.iter().zip(&self.server_cores).any(|(last, on)| *on == core && last.is_some())
     }
 
     /// Sessions of a core that were kicked, and ended for that.

@@ -18,8 +18,8 @@ pub(super) struct Bound {
 }
 
 impl Bound {
-    pub(super) fn bytes(self, has_calmed: bool) -> usize {
-        if has_calmed { self.lifted } else { self.drawn }
+    pub(super) fn bytes(self, are_limits_lifted: bool) -> usize {
+        if are_limits_lifted { self.lifted } else { self.drawn }
     }
 }
 

@@ -170,7 +170,7 @@ impl Ledger {
             CauseKind::ServiceStopping => self.phase == Phase::Stop,
             CauseKind::PeerClosed | CauseKind::PeerReset => true,
             // Everybody is back, and there is nothing that could go wrong.
-            _ if self.phase == Phase::Stop && self.has_calmed => false,
+            _ if self.phase == Phase::Stop && self.calm_since.is_some() => false,
             // An inbox is full, or a burst is too much.
             CauseKind::SendBytes | CauseKind::WorkerInbox => true,
             CauseKind::IdleTimeout if self.is_deaf(side) => false,
@@ -180,7 +180,7 @@ impl Ledger {
 
     /// Whether nothing has ever gone wrong with a connection that was made then.
     pub(super) fn is_of_the_calm(&self, made_at: Time) -> bool {
-        self.has_calmed && made_at > self.calm_since + CALM_BEGINS
+        self.calm_since.is_some_and(|since| made_at > since + CALM_BEGINS)
     }
 
     /// Whether a session was not told what its other side said, though nothing can have lost or delayed it: its receive was
@@ -194,7 +194,8 @@ impl Ledger {
                 self.guests[guest].host.map(|host| (&self.hosts[host].downlink, self.hosts[host].life))
             }
         };
-        let nothing_delays = self.delays_nothing || self.has_calmed && self.now > self.calm_since + DELAYED_COMES;
+        let delays_are_over = self.calm_since.is_some_and(|since| self.now > since + DELAYED_COMES);
+        let nothing_delays = self.delays_nothing || delays_are_over;
         self.loses_nothing
             && nothing_delays
             && speaks.is_some_and(|(stream, life)| life == Life::Live && stream.under_way() > 0)

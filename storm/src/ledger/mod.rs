@@ -196,9 +196,8 @@ impl Book {
 pub(crate) struct Ledger {
     now: Time,
     phase: Phase,
-    calm_since: Time,
-    /// No fault happens any more, and limits are lifted.
-    has_calmed: bool,
+    /// Since then no fault happens any more, and limits are lifted.
+    calm_since: Option<Time>,
     /// No faults were drawn for this seed.
     is_faultless: bool,
     /// No fault of this seed loses bytes without a word; nor does one keep them from coming, or workers from looking at them.
@@ -253,8 +252,7 @@ impl Ledger {
         Ledger {
             now: Time::ZERO,
             phase: Phase::Storm,
-            calm_since: Time::ZERO,
-            has_calmed: false,
+            calm_since: None,
             is_faultless: plan.knobs().next().is_none(),
             loses_nothing: plan.loses_nothing(),
             delays_nothing: plan.delays_nothing(),
@@ -295,8 +293,7 @@ impl Ledger {
         self.now = now;
         self.phase = phase;
         if phase == Phase::Calm {
-            self.calm_since = now;
-            self.has_calmed = true;
+            self.calm_since = Some(now);
         }
         self.event(format_args!("{phase:?}"), [0, phase as u64, 0]);
     }

@@ -45,10 +45,7 @@ impl Ledger {
         self.event(format_args!("everybody leaves service {service}: {outcome:?}"), [17, service as u64, 0]);
         let core = self.server_cores[service];
         match outcome {
-            FanOutOutcome::Posted => {
-                self.kicks_of_all[service] = Some(self.now);
-                self.tally.cores[core].kicks_of_all += 1;
-            }
+            FanOutOutcome::Posted => self.kicks_of_all[service] = Some(self.now),
             FanOutOutcome::Overloaded => self.tally.cores[core].posts_refused += 1,
             outcome => self.wrong_outcome("kick_all", outcome),
         }
@@ -92,10 +89,10 @@ impl Ledger {
         self.in_order(guest, Way::Service, message.stamp)
     }
 
-    /// An announcement that a host's guest should have heard and has not.
-    pub(super) fn unheard_announcement(&self, host: &Host) -> Option<u32> {
-        let heard = &self.guests.get(host.guest?)?.announced;
-        host.announcements.iter().find(|sequence| !heard.contains(sequence)).copied()
+    /// Announcements that a host's guest should have heard and has not.
+    pub(super) fn unheard_announcements<'l>(&'l self, host: &'l Host) -> impl Iterator<Item = u32> + 'l {
+        let guest = host.guest.and_then(|guest| self.guests.get(guest));
+        guest.into_iter().flat_map(|guest| host.announcements.difference(&guest.announced).copied())
     }
 
     /// What is wrong with an announcement that has not come.

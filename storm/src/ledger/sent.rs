@@ -102,7 +102,7 @@ impl Ledger {
             Side::Host(host) => (&self.hosts[host].downlink, self.bounds.hosts[self.hosts[host].service]),
         };
         let bytes = stream.bytes_under_way();
-        let most = bound.bytes(self.has_calmed);
+        let most = bound.bytes(self.calm_since.is_some());
         if bytes > most {
             let what = format!("{side:?} has {bytes} bytes under way, and {most} is the most");
             self.violate(Violation::Unbounded(what));

@@ -41,7 +41,7 @@ impl Ledger {
         let mut broadcasts = host.rooms.iter().flat_map(|member| &member.owed);
         let has_gaps = !host.forwards.is_empty()
             || broadcasts.any(|owed| self.must_come(*owed, cores))
-            || self.unheard_announcement(host).is_some();
+            || self.unheard_announcements(host).next().is_some();
         has_gaps && !self.may_be_dropped(host.service)
     }
 
@@ -51,9 +51,7 @@ impl Ledger {
         let of_service = self.live_hosts.iter().map(|host| &self.hosts[*host]).filter(|host| host.service == service);
         let owed = |host: &Host| {
             let broadcasts: usize = host.rooms.iter().map(|member| member.owed.len()).sum();
-            let heard = host.guest.and_then(|guest| self.guests.get(guest));
-            let announcements = heard.map_or(0, |guest| host.announcements.difference(&guest.announced).count());
-            host.forwards.len() + broadcasts + announcements
+            host.forwards.len() + broadcasts + self.unheard_announcements(host).count()
         };
         let missing: usize = of_service.map(owed).sum();
         let dropped = self.handles.get(service).map_or(0, |handle| handle.counters().frames_dropped);
@@ -129,7 +127,7 @@ impl Ledger {
                         said: Some((Kind::Forwarded, *stamp, 0)),
                     });
                 }
-                if let Some(sequence) = self.unheard_announcement(missing) {
+                if let Some(sequence) = self.unheard_announcements(missing).next() {
                     return self.announcement_lost(guest, missing.service, sequence);
                 }
                 let mut owed =

@@ -46,8 +46,6 @@ pub(crate) struct CoreTally {
     pub(crate) kicks_posted: u64,
     /// Lists of sessions that were asked for and have not come.
     pub(crate) lists_out: u64,
-    /// How often everybody was put out.
-    pub(crate) kicks_of_all: u64,
     /// Closures and kicks that were refused, or were for nobody, as was said at once.
     pub(crate) posts_refused: u64,
     pub(crate) posts_to_gone: u64,

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::kernel::COLUMNS;
-use super::network::Network;
+use super::network::{End, Network};
 
 /// What does not add up.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -57,7 +57,11 @@ impl Network {
     }
 
     pub(super) fn open_ends(&self) -> usize {
-        self.ends.names().filter_map(|name| self.ends.get(name)).filter(|end| !end.vanished).count()
+        self.all_ends().filter(|end| !end.vanished).count()
+    }
+
+    fn all_ends(&self) -> impl Iterator<Item = &End> {
+        self.ends.names().filter_map(|name| self.ends.get(name))
     }
 
     pub(super) fn audit(&self) -> Result<(), Imbalance> {
@@ -95,13 +99,12 @@ impl Network {
 
     /// Every end is held, or waits in one backlog or one completion, or its machine has vanished.
     fn audit_sockets(&self) -> Result<(), Imbalance> {
-        let ends = || self.ends.names().filter_map(|name| self.ends.get(name));
-        let held = ends().filter(|end| end.held || end.vanished).count();
+        let held = self.all_ends().filter(|end| end.held || end.vanished).count();
         let listening = self.listeners.names().filter_map(|name| self.listeners.get(name));
         let waits = |name: &_| self.ends.get(*name).is_some_and(|end| !end.held);
         let in_backlog = listening.flat_map(|listening| &listening.waiting).filter(|name| waits(name)).count();
         let queued = self.kernels.values().flat_map(|kernel| kernel.accepted()).filter(waits).count();
-        let (open, owned) = (ends().count() as u64, (held + in_backlog + queued) as u64);
+        let (open, owned) = (self.all_ends().count() as u64, (held + in_backlog + queued) as u64);
         if open == owned { Ok(()) } else { Err(Imbalance::Sockets { open, owned }) }
     }
 }
