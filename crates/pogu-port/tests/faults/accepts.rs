@@ -117,18 +117,30 @@ fn try_a_hundred_times(
     });
     let recoveries: Vec<Took> = ports.iter().flat_map(|port| port.recoveries.clone()).collect();
     assert_eq!(recoveries.len() as u64, PORTS * TIMES);
-    let share = |port: &Figures| port.busy.as_secs_f64() / port.lasted.as_secs_f64();
-    let worst = ports.iter().map(share).fold(0.0, f64::max);
+    let worst = share_of_a_core(&ports);
     let lines = ports.iter().map(|port| port.lines).max().expect("there are some");
     let driver = selection.kind();
     let what = format!("{driver} {point:?} {stage:?} {errno}");
     let slowest = recoveries.iter().map(|took| took.wall).max().expect("there are some");
     println!("{what}: again after {slowest:?}, at worst {:.2} %, {lines} lines", worst * 100.0);
-    assert!(worst <= SHARE_MAX, "{what}: {:.1} % of a core by one port", worst * 100.0);
+    if worst > SHARE_MAX {
+        return Err(format!("{what}: {:.1} % of a core by one port", worst * 100.0));
+    }
     for Figures { lines, time, .. } in ports {
         assert!(lines as f64 <= 1.0 + time.as_secs_f64(), "{what}: {lines} lines in {time:?}");
     }
     judge(&what, &recoveries)
+}
+
+/// The most that one port used of a core while its faults lasted. Windows counts processor time in ticks of 10 to 16 ms, and two
+/// of them are more than a port may use in its 0.4 s: there it is the mean of all ports.
+fn share_of_a_core(ports: &[Figures]) -> f64 {
+    if cfg!(windows) {
+        let (busy, lasted): (Duration, Duration) =
+            (ports.iter().map(|port| port.busy).sum(), ports.iter().map(|port| port.lasted).sum());
+        return busy.as_secs_f64() / lasted.as_secs_f64();
+    }
+    ports.iter().map(|port| port.busy.as_secs_f64() / port.lasted.as_secs_f64()).fold(0.0, f64::max)
 }
 
 /// With a sanitizer on time tells nothing: threads also wait for each other inside of it. That a client is served in the end is
