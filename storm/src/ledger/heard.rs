@@ -1,6 +1,6 @@
 //! What came, and whether it should have.
 
-use super::stream::{Flaw, Mark};
+use super::stream::{Excess, Flaw, Mark, Stream};
 use super::{Ask, Ledger, Life, Phase, Proof, Way};
 use crate::message::{Kind, Message, Stamp};
 use crate::violation::{Side, Violation, Whereabouts};
@@ -63,14 +63,33 @@ impl Ledger {
                 self.hosts[host].guest = Some(guest);
                 self.guests[guest].host = Some(host);
                 for mark in std::mem::take(&mut self.guests[guest].heard_early) {
-                    verdict(self.hosts[host].downlink.came(mark))?;
+                    self.came_from(Side::Host(host), mark)?;
                 }
             }
             (linked, other) if linked == Some(guest) && other == Some(host) => {}
             _ => return Err(Violation::Misdirected),
         }
         let mark = Mark { place: message.stamp.sequence, checksum: message.checksum };
-        verdict(self.guests[guest].uplink.came(mark))
+        self.came_from(Side::Guest(guest), mark)
+    }
+
+    /// What a session says.
+    pub(super) fn stream_of(&mut self, side: Side) -> &mut Stream {
+        match side {
+            Side::Guest(guest) => &mut self.guests[guest].uplink,
+            Side::Host(host) => &mut self.hosts[host].downlink,
+        }
+    }
+
+    /// Something that `side` has said was heard.
+    fn came_from(&mut self, side: Side, mark: Mark) -> Verdict {
+        let stream = self.stream_of(side);
+        let came = stream.came(mark);
+        if let Some(Excess { bytes, most }) = stream.proven_excess() {
+            let what = format!("{side:?} had {bytes} bytes under way, and {most} is the most");
+            self.violate(Violation::Unbounded(what));
+        }
+        verdict(came)
     }
 
     fn guest_of(&self, stamp: Stamp) -> Option<usize> {
@@ -117,7 +136,7 @@ impl Ledger {
                 if message.argument < u32::MAX =>
             {
                 let mark = Mark { place: message.argument, checksum: message.checksum };
-                verdict(self.hosts[host].downlink.came(mark))?;
+                self.came_from(Side::Host(host), mark)?;
                 match message.kind {
                     Kind::Answer => self.answered(guest, stamp.sequence),
                     Kind::Joined => self.acknowledged(guest, stamp.sequence),

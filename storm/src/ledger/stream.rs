@@ -9,6 +9,14 @@ pub(crate) struct Stream {
     bytes_under_way: usize,
     /// The last place that came.
     last: Option<u32>,
+    excess: Option<Excess>,
+}
+
+/// More was under way than there is room for, unless the receiver was ending: then it reads on and nobody hears it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Excess {
+    pub(crate) bytes: usize,
+    pub(crate) most: usize,
 }
 
 /// A frame: its place in the stream, and what is in it. Places only grow.
@@ -50,12 +58,20 @@ impl Stream {
         }
     }
 
-    pub(crate) fn under_way(&self) -> usize {
-        self.under_way.len()
+    /// Looks whether more is under way than `most`.
+    pub(crate) fn look_at_bound(&mut self, most: usize) {
+        if self.bytes_under_way > most && self.excess.is_none() {
+            self.excess = Some(Excess { bytes: self.bytes_under_way, most });
+        }
     }
 
-    pub(crate) fn bytes_under_way(&self) -> usize {
-        self.bytes_under_way
+    /// What was too much when a frame came out after it: the receiver was not ending.
+    pub(crate) fn proven_excess(&self) -> Option<Excess> {
+        self.excess
+    }
+
+    pub(crate) fn under_way(&self) -> usize {
+        self.under_way.len()
     }
 }
 
@@ -76,7 +92,18 @@ mod tests {
     fn what_comes_once_and_in_order_is_taken() {
         let mut stream = sent();
         assert_eq!(MARKS.map(|mark| stream.came(mark)), [Ok(()); 3]);
-        assert_eq!((stream.under_way(), stream.bytes_under_way()), (0, 0));
+        assert_eq!((stream.under_way(), stream.bytes_under_way), (0, 0));
+    }
+
+    #[test]
+    fn more_than_there_is_room_for_stays_known() {
+        let mut stream = sent();
+        stream.look_at_bound(30);
+        assert_eq!(stream.proven_excess(), None);
+        stream.look_at_bound(29);
+        assert_eq!(stream.came(MARKS[0]), Ok(()));
+        stream.look_at_bound(29);
+        assert_eq!(stream.proven_excess(), Some(Excess { bytes: 30, most: 29 }));
     }
 
     #[test]
