@@ -1,6 +1,6 @@
 //! Whether everybody is back and everything has come, and what is left when all is over.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use pogu::Core;
 
@@ -42,20 +42,39 @@ impl Ledger {
         let has_gaps = !host.forwards.is_empty()
             || broadcasts.any(|owed| self.must_come(*owed, cores))
             || self.unheard_announcements(host).next().is_some();
-        has_gaps && !self.may_be_dropped(host.service)
+        has_gaps && !self.may_be_dropped(host.service, cores)
     }
 
     /// Whether all that has not come to the guests of a service can be what its full queues have dropped without a word to
-    /// whoever said it.
-    fn may_be_dropped(&self, service: usize) -> bool {
+    /// whoever said it, and what homes have refused.
+    fn may_be_dropped(&self, service: usize, cores: &[Core]) -> bool {
         let of_service = self.live_hosts.iter().map(|host| &self.hosts[*host]).filter(|host| host.service == service);
         let owed = |host: &Host| {
             let broadcasts: usize = host.rooms.iter().map(|member| member.owed.len()).sum();
             host.forwards.len() + broadcasts + self.unheard_announcements(host).count()
         };
         let missing: usize = of_service.map(owed).sum();
+        let missing = missing.saturating_sub(self.most_refused(service, cores));
         let dropped = self.handles.get(service).map_or(0, |handle| handle.counters().frames_dropped);
         self.drops[service] && missing as u64 <= dropped.saturating_sub(self.tally.servers[service].dropped)
+    }
+
+    /// As often as guests of a service can at most wait for a broadcast that its home has refused.
+    fn most_refused(&self, service: usize, cores: &[Core]) -> usize {
+        let core = self.server_cores[service];
+        if !self.is_tight[core] {
+            return 0;
+        }
+        let of_service = self.live_hosts.iter().map(|host| &self.hosts[*host]).filter(|host| host.service == service);
+        let mut waiting: BTreeMap<usize, usize> = BTreeMap::new();
+        for owed in of_service.flat_map(|host| &host.rooms).flat_map(|member| &member.owed) {
+            if self.rooms.get(*owed).is_some_and(|broadcast| broadcast.heard == 0) {
+                *waiting.entry(*owed).or_default() += 1;
+            }
+        }
+        let mut waiting: Vec<usize> = waiting.into_values().collect();
+        waiting.sort_unstable_by(|one, other| other.cmp(one));
+        waiting.into_iter().take(self.refused_at_home(core, cores) as usize).sum()
     }
 
     /// A broadcast that nobody has heard may be one of those that its home has refused because inboxes were full.
