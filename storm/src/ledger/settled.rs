@@ -45,15 +45,18 @@ impl Ledger {
         has_gaps && !self.may_be_dropped(host.service, cores)
     }
 
+    fn live_hosts_of(&self, service: usize) -> impl Iterator<Item = &Host> {
+        self.live_hosts.iter().map(|host| &self.hosts[*host]).filter(move |host| host.service == service)
+    }
+
     /// Whether all that has not come to the guests of a service can be what its full queues have dropped without a word to
     /// whoever said it, and what homes have refused.
     fn may_be_dropped(&self, service: usize, cores: &[Core]) -> bool {
-        let of_service = self.live_hosts.iter().map(|host| &self.hosts[*host]).filter(|host| host.service == service);
         let owed = |host: &Host| {
             let broadcasts: usize = host.rooms.iter().map(|member| member.owed.len()).sum();
             host.forwards.len() + broadcasts + self.unheard_announcements(host).count()
         };
-        let missing: usize = of_service.map(owed).sum();
+        let missing: usize = self.live_hosts_of(service).map(owed).sum();
         let missing = missing.saturating_sub(self.most_refused(service, cores));
         let dropped = self.handles.get(service).map_or(0, |handle| handle.counters().frames_dropped);
         self.drops[service] && missing as u64 <= dropped.saturating_sub(self.tally.servers[service].dropped)
@@ -65,9 +68,8 @@ impl Ledger {
         if !self.is_tight[core] {
             return 0;
         }
-        let of_service = self.live_hosts.iter().map(|host| &self.hosts[*host]).filter(|host| host.service == service);
         let mut waiting: BTreeMap<usize, usize> = BTreeMap::new();
-        for owed in of_service.flat_map(|host| &host.rooms).flat_map(|member| &member.owed) {
+        for owed in self.live_hosts_of(service).flat_map(|host| &host.rooms).flat_map(|member| &member.owed) {
             if self.rooms.get(*owed).is_some_and(|broadcast| broadcast.heard == 0) {
                 *waiting.entry(*owed).or_default() += 1;
             }
