@@ -85,7 +85,7 @@ impl Ledger {
     fn came_from(&mut self, side: Side, mark: Mark) -> Verdict {
         let stream = self.stream_of(side);
         let came = stream.came(mark);
-        if let Some(Excess { bytes, most }) = stream.proven_excess() {
+        if let Some(Excess { bytes, most }) = stream.excess() {
             let what = format!("{side:?} had {bytes} bytes under way, and {most} is the most");
             self.violate(Violation::Unbounded(what));
         }

@@ -52,6 +52,9 @@ impl Ledger {
     /// Whether all that has not come to the guests of a service can be what its full queues have dropped without a word to
     /// whoever said it, and what homes have refused.
     fn may_be_dropped(&self, service: usize, cores: &[Core]) -> bool {
+        if !self.drops[service] {
+            return false;
+        }
         let owed = |host: &Host| {
             let broadcasts: usize = host.rooms.iter().map(|member| member.owed.len()).sum();
             host.forwards.len() + broadcasts + self.unheard_announcements(host).count()
@@ -59,7 +62,7 @@ impl Ledger {
         let missing: usize = self.live_hosts_of(service).map(owed).sum();
         let missing = missing.saturating_sub(self.most_refused(service, cores));
         let dropped = self.handles.get(service).map_or(0, |handle| handle.counters().frames_dropped);
-        self.drops[service] && missing as u64 <= dropped.saturating_sub(self.tally.servers[service].dropped)
+        missing as u64 <= dropped.saturating_sub(self.tally.servers[service].dropped)
     }
 
     /// As often as guests of a service can at most wait for a broadcast that its home has refused.
@@ -70,7 +73,7 @@ impl Ledger {
         }
         let mut waiting: BTreeMap<usize, usize> = BTreeMap::new();
         for owed in self.live_hosts_of(service).flat_map(|host| &host.rooms).flat_map(|member| &member.owed) {
-            if self.rooms.get(*owed).is_some_and(|broadcast| broadcast.heard == 0) {
+            if self.is_unheard(*owed) {
                 *waiting.entry(*owed).or_default() += 1;
             }
         }
@@ -91,7 +94,11 @@ impl Ledger {
         let hosts = self.live_hosts.iter().map(|host| &self.hosts[*host]).filter(|host| host.core == core);
         let owed: BTreeSet<usize> =
             hosts.flat_map(|host| &host.rooms).flat_map(|member| member.owed.iter().copied()).collect();
-        owed.into_iter().filter(|owed| self.rooms.get(*owed).is_some_and(|owed| owed.heard == 0)).count() as u64
+        owed.into_iter().filter(|owed| self.is_unheard(*owed)).count() as u64
+    }
+
+    fn is_unheard(&self, broadcast: usize) -> bool {
+        self.rooms.get(broadcast).is_some_and(|broadcast| broadcast.heard == 0)
     }
 
     /// Broadcasts that were refused and not to the face of who said them.

@@ -65,8 +65,8 @@ impl Stream {
         }
     }
 
-    /// What was too much when a frame came out after it: the receiver was not ending.
-    pub(crate) fn proven_excess(&self) -> Option<Excess> {
+    /// What was too much. If a frame comes out after it, the receiver was not ending.
+    pub(crate) fn excess(&self) -> Option<Excess> {
         self.excess
     }
 
@@ -99,11 +99,11 @@ mod tests {
     fn more_than_there_is_room_for_stays_known() {
         let mut stream = sent();
         stream.look_at_bound(30);
-        assert_eq!(stream.proven_excess(), None);
+        assert_eq!(stream.excess(), None);
         stream.look_at_bound(29);
         assert_eq!(stream.came(MARKS[0]), Ok(()));
         stream.look_at_bound(29);
-        assert_eq!(stream.proven_excess(), Some(Excess { bytes: 30, most: 29 }));
+        assert_eq!(stream.excess(), Some(Excess { bytes: 30, most: 29 }));
     }
 
     #[test]
