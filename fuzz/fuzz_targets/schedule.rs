@@ -4,6 +4,9 @@
 
 #[path = "../../crates/pogu/tests/fuzzed/faults.rs"]
 mod faults;
+#[path = "../../crates/pogu/tests/fuzzed/met.rs"]
+#[expect(dead_code, reason = "only the replay adds up, and each target gives orders of its own")]
+mod met;
 #[path = "../../crates/pogu/tests/fuzzed/schedule.rs"]
 mod schedule;
 #[path = "../../crates/pogu/tests/fuzzed/script.rs"]

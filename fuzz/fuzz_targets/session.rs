@@ -4,6 +4,9 @@
 
 #[path = "../../crates/pogu/tests/fuzzed/faults.rs"]
 mod faults;
+#[path = "../../crates/pogu/tests/fuzzed/met.rs"]
+#[expect(dead_code, reason = "only the replay adds up, and each target gives orders of its own")]
+mod met;
 #[path = "../../crates/pogu/tests/fuzzed/puppet.rs"]
 mod puppet;
 #[path = "../../crates/pogu/tests/fuzzed/remote.rs"]
@@ -16,6 +19,8 @@ mod session;
 mod speech;
 #[path = "../../crates/pogu/tests/fuzzed/witness.rs"]
 mod witness;
+#[path = "../../crates/pogu/tests/fuzzed/world.rs"]
+mod world;
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     session::check(bytes, pogu_fuzz::is_planted());

@@ -1,12 +1,13 @@
 //! Models of what threads share: the inbox of pogu's port with its parking and waking, and in the engine the places of a
-//! service, its closing, the request to stop, the end of the last worker, and the desk of names. Every interleaving with a
-//! bounded number of preemptions (three for two threads, two for three) is tried, with every value that the memory model
-//! allows a load to see.
+//! service, its closing, the request to stop, the end of the last worker, workers that go, the desk of names, job queues and
+//! their end, what waits for room in an inbox, and sessions whose handlers run on a pool. Every interleaving with a bounded
+//! number of preemptions (three for two threads, two for three) is tried, with every value that the memory model allows a
+//! load to see.
 //!
-//! What is modelled is the code itself: `post.rs` of pogu-port and six files of pogu's `core` are compiled here as they
-//! stand. Only [`sync`] is another one: atomics, fences and locks of the model, and a small queue that the model sees through. It
-//! can also leave a step out: a model that does not notice a missing fence proves nothing, so those that rest on one have to
-//! fail without it. What the engine's code touches beside (messages, services) are stand-ins.
+//! What is modelled is the code itself: `post.rs` of pogu-port, seven files of pogu's `core` and seven of its `jobs` are
+//! compiled here as they stand. Only [`sync`] is another one: atomics, fences and locks of the model, and a small queue that
+//! the model sees through. It can also leave a step out: a model that does not notice a missing fence proves nothing, so those
+//! that rest on one have to fail without it. What the engine's code touches beside (messages, services) are stand-ins.
 //!
 //! With the feature `schedules` the same code is made of shuttle's pieces, and a whole crew of workers runs with it, of which
 //! nobody can try every interleaving: many thousand schedules are drawn instead.
@@ -26,15 +27,28 @@ mod closing_models;
 mod codes;
 mod core;
 #[cfg(all(test, not(feature = "schedules")))]
+mod ending_models;
+#[cfg(all(test, not(feature = "schedules")))]
 mod engine_models;
 #[allow(dead_code)]
 #[path = "../../crates/pogu-port/src/error.rs"]
 mod error;
-#[allow(dead_code)]
-#[path = "../../crates/pogu-port/src/identity.rs"]
-mod identity;
+#[cfg(all(test, not(feature = "schedules")))]
+mod failing_models;
+#[cfg(all(test, not(feature = "schedules")))]
+mod job_models;
+mod jobs;
 #[cfg(all(test, not(feature = "schedules")))]
 mod models;
+#[cfg(all(test, not(feature = "schedules")))]
+mod outbox_models;
+#[cfg(all(test, feature = "schedules"))]
+mod pool_schedules;
+#[cfg(all(test, not(feature = "schedules")))]
+mod pooled_models;
+#[allow(dead_code)]
+#[path = "../../crates/pogu-port/src/identity.rs"]
+mod port_identity;
 #[allow(dead_code)]
 #[path = "../../crates/pogu-port/src/post.rs"]
 mod post;
@@ -49,4 +63,4 @@ mod workers;
 use clock::Time;
 use error::PostError;
 use identity::Owner;
-use stand_ins::{addresses, message, service, service_handle};
+use stand_ins::{addresses, identity, message, outside, plant, service, service_handle};

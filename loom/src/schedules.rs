@@ -29,7 +29,7 @@ const SENDERS: usize = 3;
 /// Shuttle's own is too small for a panic that is formatted on it.
 const STACK_BYTES: usize = 256 << 10;
 
-fn draw(model: fn()) {
+pub(crate) fn draw(model: fn()) {
     let schedules = std::env::var(SETTING).map_or(SCHEDULES, |given| given.parse().expect("a number of schedules"));
     run(RandomScheduler::new(schedules), schedules, model);
     run(PctScheduler::new(CHANGES, schedules), schedules, model);
@@ -43,7 +43,7 @@ fn run(scheduler: impl Scheduler + 'static, schedules: usize, model: fn()) {
     assert_eq!(shuttle::Runner::new(scheduler, config).run(model), schedules);
 }
 
-fn join<T>(threads: Vec<JoinHandle<T>>) -> Vec<T> {
+pub(crate) fn join<T>(threads: Vec<JoinHandle<T>>) -> Vec<T> {
     threads.into_iter().map(|thread| thread.join().expect("no panic")).collect()
 }
 
@@ -55,7 +55,7 @@ fn numbers(came: &[Arc<Frame>], from: usize) -> Vec<usize> {
 fn frames(messages: Vec<Message>) -> impl Iterator<Item = Arc<Frame>> {
     messages.into_iter().filter_map(|message| match message {
         Message::Frame(frame) => Some(frame),
-        Message::Adopt(_) | Message::Look => None,
+        Message::Adopt(_) | Message::Handled { .. } | Message::Look => None,
     })
 }
 
@@ -190,7 +190,7 @@ fn serve(worker: &Worker) -> Vec<Arc<Frame>> {
                     sessions.retain(|session| session.heard < HEARD_MAX);
                     came.push(frame);
                 }
-                Message::Look => {}
+                Message::Handled { .. } | Message::Look => {}
             }
         }
         if worker.shared().stop_at().is_some() {

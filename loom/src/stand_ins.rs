@@ -6,10 +6,30 @@ pub(crate) mod addresses {
     pub(crate) struct AddressSeat;
 }
 
+pub(crate) mod identity {
+    use crate::core::Shared;
+    pub(crate) use crate::port_identity::Owner;
+
+    /// By its worker alone.
+    #[derive(Clone, Copy, Debug)]
+    pub(crate) struct SessionId(pub(crate) usize);
+
+    impl SessionId {
+        pub(crate) fn worker(self) -> usize {
+            self.0
+        }
+
+        pub(crate) fn is_of(self, _: &Shared) -> bool {
+            true
+        }
+    }
+}
+
 pub(crate) mod message {
     use std::sync::Arc;
 
     use crate::core::Place;
+    use crate::identity::SessionId;
 
     /// Something for sessions, by who sent it and which of theirs it is.
     #[derive(Debug)]
@@ -23,7 +43,37 @@ pub(crate) mod message {
         /// A connection on its way to its worker; the place travels with it.
         Adopt(Place),
         Frame(Arc<Frame>),
+        /// A session's handlers on a pool have something to tell.
+        Handled {
+            session: SessionId,
+        },
         Look,
+    }
+}
+
+pub(crate) mod outside {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    #[derive(Default, Debug)]
+    pub(crate) struct Outside {
+        pub(crate) posts_to_gone: AtomicUsize,
+    }
+
+    impl Outside {
+        pub(crate) fn count(&self, which: fn(&Outside) -> &AtomicUsize) {
+            which(self).fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Nothing is planted: what is left out here, the models leave out themselves.
+pub(crate) mod plant {
+    pub(crate) enum Plant {
+        AnswerDropped,
+    }
+
+    pub(crate) fn is(_: Plant) -> bool {
+        false
     }
 }
 

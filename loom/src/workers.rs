@@ -5,12 +5,14 @@ use std::sync::atomic::Ordering;
 
 use crate::bell::Bell;
 use crate::core::{self, Gate, Presence, Shared};
+use crate::jobs;
 use crate::message::Message;
 use crate::post::{Inbox, Poster, Receiver, Wake};
 use crate::service::{Limits, Live, Running};
 
 /// A worker: its port's inbox and bell, and what it shares. Ends as one does: the port goes, then it counts as gone.
 pub(crate) struct Worker {
+    index: usize,
     port: Option<(Receiver<Message>, Presence)>,
     bell: Arc<Bell>,
 }
@@ -33,9 +35,34 @@ impl Worker {
         self.port().1.shared()
     }
 
+    #[cfg(feature = "schedules")]
+    pub(crate) fn index(&self) -> usize {
+        self.index
+    }
+
     /// What came, in one turn as `Worker::dispatch` takes it: sleeps unless there is something to do.
     pub(crate) fn turn(&self) -> Vec<Message> {
         self.turn_that_sleeps_if(|may_sleep| may_sleep)
+    }
+
+    /// As [`Worker::turn`], and at its end a look at what waits for room: behind the fence of the look at the stop, as in the
+    /// engine.
+    pub(crate) fn whole_turn(&self) -> Vec<Message> {
+        let came = self.turn();
+        let _ = self.shared().stop_at();
+        jobs::move_on(self.shared(), self.index);
+        came
+    }
+
+    /// The end of a worker, in the order of the engine.
+    pub(crate) fn finish(&self) {
+        self.close_inbox();
+        jobs::give_up(self.shared(), self.index);
+        self.shared().note_departure(self.index);
+    }
+
+    pub(crate) fn close_inbox(&self) {
+        self.port().0.close_with(drop);
     }
 
     pub(crate) fn turn_that_sleeps_if(&self, sleeps: fn(may_sleep: bool) -> bool) -> Vec<Message> {
@@ -81,8 +108,11 @@ pub(crate) fn core_of(workers: usize, posts_max: usize) -> (Arc<Shared>, Vec<Wor
     let ports: Vec<_> = (0..workers).map(make).collect();
     let posters = ports.iter().map(|(inbox, _)| Poster::new(Arc::clone(inbox))).collect();
     let (shared, presences) = core::shared(posters);
-    let worker = |((inbox, bell), presence)| Worker { port: Some((Receiver(inbox), presence)), bell };
-    (shared, ports.into_iter().zip(presences).map(worker).collect())
+    let worker = |(index, ((inbox, bell), presence))| {
+        let port = Some((Receiver(inbox), presence));
+        Worker { index, port, bell }
+    };
+    (shared, ports.into_iter().zip(presences).enumerate().map(worker).collect())
 }
 
 pub(crate) fn service(shared: &Arc<Shared>, sessions_max: usize) -> Arc<Running> {

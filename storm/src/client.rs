@@ -11,7 +11,7 @@ use pogu::{Cause, Context, Packet, Session};
 use crate::draw::Draw;
 use crate::ledger::{Book, Mark, Phase};
 use crate::message::{Kind, Message};
-use crate::plan::TalkPlan;
+use crate::talk::TalkPlan;
 use crate::violation::Side;
 
 /// The pause between messages in the calm, and between looks whether it has come.
@@ -53,7 +53,10 @@ impl Guest {
         let argument = match kind {
             Kind::Say | Kind::Join | Kind::Leave => self.draw.small(1, self.talk.rooms),
             Kind::Forward | Kind::Visit | Kind::Kick => self.draw.small(0, self.numbers - 1),
-            Kind::Burst => self.draw.small(1, self.talk.burst),
+            Kind::Burst | Kind::Flow => self.draw.small(1, self.talk.burst),
+            Kind::Move => self.draw.small(1, self.talk.rooms) << 16 | self.draw.small(1, self.talk.rooms),
+            Kind::Tell => self.draw.small(1, 6),
+            Kind::Wait => self.draw.small(1, 4),
             _ => 0,
         };
         let stamp = self.book.open(cx.now()).next_stamp(self.guest);

@@ -14,6 +14,8 @@ pub struct Failure {
     pub seed: u64,
     /// How large the storm was.
     pub size: Size,
+    /// The bug that was planted in it, if one was.
+    pub plant: Option<&'static str>,
     /// What was broken first.
     pub violation: Violation,
     /// The virtual time.
@@ -23,16 +25,17 @@ pub struct Failure {
 }
 
 /// How to see a storm again, line by line.
-pub fn again(seed: u64, size: Size) -> String {
-    format!("again: cargo xtask sim --from {seed} --seeds 1 --size {size} --trace")
+pub fn again(seed: u64, size: Size, plant: Option<&str>) -> String {
+    let planted = plant.map(|plant| format!(" --plant {plant}")).unwrap_or_default();
+    format!("again: cargo xtask sim --from {seed} --seeds 1 --size {size} --trace{planted}")
 }
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Failure { seed, size, violation, time, last_lines } = self;
+        let Failure { seed, size, plant, violation, time, last_lines } = self;
         writeln!(f, "seed {seed}, {size}: {violation}, at {time:?}")?;
         last_lines.iter().try_for_each(|line| writeln!(f, "  {line}"))?;
-        write!(f, "{}", again(*seed, *size))
+        write!(f, "{}", again(*seed, *size, *plant))
     }
 }
 

@@ -25,13 +25,19 @@
 mod client;
 mod draw;
 mod failure;
+mod hall;
+mod jobs;
+mod judged;
 mod ledger;
+mod manner;
 mod message;
 mod outcome;
+mod outside;
 mod owner;
 mod phases;
 mod plan;
 mod server;
+mod talk;
 mod violation;
 mod wild;
 mod world;
@@ -45,6 +51,7 @@ use pogu::Time;
 use pogu::sim::Simulation;
 
 pub use failure::{Failure, again};
+pub use judged::{Check, Judged};
 pub use message::{Kind, Stamp};
 pub use outcome::Outcome;
 pub use violation::{Side, Violation, Whereabouts};
@@ -99,7 +106,8 @@ pub fn run(seed: u64, size: Size) -> Result<Outcome, Box<Failure>> {
             Err(failure) => failure,
             Ok(_) => {
                 let violation = Violation::Stuck("a second run of the seed breaks nothing: it is not alone".to_owned());
-                Box::new(Failure { seed, size, violation, time: Time::ZERO, last_lines: last_of(&lines) })
+                let (time, last_lines) = (Time::ZERO, last_of(&lines));
+                Box::new(Failure { seed, size, plant: planted(), violation, time, last_lines })
             }
         }
     })
@@ -118,6 +126,14 @@ pub fn with_plant<R>(name: &str, work: impl FnOnce() -> R) -> Option<R> {
         let (_, _) = (name, work);
         None
     }
+}
+
+/// The bug that is planted in this thread.
+fn planted() -> Option<&'static str> {
+    #[cfg(feature = "planted")]
+    return pogu_port::plant::sown().map(pogu_port::plant::Plant::name);
+    #[cfg(not(feature = "planted"))]
+    None
 }
 
 /// Runs it and writes down everything that happens.
@@ -152,11 +168,11 @@ fn quietly(seed: u64, size: Size, record: Option<&mut Option<Simulation>>) -> Re
     let book = Book::new(&plan, is_recorded.then(|| simulation.clone()));
     let ran = catch_unwind(AssertUnwindSafe(|| phases::run(seed, size, &simulation, &book, plan)));
     let ran = ran.unwrap_or_else(|panic| Err(Violation::Panicked(words_of(&*panic))));
-    let mut ledger = book.reopen();
-    ledger.handles.clear();
+    book.let_go();
+    let ledger = book.reopen();
     ran.map_err(|violation| {
         let (time, violation) = ledger.violation().unwrap_or((simulation.now(), violation));
-        Box::new(Failure { seed, size, violation, time, last_lines: Vec::new() })
+        Box::new(Failure { seed, size, plant: planted(), violation, time, last_lines: Vec::new() })
     })
 }
 
@@ -186,10 +202,13 @@ mod tests {
     fn a_failure_says_how_to_see_it_again() {
         let violation = Violation::Stuck("number 3 has not come back".to_owned());
         let time = Time::from_nanos(1_500_000_000);
-        let failure = Failure { seed: 9, size: Size::Large, violation, time, last_lines: vec!["a line".to_owned()] };
+        let last_lines = vec!["a line".to_owned()];
+        let mut failure = Failure { seed: 9, size: Size::Large, plant: None, violation, time, last_lines };
         let told = "seed 9, large: stuck: number 3 has not come back, at 1.5s\n  a line\n\
             again: cargo xtask sim --from 9 --seeds 1 --size large --trace";
         assert_eq!(failure.to_string(), told);
+        failure.plant = Some("MissedWake");
+        assert_eq!(failure.to_string(), format!("{told} --plant MissedWake"));
     }
 
     #[test]

@@ -32,20 +32,30 @@ pub enum Kind {
     Panic,
     /// As many further packets as the argument says.
     Burst,
+    /// Out of the room in the upper half of the argument, and into that in the lower.
+    Move,
+    /// One packet for several guests, as many as the argument says.
+    Tell,
+    /// As many packets as the argument says, most of which may be replaced by newer ones.
+    Flow,
+    /// So many timers, each of which sends a packet.
+    Wait,
     /// An answer, then the end.
     Bye,
     /// The answer to each of the above.
     Answer,
-    /// One packet of a burst.
+    /// One packet of a burst or a flow, or of a timer.
     Part,
     /// A join took effect.
     Joined,
-    /// What another guest said in a room.
+    /// What another guest said in a room, or the state of the room itself.
     Said,
-    /// What another guest had forwarded.
+    /// What another guest had forwarded, or the state of a room.
     Forwarded,
-    /// What the closure of another guest sent.
+    /// What the closure of another guest sent, or of the state of a room.
     Visited,
+    /// The answer of a job queue to a question of the host.
+    Worked,
     /// What the owner of a service says to everybody.
     Announced,
     /// The last word before the end, of a kick or of a stop.
@@ -55,7 +65,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    const ALL: [Kind; 19] = [
+    const ALL: [Kind; 24] = [
         Kind::Echo,
         Kind::Say,
         Kind::Join,
@@ -65,6 +75,10 @@ impl Kind {
         Kind::Kick,
         Kind::Panic,
         Kind::Burst,
+        Kind::Move,
+        Kind::Tell,
+        Kind::Flow,
+        Kind::Wait,
         Kind::Bye,
         Kind::Answer,
         Kind::Part,
@@ -72,6 +86,7 @@ impl Kind {
         Kind::Said,
         Kind::Forwarded,
         Kind::Visited,
+        Kind::Worked,
         Kind::Announced,
         Kind::Farewell,
         Kind::Refusal,
@@ -101,6 +116,12 @@ pub struct Stamp {
 impl Stamp {
     /// Of what nobody asked for.
     pub const NOBODY: Stamp = Stamp { number: u32::MAX, incarnation: 0, sequence: 0 };
+
+    /// Of what the states of rooms say: the incarnation is the core, and the room.
+    pub(crate) const ROOMS: u32 = u32::MAX - 1;
+
+    /// Of what hosts say in their rooms when their core stops: the incarnation is the host.
+    pub(crate) const LAST_WORDS: u32 = u32::MAX - 2;
 }
 
 /// A message that has come, whole and unaltered.

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use pogu::sim::FaultCounts;
 
+use crate::judged::Judged;
+
 /// Of one storm, or of many.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Outcome {
@@ -25,6 +27,8 @@ pub struct Outcome {
     pub time: Duration,
     /// Faults that happened, by class.
     pub faults: FaultCounts,
+    /// What was judged, by check.
+    pub judged: Judged,
 }
 
 impl Outcome {
@@ -40,5 +44,6 @@ impl Outcome {
         self.rounds += other.rounds;
         self.time += other.time;
         self.faults += &other.faults;
+        self.judged.add_all(&other.judged);
     }
 }

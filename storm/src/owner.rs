@@ -7,6 +7,7 @@ use pogu::{FanOutOutcome, Rate, ServiceHandle, Time};
 use crate::draw::Draw;
 use crate::ledger::Book;
 use crate::message::{Kind, Message, Stamp};
+use crate::outside::Outside;
 use crate::plan::Plan;
 
 /// What is asked of a service.
@@ -39,13 +40,14 @@ pub(crate) struct Owner {
     due: Time,
     /// Announcements so far, of all services.
     announced: u32,
+    outside: Outside,
     draw: Draw,
     body: Vec<u8>,
 }
 
 impl Owner {
-    pub(crate) fn new(mut draw: Draw) -> Owner {
-        Owner { due: Time::ZERO + draw.milliseconds(200, 3_000), announced: 0, draw, body: Vec::new() }
+    pub(crate) fn new(mut draw: Draw, outside: Outside) -> Owner {
+        Owner { due: Time::ZERO + draw.milliseconds(200, 3_000), announced: 0, outside, draw, body: Vec::new() }
     }
 
     pub(crate) fn due(&self) -> Time {
@@ -58,18 +60,19 @@ impl Owner {
             return;
         }
         self.due = now + self.draw.milliseconds(300, 4_000).max(Duration::from_millis(1));
+        self.outside.act(now, book, plan);
         let service = self.draw.count(0, handles.len() - 1);
         let Some(handle) = handles.get(service) else { return };
         match self.draw.one_of(&WISHES) {
             Wish::Enumerate => {
-                let answered = book.clone();
+                let (answered, list) = (book.clone(), book.open(now).next_list());
                 let outcome = handle.enumerate(move |there| {
-                    answered.reopen().enumerated(service, &there.sessions, there.workers_missed);
+                    answered.reopen().enumerated(list, &there.sessions, there.workers_missed);
                 });
-                book.open(now).owner_posted(service, outcome);
+                book.open(now).owner_posted(service, list, outcome);
             }
             Wish::Announce => self.announce(now, book, handle, service, plan),
-            Wish::ChangeLimits => self.change_limits(handle, service, plan),
+            Wish::ChangeLimits => self.change_limits(now, book, handle, service, plan),
             Wish::KickAll => {
                 let outcome: FanOutOutcome = handle.kick_all("everybody");
                 book.open(now).kicked_all(service, outcome);
@@ -88,7 +91,7 @@ impl Owner {
     }
 
     /// Nothing that is above what was drawn at first: what the ledger knows of bounds stays true.
-    fn change_limits(&mut self, handle: &ServiceHandle, service: usize, plan: &Plan) {
+    fn change_limits(&mut self, now: Time, book: &Book, handle: &ServiceHandle, service: usize, plan: &Plan) {
         let drawn = &plan.servers[service].limits;
         let sessions_max = self.draw.count(drawn.sessions_max.div_ceil(2), drawn.sessions_max);
         let send_bytes_max = self.draw.count(8_000, drawn.send_bytes_max);
@@ -99,5 +102,6 @@ impl Owner {
             limits.message_rate = message_rate;
         });
         debug_assert!(changed.is_ok(), "{changed:?}");
+        book.open(now).queues_changed(service, send_bytes_max);
     }
 }

@@ -14,17 +14,18 @@ use pogu::{
 
 use crate::Size;
 use crate::draw::Draw;
+use crate::jobs::JobsPlan;
 use crate::message::{Kind, Message, Stamp};
+use crate::talk::TalkPlan;
 
 /// Packet ids of heartbeats: above every [`Kind`].
 const PING_ID: u16 = 200;
 const PONG_ID: u16 = 201;
 
-/// The sleep of workers draws for itself: what is drawn beside it is as it was.
+/// The sleep of workers draws for itself, and so do how things are said, and job queues: what is drawn beside them is as it was.
 const DRAWS_SLEEP: u64 = 5 << 32;
-
-/// The longest filler that is drawn; every format takes it.
-const FILLER_BYTES_MAX: u64 = 3_000;
+const DRAWS_MANNERS: u64 = 7 << 32;
+const DRAWS_JOBS: u64 = 10 << 32;
 
 /// No frame of a storm is longer.
 pub(crate) const FRAME_BYTES_MAX: usize = 4_096;
@@ -32,11 +33,11 @@ pub(crate) const FRAME_BYTES_MAX: usize = 4_096;
 /// The bound of send queues where none is drawn, and of all when the storm is over.
 pub(crate) const SEND_BYTES_LIFTED: usize = 256 * 1024;
 
+/// How old a byte may be that waits, when the storm is over.
+pub(crate) const SEND_AGE_LIFTED: Duration = Duration::from_secs(30);
+
 /// The largest buffer that a stream is drawn to have at one of its ends, if not that of the network.
 const STREAM_BUFFER_BYTES_MAX: u32 = 8_192;
-
-/// What a storm has beyond the time for its talk: to connect, to be refused, to come back.
-const STORM_TIME_LEAST: Duration = Duration::from_secs(30);
 
 /// An inbox that is never full.
 const POSTS_MAX: usize = 2_048;
@@ -49,6 +50,7 @@ pub(crate) struct Plan {
     pub(crate) clients: Vec<ClientPlan>,
     pub(crate) peers: usize,
     pub(crate) talk: TalkPlan,
+    pub(crate) jobs: JobsPlan,
     /// The storm lasts so long at most.
     pub(crate) storm_time: Duration,
     /// The cores stop while faults happen: there is no calm.
@@ -79,92 +81,6 @@ pub(crate) struct ClientPlan {
     pub(crate) limits: Limits,
 }
 
-/// What guests say, and how fast.
-#[derive(Clone, Debug)]
-pub(crate) struct TalkPlan {
-    /// What each number says before it is done.
-    pub(crate) messages: u32,
-    /// How likely a kind is, as one share of all.
-    shares: Vec<(Kind, u64)>,
-    pub(crate) pause: (u64, u64),
-    pub(crate) at_once: u32,
-    filler: (u64, u64),
-    large_percent: u64,
-    pub(crate) rooms: u32,
-    pub(crate) burst: u32,
-    /// Whether every format here has packet ids.
-    pub(crate) ids: bool,
-}
-
-impl TalkPlan {
-    fn drawn(draw: &mut Draw, size: Size, ids: bool) -> TalkPlan {
-        let messages = match size {
-            Size::Small => draw.small(20, 50),
-            Size::Large => 500,
-        };
-        let mut shares = vec![(Kind::Echo, 40)];
-        let kinds = [
-            (Kind::Say, 25),
-            (Kind::Join, 10),
-            (Kind::Leave, 4),
-            (Kind::Forward, 15),
-            (Kind::Visit, 8),
-            (Kind::Burst, 6),
-            (Kind::Kick, 2),
-            (Kind::Panic, 1),
-            (Kind::Bye, 2),
-        ];
-        match draw.percent(20) {
-            // All of it about rooms: members come and go while others speak.
-            true => shares = vec![(Kind::Say, 40), (Kind::Join, 30), (Kind::Leave, 30)],
-            false => shares.extend(kinds.into_iter().filter(|_| draw.percent(75))),
-        }
-        let longest = match size {
-            Size::Small => draw.one_of(&[20, 60, 200, 500, 2_000]),
-            // So much is said that long pauses would only make it rare.
-            Size::Large => draw.one_of(&[20, 60, 200]),
-        };
-        TalkPlan {
-            messages,
-            shares,
-            pause: (draw.between(0, 20), longest),
-            at_once: draw.one_of(&[1, 3, 6, 20]),
-            filler: (0, draw.one_of(&[8, 60, 250, 2_000])),
-            large_percent: draw.one_of(&[0, 0, 2, 10]),
-            rooms: draw.one_of(&[1, 2, 4, 12]),
-            burst: draw.small(2, 40),
-            ids,
-        }
-    }
-
-    pub(crate) fn kind(&self, draw: &mut Draw) -> Kind {
-        let all: u64 = self.shares.iter().map(|(_, share)| share).sum();
-        let mut point = draw.between(1, all);
-        for (kind, share) in &self.shares {
-            match point.checked_sub(*share) {
-                Some(rest) if rest > 0 => point = rest,
-                _ => return *kind,
-            }
-        }
-        Kind::Echo
-    }
-
-    /// Several times what it takes to say everything, with time to come back now and then.
-    fn storm_time(&self) -> Duration {
-        let (least, longest) = self.pause;
-        STORM_TIME_LEAST + Duration::from_millis((least + longest) / 2 * u64::from(self.messages)) * 8
-    }
-
-    pub(crate) fn filler_bytes(&self, draw: &mut Draw) -> usize {
-        let (least, most) = if draw.percent(self.large_percent) { (1_000, FILLER_BYTES_MAX) } else { self.filler };
-        draw.between(least, most) as usize
-    }
-
-    pub(crate) fn id(&self, kind: Kind) -> u16 {
-        if self.ids { kind.id() } else { 0 }
-    }
-}
-
 impl Plan {
     /// The faults of its seed: those that are on.
     pub(crate) fn knobs(&self) -> impl Iterator<Item = (&'static str, u64)> {
@@ -179,6 +95,12 @@ impl Plan {
     /// Whether it comes within much less than the shortest idle time, also while the storm lasts.
     pub(crate) fn delays_nothing(&self) -> bool {
         self.simulation.faults.partitions == 0 && self.simulation.faults.pauses == 0
+    }
+
+    /// Where pools are late: by how much a task may be, each time.
+    pub(crate) fn held_max(&self) -> Option<Duration> {
+        let faults = &self.simulation.faults;
+        (faults.held_tasks > 0).then_some(faults.held_tasks_max)
     }
 
     /// What one direction of a connection takes while nobody reads, at most.
@@ -199,7 +121,7 @@ impl Plan {
         cores.extend((0..client_cores).map(|_| CorePlan::drawn(draw, 2)));
         // Each core of servers has a service at least.
         let services = draw.count(server_cores, 3);
-        let talk = TalkPlan::drawn(draw, size, ids);
+        let talk = TalkPlan::drawn(draw, &mut Draw::new(seed, DRAWS_MANNERS), size, ids);
         let servers: Vec<ServerPlan> =
             (0..services).map(|index| ServerPlan::drawn(draw, index, index % server_cores, numbers, ids)).collect();
         let clients = clients(draw, size, &servers, numbers, [server_cores, client_cores]);
@@ -211,6 +133,7 @@ impl Plan {
             clients,
             peers: draw.count(0, numbers / 3),
             talk,
+            jobs: JobsPlan::drawn(&mut Draw::new(seed, DRAWS_JOBS), server_cores),
             storm_time,
             stops_in_storm: draw.percent(25),
             drain_time: draw.milliseconds(1_000, 10_000),
@@ -329,7 +252,7 @@ impl ServerPlan {
             limits.byte_rate = None;
         }
         limits.send_bytes_max = SEND_BYTES_LIFTED;
-        limits.send_age_max = Duration::from_secs(30);
+        limits.send_age_max = SEND_AGE_LIFTED;
     }
 }
 

@@ -1,6 +1,7 @@
 //! What must not happen, by name.
 
 use std::fmt;
+use std::time::Duration;
 
 use pogu::CauseKind;
 
@@ -35,6 +36,14 @@ pub enum Violation {
     Untold(Whereabouts),
     /// A closure ran in another session than the one that it was posted to.
     WrongVisit(Whereabouts),
+    /// The state of a room was told of a join or an end of membership that was none, or was not told of one.
+    WrongMembers(String),
+    /// A timer fired early, late, out of turn, or though it was not pending; or a job ran early or late.
+    Untimely(String),
+    /// A job ran though it was not its turn, or twice, or its answer came twice, or out of turn, or to another.
+    WrongJob(String),
+    /// A packet waited for company for longer than its window, by so much.
+    Late(Duration, Whereabouts),
     /// A session ended for something that did not happen.
     WrongCause(CauseKind, Whereabouts),
     /// The engine said of something what cannot be.
@@ -81,6 +90,10 @@ impl Violation {
             Violation::AfterTheEnd(_) => "after the end",
             Violation::Untold(_) => "untold",
             Violation::WrongVisit(_) => "wrong visit",
+            Violation::WrongMembers(_) => "wrong members",
+            Violation::Untimely(_) => "untimely",
+            Violation::WrongJob(_) => "wrong job",
+            Violation::Late(..) => "late",
             Violation::WrongCause(..) => "wrong cause",
             Violation::WrongOutcome(_) => "wrong outcome",
             Violation::Miscounted { .. } => "miscounted",
@@ -105,7 +118,11 @@ impl fmt::Display for Violation {
             Violation::Miscounted { what, counted, least, most } => {
                 write!(f, ": {what} is {counted}, and {least} to {most} were seen")
             }
+            Violation::Late(by, at) => write!(f, " by {by:?} at {at}"),
             Violation::WrongOutcome(what)
+            | Violation::WrongMembers(what)
+            | Violation::Untimely(what)
+            | Violation::WrongJob(what)
             | Violation::Imbalance(what)
             | Violation::Unbounded(what)
             | Violation::Stuck(what)

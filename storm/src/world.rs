@@ -4,14 +4,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pogu::sim::Simulation;
-use pogu::{Core, Counters, Incoming, Lockstep, Refusal, ServiceHandle, Time};
+use pogu::{Core, Counters, Incoming, JobReport, Jobs, Lockstep, Refusal, Room, ServiceHandle, Time};
 
 use crate::client::Guest;
 use crate::draw::Draw;
+use crate::hall::Hall;
+use crate::jobs::{Errands, Office};
 use crate::ledger::{Book, Ledger};
+use crate::outside::Outside;
 use crate::owner::Owner;
 use crate::plan::Plan;
 use crate::server::Host;
+use crate::talk::TalkPlan;
 use crate::violation::Violation;
 use crate::wild::Wild;
 
@@ -21,6 +25,10 @@ const DRAWS_HOST: u64 = 2 << 32;
 const DRAWS_GUEST: u64 = 3 << 32;
 const DRAWS_REFUSAL: u64 = 4 << 32;
 const DRAWS_OWNER: u64 = 6 << 32;
+const DRAWS_MANNER: u64 = 8 << 32;
+const DRAWS_HALL: u64 = 9 << 32;
+const DRAWS_ERRANDS: u64 = 11 << 32;
+const DRAWS_OUTSIDE: u64 = 12 << 32;
 
 /// Rounds of one storm: many times what the longest have taken.
 const ROUNDS_MAX: u64 = 20_000_000;
@@ -60,12 +68,14 @@ impl World {
             clients: Vec::new(),
             book: book.clone(),
             wild: Vec::new(),
-            owner: Some(Owner::new(Draw::new(seed, DRAWS_OWNER))),
+            owner: None,
             rounds: 0,
             seed,
             plan,
         };
         world.start().map_err(|error| Violation::Engine(error.to_string()))?;
+        let outside = Outside::new(&world.office(), Draw::new(seed, DRAWS_OUTSIDE));
+        world.owner = Some(Owner::new(Draw::new(seed, DRAWS_OWNER), outside));
         for index in 0..world.plan.peers {
             let mut draw = Draw::new(seed, DRAWS_WILD + index as u64);
             let server = draw.count(0, world.servers.len() - 1);
@@ -80,9 +90,10 @@ impl World {
             self.cores.push(self.lockstep.start(builder)?);
         }
         let talk = Arc::new(self.plan.talk.clone());
+        self.open_queues();
         for (index, server) in self.plan.servers.iter().enumerate() {
             let (book, talk, seed, core) = (self.book.clone(), Arc::clone(&talk), self.seed, server.core);
-            let (refuses, clock) = (server.refuses, self.simulation.clone());
+            let (refuses, clock, office) = (server.refuses, self.simulation.clone(), self.office());
             let factory = move |incoming: Incoming| {
                 let mut ledger = book.open(clock.now());
                 let drawn = DRAWS_REFUSAL + ledger.sessions() + ledger.refused();
@@ -90,8 +101,10 @@ impl World {
                     return Err(Refusal::new("drawn"));
                 }
                 let host = ledger.make_host(index, incoming.session, incoming.peer_address);
-                let draw = Draw::new(seed, DRAWS_HOST + host as u64);
-                Ok(Host::new(book.clone(), Arc::clone(&talk), host, core, draw))
+                let drawn = |part| Draw::new(seed, part + host as u64);
+                let errands = Errands::new(office.clone(), core, drawn(DRAWS_ERRANDS));
+                let draws = [DRAWS_HOST, DRAWS_MANNER].map(drawn);
+                Ok(Host::new(book.clone(), Arc::clone(&talk), (host, core), draws, errands))
             };
             self.servers.push(self.cores[core].serve(server.service.clone(), factory)?);
         }
@@ -106,6 +119,59 @@ impl World {
                 Guest::new(book.clone(), Arc::clone(&talk), guest, numbers, idle / 3, draw)
             };
             self.clients.push(self.cores[client.core].connect(client.service.clone(), factory)?);
+        }
+        // Last: it may fill an inbox.
+        self.open_halls(&talk)
+    }
+
+    /// What all need who push jobs.
+    fn office(&self) -> Office {
+        Office { book: self.book.clone(), clock: self.simulation.clone(), plan: Arc::new(self.plan.jobs.clone()) }
+    }
+
+    fn open_queues(&mut self) {
+        for (number, queue) in self.plan.jobs.queues.iter().enumerate() {
+            let line = queue.open(&self.cores[queue.core], number, &self.book);
+            self.book.open(Time::ZERO).queue_opened(queue, line);
+        }
+    }
+
+    /// The jobs of the cores of servers: by core, what tells of them.
+    pub(crate) fn jobs(&self) -> Vec<(usize, Jobs)> {
+        let is_served = |core: &usize| self.plan.servers.iter().any(|server| server.core == *core);
+        (0..self.cores.len()).filter(is_served).map(|core| (core, self.cores[core].jobs())).collect()
+    }
+
+    /// On each core of servers the same rooms have a state. The first of them keep it when they are empty.
+    fn open_halls(&mut self, talk: &Arc<TalkPlan>) -> pogu::Result<()> {
+        let halls = u64::from(talk.manners.halls);
+        if halls == 0 {
+            return Ok(());
+        }
+        for (core, opened) in self.cores.iter().enumerate() {
+            let Some(server) = self.plan.servers.iter().find(|server| server.core == core) else { continue };
+            let (book, clock, talk_of_hall, seed) =
+                (self.book.clone(), self.simulation.clone(), Arc::clone(talk), self.seed);
+            let make = move |room| {
+                let draw = |made: u64| Draw::new(seed, DRAWS_HALL + made);
+                Hall::new((book.clone(), clock.clone()), Arc::clone(&talk_of_hall), core, room, draw)
+            };
+            for room in 1..=halls {
+                // An inbox of this core may have no room for one more: then the room has its state while it has members.
+                let kept =
+                    (room <= u64::from(talk.manners.kept_halls)).then(|| opened.open_room(Room(room), make.clone()));
+                let (hall, is_kept) = match kept {
+                    Some(Ok(kept)) => (Some(kept), true),
+                    Some(Err(error)) if !self.plan.cores[core].is_tight() => return Err(error),
+                    refused => {
+                        if refused.is_some() {
+                            self.book.open(Time::ZERO).hall_not_kept(core);
+                        }
+                        (opened.open_rooms(room..=room, server.format, make.clone())?.room(Room(room)), false)
+                    }
+                };
+                self.book.open(Time::ZERO).hall_opened((core, room as u32), hall, is_kept);
+            }
         }
         Ok(())
     }
@@ -153,6 +219,11 @@ impl World {
         came: impl FnMut(&Ledger, &[Core]) -> bool,
     ) -> Result<Ended, Violation> {
         self.run(self.lockstep.now() + time, came)
+    }
+
+    /// What was counted of job queues, by core.
+    pub(crate) fn reports(&self) -> Vec<(usize, Vec<JobReport>)> {
+        self.jobs().iter().map(|(core, jobs)| (*core, jobs.report())).collect()
     }
 
     /// The totals of server services, client services and cores.

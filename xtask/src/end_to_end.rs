@@ -19,7 +19,7 @@ pub struct Options {
 const DRIVERS: [&str; 3] = ["auto", "uring", "readiness"];
 
 /// Mode, sessions, and what else the swarm is told.
-const MODES: [(&str, u32, &[&str]); 7] = [
+const MODES: [(&str, u32, &[&str]); 9] = [
     ("echo", 1_000, &["--depth", "1"]),
     ("echo", 100, &["--depth", "16", "--size", "1024"]),
     ("echo", 20, &["--depth", "2", "--size", "60000"]),
@@ -27,6 +27,9 @@ const MODES: [(&str, u32, &[&str]); 7] = [
     ("hello", 200, &[]),
     ("idle", 2_000, &["--processes", "2"]),
     ("churn", 50, &["--rate", "20"]),
+    ("plaza", 500, &["--rate", "10"]),
+    // Whoever the first swarm has left behind on the map is found.
+    ("plaza", 300, &["--depth", "2"]),
 ];
 
 pub fn run(options: &Options) -> Result<(), Failure> {
@@ -46,7 +49,12 @@ pub fn run(options: &Options) -> Result<(), Failure> {
                 number("p99_us")
             );
             let made = report.pointer("/connections/made").and_then(Value::as_u64);
-            opened += made.unwrap_or(u64::from(sessions));
+            // On the plaza some leave and come back. Somebody whom the server has forgotten there would be a stranger to the bots.
+            let came_back = report.pointer("/plaza/left").and_then(Value::as_u64).unwrap_or(0);
+            opened += made.unwrap_or(u64::from(sessions)) + came_back;
+            if mode == "plaza" && came_back == 0 {
+                return Err(format!("nobody has left the plaza by ending its connection: {report}").into());
+            }
             runs += 1;
         }
         let summary = server.stop()?;

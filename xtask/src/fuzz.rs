@@ -10,6 +10,7 @@ mod report;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::Failure;
@@ -83,8 +84,30 @@ pub fn run(options: &Options) -> Result<(), Failure> {
     println!("built in {:.0} s", began.elapsed().as_secs_f64());
     match &options.replay {
         Some(input) => targets.iter().try_for_each(|target| bench.replay(target, input)),
-        None if options.prove => targets.iter().try_for_each(|target| bench.prove(target, options.seconds)),
+        None if options.prove => side_by_side(&targets, |target| bench.prove(target, options.seconds)),
         None => bench.fuzz_all(&targets, options),
+    }
+}
+
+/// As many targets at once as there are processors: each is one thread. All get their turn, whatever the others find.
+fn side_by_side(targets: &[&Target], work: impl Fn(&Target) -> Result<(), Failure> + Sync) -> Result<(), Failure> {
+    let (waiting, failures) = (Mutex::new(targets.iter()), Mutex::new(Vec::new()));
+    let take = || waiting.lock().unwrap_or_else(PoisonError::into_inner).next();
+    std::thread::scope(|scope| {
+        for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
+            scope.spawn(|| {
+                while let Some(target) = take() {
+                    if let Err(failure) = work(target) {
+                        failures.lock().unwrap_or_else(PoisonError::into_inner).push(failure.to_string());
+                    }
+                }
+            });
+        }
+    });
+    let failures = failures.into_inner().unwrap_or_else(PoisonError::into_inner);
+    match failures.is_empty() {
+        true => Ok(()),
+        false => Err(failures.join("\n\n").into()),
     }
 }
 
@@ -117,20 +140,14 @@ impl Bench {
 
     fn fuzz_all(&self, targets: &[&Target], options: &Options) -> Result<(), Failure> {
         println!("{}", report::HEAD);
-        let mut failures = Vec::new();
-        for target in targets {
-            match self.fuzz(target, options) {
+        side_by_side(targets, |target| {
+            let row = self.fuzz(target, options);
+            match &row {
                 Ok(row) => println!("{row}"),
-                Err(failure) => {
-                    println!("| {} | found something: see below |", target.name);
-                    failures.push(failure.to_string());
-                }
+                Err(_) => println!("| {} | found something: see below |", target.name),
             }
-        }
-        match failures.is_empty() {
-            true => Ok(()),
-            false => Err(failures.join("\n\n").into()),
-        }
+            row.map(drop)
+        })
     }
 
     fn fuzz(&self, target: &Target, options: &Options) -> Result<Row, Failure> {

@@ -2,6 +2,8 @@
 
 #![forbid(unsafe_code)]
 
+#[cfg(target_os = "linux")]
+mod bench;
 mod bounds;
 mod chaos;
 mod churn;
@@ -53,6 +55,9 @@ enum Task {
     /// The server is pinned to processor 0 and the swarm to processor 1; both are the release build of `pogu`. Every answer
     /// is checked: a run with a wrong one is void.
     Measure(measure::Options),
+    /// Measures pogu beside its peers, in one run: server on processor 0, load on processor 1, every answer checked.
+    #[cfg(target_os = "linux")]
+    Bench(bench::Options),
     /// Opens and ends connections by the hundred thousand, half of them by resets, and looks for what was not given back.
     Churn(churn::Options),
     /// Runs the swarm through a proxy that delays, splits, stalls, resets and half-closes: nothing lost, doubled or reordered on
@@ -90,6 +95,8 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().task {
         Task::EndToEnd(options) => end_to_end::run(&options),
         Task::Measure(options) => measure::run(&options),
+        #[cfg(target_os = "linux")]
+        Task::Bench(options) => bench::run(&options),
         Task::Bounds(options) => bounds::run(&options),
         Task::Chaos(options) => chaos::run(&options),
         Task::Churn(options) => churn::run(&options),

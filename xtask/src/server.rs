@@ -1,4 +1,4 @@
-//! A `pogu serve` process to measure: started, read, ended.
+//! A server process to measure, `pogu serve` or a peer of it: started, read, ended.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -77,11 +77,15 @@ impl Server {
     }
 
     fn start(mut command: Command, driver: &str, workers: usize, arguments: &[&str]) -> Result<Server, Failure> {
-        let mut child = command
+        command
             .args(["serve", "--listen", "127.0.0.1:0", "--workers", &workers.to_string(), "--driver", driver])
-            .args(arguments)
-            .stdout(Stdio::piped())
-            .spawn()?;
+            .args(arguments);
+        Server::spawn(command)
+    }
+
+    /// Starts a server whose first line names the address that it listens on.
+    pub fn spawn(mut command: Command) -> Result<Server, Failure> {
+        let mut child = command.stdout(Stdio::piped()).spawn()?;
         let mut stdout = BufReader::new(child.stdout.take().ok_or("no standard output")?);
         let mut line = String::new();
         stdout.read_line(&mut line)?;
@@ -89,6 +93,12 @@ impl Server {
         let address = address.ok_or_else(|| format!("the server did not say its address: {line:?}"))?;
         let leash = child.stdin.take();
         Ok(Server { child, stdout, leash, address })
+    }
+
+    /// The number of its process.
+    #[cfg(target_os = "linux")]
+    pub fn process(&self) -> u32 {
+        self.child.id()
     }
 
     /// Processor time used so far, in microseconds: user and system.

@@ -23,9 +23,12 @@ pub struct Options {
     /// How many.
     #[arg(long, default_value_t = 5_000)]
     seeds: u64,
-    /// The first.
-    #[arg(long, default_value_t = 0)]
+    /// The first; `commit`: one that is drawn from the commit, so that each has seeds of its own.
+    #[arg(long, default_value = "0", value_name = "SEED", value_parser = first_seed)]
     from: u64,
+    /// Then so many more, from one that is drawn from the commit: nobody has run these before.
+    #[arg(long, default_value_t = 0, value_name = "SEEDS", conflicts_with = "trace")]
+    fresh: u64,
     /// Small: 10 to 20 sessions that ask for 20 to 50 things each. Large: 100 that ask for 500.
     #[arg(long, default_value_t = Size::Small)]
     size: Size,
@@ -56,6 +59,16 @@ impl Options {
     }
 }
 
+fn first_seed(text: &str) -> Result<u64, String> {
+    match text {
+        "commit" => report::seed_of_commit().ok_or_else(|| "there is no commit to draw it from".to_owned()),
+        number => number.parse().map_err(|_| "it is neither a number nor `commit`".to_owned()),
+    }
+}
+
+/// Of a failure of a fresh seed: whom it need not concern.
+const FRESH: &str = "the seed is fresh, so what it found may be older than this commit: run it on the one before";
+
 /// Tells the program that it is the optimised one already.
 const BUILT: &str = "POGU_SIM_BUILT";
 
@@ -72,8 +85,21 @@ pub fn run(options: &Options) -> Result<(), Failure> {
     options.with_plant(|| ())?;
     match options.trace {
         true => options.with_plant(|| trace(options))?,
-        false => storms(options),
+        false => {
+            storms(options, Seeds { from: options.from, count: options.seeds, are_fresh: false })?;
+            match options.fresh {
+                0 => Ok(()),
+                count => storms(options, Seeds { from: first_seed("commit")?, count, are_fresh: true }),
+            }
+        }
     }
+}
+
+/// Seeds one after the other.
+struct Seeds {
+    from: u64,
+    count: u64,
+    are_fresh: bool,
 }
 
 /// Builds storms with bugs behind switches, and runs the test that turns them on one by one.
@@ -122,15 +148,18 @@ fn trace(options: &Options) -> Result<(), Failure> {
     Ok(())
 }
 
-fn storms(options: &Options) -> Result<(), Failure> {
+fn storms(options: &Options, seeds: Seeds) -> Result<(), Failure> {
     let run = |seed| match &options.plant {
         None => pogu_storm::run(seed, options.size),
         Some(name) => pogu_storm::with_plant(name, || pogu_storm::run(seed, options.size)).expect("it is known"),
     };
-    let crew = Crew::new(options.from, options.seeds, options.size, &run);
+    let crew = Crew::new(seeds.from, seeds.count, (options.size, options.plant.as_deref()), &run);
     let mut broken = Vec::new();
     let total = crew.run(|failure: Box<Broken>| {
         println!("{failure}\ncommit: {}", commit());
+        if seeds.are_fresh {
+            println!("{FRESH}");
+        }
         if options.plant.is_none() {
             match report::keep(&failure) {
                 Ok(list) => println!("it stands in {} now, which `cargo test` replays", list.display()),
@@ -140,9 +169,13 @@ fn storms(options: &Options) -> Result<(), Failure> {
         broken.push((failure.seed, failure.violation.name()));
         options.keep_going
     })?;
-    println!("{}", told(&total, options.size));
+    let which = if seeds.are_fresh { "fresh ones of this commit, " } else { "" };
+    println!("{which}from seed {}\n{}", seeds.from, told(&total, options.size));
+    let never_seen = if options.plant.is_none() { report::never_seen(&total, options.size) } else { Vec::new() };
     match broken.as_slice() {
-        [] => Ok(()),
+        [] if never_seen.is_empty() => Ok(()),
+        [] => Err(format!("nothing is broken, but storms are blind: {}", never_seen.join("; ")).into()),
+        [(seed, name)] if seeds.are_fresh => Err(format!("fresh seed {seed}: {name}; {FRESH}").into()),
         [(seed, name)] => Err(format!("seed {seed}: {name}").into()),
         several => Err(format!("{} seeds broke something: {several:?}", several.len()).into()),
     }

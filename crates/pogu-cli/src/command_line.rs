@@ -12,6 +12,7 @@ use pogu_chaos::{KnobError, Mistreatment};
 
 use crate::failure::Failure;
 use crate::logging::LogArguments;
+use crate::plaza::UNANSWERED_MAX;
 use crate::protocol::FRAME_BYTES_MAX;
 pub use crate::serve::ServeArguments;
 use crate::swarm::{FRAME_BYTES_MIN, Mode, Pace};
@@ -28,7 +29,7 @@ struct CommandLine {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Serve rooms and echo until Ctrl-C or SIGTERM
+    /// Serve echo, rooms and a world to walk in until Ctrl-C or SIGTERM
     #[command(after_help = SERVE_HELP)]
     Serve(ServeArguments),
     /// Open many sessions to a server, number every message and check every answer
@@ -46,17 +47,28 @@ Frames are the course's: u16 size (header included), u16 id, body; little-endian
   1 JOIN  body u32 room; answered by the same frame once no later SAY can be missed. A second JOIN moves.
   2 SAY   goes verbatim to every member of the sender's room, the sender included.
   3 ECHO  comes back verbatim.
-A SAY before any JOIN, another id or a wrong body length is a violation:
+The plaza is a map of 2,048 m, on which one sees who is in the nine cells of 16 m around. Coordinates are i32, in
+hundredths of a metre; all that the server says begins with u64 order, u32 entity:
+  10 ENTER  x, y   20 ENTERED x, y; then 21 APPEARED x, y of each whom it sees
+  11 WALK   x, y   23 WALKED x, y; then 22 VANISHED and 21 of those whom that concerns; at most 50 m along each axis
+  12 CHAT   text   24 SAID text, of at most 200 bytes
+  13 EXIT          25 EXITED
+Those who see it are told, too: 21, 23, 24 or 22. Their WALKEDs may give way to newer ones.
+A SAY before any JOIN, a step that is too long, another id or a wrong body length and the like are violations:
 what was already answered is still sent, then that session ends.";
 
 const SWARM_HELP: &str = "\
-Without --rate and --depth, echo runs with --depth 1 and room with --rate 1; hello is once a second.
+Without --rate and --depth, echo runs with --depth 1, room with --rate 1 and plaza with --rate 4; hello is once a second.
 idle: the echoes at the end leave 50 us apart. A server ends sessions that are silent for too long: pogu serve after
 its --idle-timeout, 60 s unless it is told otherwise.
 churn: --sessions is how many connections there are at one time, --rate how many each of them makes per second; without
 it each connects again at once, at most 500 times a second. An answer that does not come within 5 s is lost. A
 connection that cannot be made is tried again after 0.1 s; one for which this machine has no port left counts as
 \"out of local ports\".
+plaza: each session is a bot that walks, now and then leaps, chats, exits and enters, on ground for some twenty in view. One
+after the other ends its connection on the map and comes back. Of each it is checked that it was told exactly what it had to
+be told, and nothing of anybody else; with --company what comes of players who are no bots is only counted, and nobody leaves.
+A server that queues more than 4 MiB for one session (send_bytes_max) may be accused of steps that gave way to newer ones.
 More sessions than one process may have open files for are shared out among several processes. From one address to
 another Linux has some 28,000 ports, and takes long to find a free one when more than half are in use: for more sessions
 name several addresses of the server, as in --target 127.0.0.1:7777,127.0.0.2:7777.
@@ -84,7 +96,7 @@ pub struct SwarmArguments {
     /// Messages that each session keeps in flight, 1 to 10,000: the next leaves when an answer comes
     #[arg(long, value_name = "IN_FLIGHT", value_parser = within(1..=10_000))]
     depth: Option<u64>,
-    /// Bytes of a whole frame, the header of 4 included: 28 to 65,535 (hello has its own size)
+    /// Bytes of a whole frame, the header of 4 included: 28 to 65,535 (hello and plaza have their own)
     #[arg(long, value_name = "BYTES", default_value_t = 64, value_parser = frame_bytes())]
     size: u64,
     /// Members of a room, 1 to 1,000
@@ -93,6 +105,9 @@ pub struct SwarmArguments {
     /// How long to send (in idle: to be silent), up to 86,400
     #[arg(long, value_name = "S", default_value_t = 10.0, value_parser = seconds)]
     seconds: f64,
+    /// In plaza: others are there, too. What comes of them is counted, not judged
+    #[arg(long)]
+    company: bool,
     /// Put a proxy in between that delays, splits, stalls, resets and half-closes connections; KNOBS says how badly, as in
     /// delay_ms=5,piece_bytes_max=1,resets_per_minute=6 or gentle,stalls_per_minute=60 [default of KNOBS: a bad path]
     #[arg(long, value_name = "KNOBS", num_args = 0..=1, default_missing_value = "", value_parser = mistreatment)]
@@ -163,7 +178,13 @@ impl SwarmArguments {
             (Mode::Hello, Some(_)) => "hello speaks once a second: it takes neither --rate nor --depth",
             (Mode::Idle, Some(_)) => "idle sends one message per session: it takes neither --rate nor --depth",
             (Mode::Churn, Some(Pace::Depth(_))) => "churn sends one message per connection: it takes no --depth",
-            (Mode::Idle | Mode::Churn, _) if self.chaos.is_some() => "--chaos goes with echo, room and hello",
+            (Mode::Plaza, Some(Pace::Depth(depth))) if depth > UNANSWERED_MAX => {
+                "plaza has at most 64 actions of a session in flight: --depth is 1 to 64"
+            }
+            (Mode::Idle | Mode::Churn | Mode::Plaza, _) if self.chaos.is_some() => {
+                "--chaos goes with echo, room and hello"
+            }
+            (mode, _) if mode != Mode::Plaza && self.company => "--company goes with plaza",
             _ => "",
         };
         if !contradiction.is_empty() {
@@ -177,6 +198,7 @@ impl SwarmArguments {
             size: size(self.size),
             room_size: size(self.room_size),
             duration: Duration::from_secs_f64(self.seconds),
+            alone: !self.company,
             workers: size(self.workers),
             driver: self.driver.into(),
             chaos: self.chaos.as_deref().cloned(),
@@ -362,6 +384,9 @@ mod tests {
             "pogu swarm --seconds -1",
             "pogu swarm --mode churn --chaos",
             "pogu swarm --mode idle --chaos gentle",
+            "pogu swarm --mode plaza --chaos",
+            "pogu swarm --mode plaza --depth 65",
+            "pogu swarm --mode room --company",
             "pogu swarm --chaos delay=5",
             "pogu swarm --chaos delay_ms=never",
         ] {

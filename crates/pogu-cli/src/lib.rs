@@ -1,6 +1,6 @@
 //! The `pogu` command as a library: [`serve`], [`swarm`] and [`demo`].
 //!
-//! - `pogu serve` is a small game server: rooms and echo over the course's frames ([`protocol`]).
+//! - `pogu serve` is a small game server: rooms, echo and a world to walk in, over the course's frames ([`protocol`]).
 //! - `pogu swarm` is a client of many sessions that numbers its messages and checks every answer ([`swarm::check`]).
 //! - `pogu demo` runs both in one process and shows both sides.
 //!
@@ -19,6 +19,7 @@ mod descriptors;
 pub mod failure;
 pub mod logging;
 mod numbers;
+pub mod plaza;
 pub mod protocol;
 pub mod serve;
 pub mod swarm;

@@ -194,7 +194,19 @@ fn flags_win_over_the_file_and_the_file_over_the_defaults() {
         assert!(said.lines().any(|said| said == line), "{line}");
     }
     let flags = ["--workers", "4", "--idle-timeout", "0.5", "--listen", "[::1]:9", "--max-sessions", "6"];
-    let more = ["--send-queue", "2048", "--driver", "uring", "--guarded", "--log", "debug", "--log-format", "json"];
+    let more = [
+        "--room-window",
+        "3",
+        "--send-queue",
+        "2048",
+        "--driver",
+        "uring",
+        "--guarded",
+        "--log",
+        "debug",
+        "--log-format",
+        "json",
+    ];
     let said = with_flags(&[&["--config", file.path()], &flags[..], &more[..]].concat()).expect("a file").to_string();
     for line in [
         "workers = 4",
@@ -204,6 +216,7 @@ fn flags_win_over_the_file_and_the_file_over_the_defaults() {
         "listen = \"[::1]:9\"",
         "sessions_max = 6",
         "send_bytes_max = \"2KiB\"",
+        "room_window = \"3ms\"",
         "level = \"debug\"",
         "format = \"json\"",
     ] {
@@ -380,6 +393,30 @@ fn an_empty_file_and_an_empty_table_are_the_defaults() {
     }
 }
 
+/// The default, in milliseconds.
+const ROOM_WINDOW: u64 = 10;
+
+#[test]
+fn what_is_said_in_a_room_waits_as_long_as_it_may() {
+    for (written, milliseconds) in [("", ROOM_WINDOW), ("room_window = \"250ms\"", 250), ("room_window = \"0s\"", 0)] {
+        let mut world = world(&format!("[service.a]\nlisten = \"127.0.0.1:1\"\n{written}\n"));
+        let mut clients = [world.joined(7), world.joined(7)];
+        for round in 0..3 {
+            clients[0].send(SAY, &[round]);
+            world.settle();
+        }
+        if milliseconds > 0 {
+            world.run_to_just_before(at(milliseconds));
+            clients.iter_mut().for_each(Client::expect_nothing_more);
+            world.run_to(at(milliseconds));
+        }
+        for client in &mut clients {
+            (0..3).for_each(|round| client.expect(SAY, &[round]));
+            client.expect_nothing_more();
+        }
+    }
+}
+
 #[test]
 fn services_have_rooms_of_their_own() {
     let mut world = world("[service.a]\nlisten = \"127.0.0.1:1\"\n[service.b]\nlisten = \"127.0.0.1:2\"\n");
@@ -391,7 +428,7 @@ fn services_have_rooms_of_their_own() {
     }
     clients[0].send(SAY, b"to a");
     clients[2].send(SAY, b"to b");
-    world.settle();
+    world.run_to(at(ROOM_WINDOW));
     for (client, heard) in clients.iter_mut().zip([b"to a", b"to a", b"to b"]) {
         client.expect(SAY, heard);
         client.expect_nothing_more();

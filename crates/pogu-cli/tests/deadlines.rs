@@ -67,7 +67,7 @@ fn a_member_that_only_listens_is_not_silent() {
 
 #[test]
 fn a_size_of_65535_and_then_silence() {
-    let mut world = World::serve(&[]);
+    let mut world = World::serve(&["--room-window", "0"]);
     let mut neighbours = neighbours(&mut world);
     let mut hostile = world.joined(ROOM);
     world.run_to(at(3000));
@@ -110,7 +110,7 @@ fn a_frame_that_trickles_byte_by_byte_is_not_prolonged() {
 
 #[test]
 fn a_member_that_never_reads_ends_when_what_waits_for_it_is_too_old() {
-    let mut world = World::serve(&["--send-queue", "1073741824"]);
+    let mut world = World::serve(&["--send-queue", "1073741824", "--room-window", "0"]);
     let mut neighbours = neighbours(&mut world);
     let deaf = world.joined(ROOM);
     world.run_to(at(2000));

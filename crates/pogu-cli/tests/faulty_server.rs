@@ -78,7 +78,8 @@ fn swarm_of(mode: Mode, sessions: usize, target: SocketAddr) -> Report {
         mode,
         pace: Pace::Rate(30.0),
         duration: std::time::Duration::from_secs(1),
-        patience: std::time::Duration::from_secs(2),
+        // Only what never comes is waited for so long.
+        patience: std::time::Duration::from_secs(10),
         ..Options::default()
     };
     run(&options, &mut Progress::silent(), None).expect("a run")

@@ -44,6 +44,11 @@ pub(crate) trait Driver<M> {
     fn is_asleep(&self) -> bool {
         false
     }
+
+    /// True if one of the two is.
+    fn has_no_turn(&self) -> bool {
+        self.is_held_up() || self.is_asleep()
+    }
 }
 
 /// Submitting. No call here delivers a completion or waits.

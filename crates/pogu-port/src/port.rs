@@ -173,6 +173,11 @@ impl<M> Port<M> {
         self.driver.is_asleep()
     }
 
+    /// True if it is held up or asleep: who dispatches ports in turn passes over it.
+    pub fn has_no_turn(&self) -> bool {
+        self.driver.has_no_turn()
+    }
+
     /// The time of the last turn, read once after its wait.
     pub fn now(&mut self) -> Time {
         self.driver.submit().now()

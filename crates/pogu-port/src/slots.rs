@@ -153,6 +153,14 @@ impl<T> Slots<T> {
         self.newest = freed;
     }
 
+    /// What is in all occupied slots, in slot order.
+    pub fn values(&self) -> impl Iterator<Item = &T> {
+        self.slots.iter().filter_map(|slot| match &slot.content {
+            Content::Occupied(value) => Some(value),
+            Content::Vacant { .. } => None,
+        })
+    }
+
     /// The names of all occupied slots, in slot order.
     pub fn names(&self) -> impl Iterator<Item = Name> {
         self.slots.iter().zip(0u32..).filter_map(|(slot, index)| match slot.content {

@@ -5,14 +5,19 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use bytes::Bytes;
 use pogu_port::slots::Name;
 use pogu_port::{Operations, Time};
-use pogu_wire::ReadError;
+use pogu_wire::{FrameFormat, ReadError};
 
+use crate::broadcast::Broadcast;
 use crate::cause::{Cause, Limit, Misbehaviour};
+use crate::delivery::Delivery;
 use crate::identity::{Room, SessionId, SessionRef};
-use crate::message::{Message, SharedFrame};
+use crate::message::SharedFrame;
+use crate::post::PostOutcome;
+use crate::room::{RoomRef, RoomState, room_visit};
+use crate::room_context::RoomContext;
+use crate::service_handle::FanOutOutcome;
 use crate::session::Session;
 use crate::worker::{BroadcastOutcome, Flow, JoinOutcome, Metered, NEVER, SendOutcome, State, Undelivered};
 
@@ -67,19 +72,34 @@ impl<'a> Context<'a> {
 
     /// Queues a packet for the peer. It leaves at the end of the turn, together with everything else that was queued.
     pub fn send(&mut self, id: u16, body: &[u8]) -> SendOutcome {
-        self.state.send(&mut self.operations, self.name, id, body)
+        self.send_with(Delivery::PROMPT, id, body)
+    }
+
+    /// As [`Context::send`], but the packet may wait for others to leave with, or be replaced by a newer one: see [`Delivery`].
+    pub fn send_with(&mut self, delivery: Delivery, id: u16, body: &[u8]) -> SendOutcome {
+        self.state.send(&mut self.operations, self.name, delivery, id, body)
     }
 
     /// Queues a packet for another session, wherever it lives.
     ///
     /// In another worker the packet is encoded there; that it fits is checked here against this session's own format.
     pub fn send_to(&mut self, session: impl Into<SessionId>, id: u16, body: &[u8]) -> SendOutcome {
+        self.send_to_with(session, Delivery::PROMPT, id, body)
+    }
+
+    /// As [`Context::send_to`], but the packet may wait for others to leave with, or be replaced by a newer one: see [`Delivery`].
+    pub fn send_to_with(
+        &mut self,
+        session: impl Into<SessionId>,
+        delivery: Delivery,
+        id: u16,
+        body: &[u8],
+    ) -> SendOutcome {
         let session = session.into();
-        let ours = session.is_of(&self.state.shared);
-        if ours && session.worker() == self.state.index {
-            return self.state.send(&mut self.operations, session.name(), id, body);
+        if session.is_of(&self.state.shared) && session.worker() == self.state.index {
+            return self.state.send(&mut self.operations, session.name(), delivery, id, body);
         }
-        let outcome = if ours { self.post_to(session, id, body) } else { SendOutcome::Gone };
+        let outcome = self.state.post_packet(self.format(), session, delivery, id, body);
         match outcome {
             SendOutcome::Gone => self.state.ledger.core().frames_to_gone += 1,
             SendOutcome::Unencodable(_) => self.state.row_of(self.name).frames_unencodable += 1,
@@ -87,20 +107,6 @@ impl<'a> Context<'a> {
             _ => {}
         }
         outcome
-    }
-
-    fn post_to(&mut self, session: SessionId, id: u16, body: &[u8]) -> SendOutcome {
-        let own = self.state.carriers.get(self.name);
-        let fits = own.map(|carrier| carrier.running().service.format.frame_bytes(body.len()));
-        if let Some(Err(error)) = fits {
-            return SendOutcome::Unencodable(error);
-        }
-        let message = Message::Send { session, id, body: Bytes::copy_from_slice(body) };
-        match self.state.post(session.worker(), message) {
-            Ok(()) => SendOutcome::Posted,
-            Err(Undelivered::Full) => SendOutcome::Overloaded,
-            Err(Undelivered::Gone(_)) => SendOutcome::Gone,
-        }
     }
 
     /// Asks to join a room; `on_joined` tells when every later broadcast is sure to arrive.
@@ -114,12 +120,19 @@ impl<'a> Context<'a> {
     }
 
     /// Sends a packet to every member of a room, this session included if it is one. All members see the broadcasts of a
-    /// room in the same order. The packet is encoded once. In `on_disconnected` it still works: to say who left.
+    /// room in the same order: those with [`Delivery::latest`], [`Delivery::newest`] and [`Broadcast::unordered`] excepted,
+    /// which say themselves what they keep of it. The packet is encoded once. In `on_disconnected` it still works,
+    /// also while the core stops: to say who left.
     pub fn broadcast(&mut self, room: Room, id: u16, body: &[u8]) -> BroadcastOutcome {
+        self.broadcast_with(room, &Broadcast::to_all(), id, body)
+    }
+
+    /// As [`Context::broadcast`], to some of the members, or with a window, or without order.
+    pub fn broadcast_with(&mut self, room: Room, how: &Broadcast, id: u16, body: &[u8]) -> BroadcastOutcome {
         let Some(carrier) = self.state.carriers.get(self.name) else { return BroadcastOutcome::Gone };
         let format = carrier.running().service.format;
-        let frame = match SharedFrame::encode(format, id, body) {
-            Ok(frame) => frame,
+        let frame = match SharedFrame::encode(format, how.delivery, id, body) {
+            Ok(frame) => frame.for_those(how.audience.clone()),
             Err(error) => {
                 self.state.row_of(self.name).frames_unencodable += 1;
                 return BroadcastOutcome::Unencodable(error);
@@ -127,10 +140,60 @@ impl<'a> Context<'a> {
         };
         let from = self.id();
         self.state.charge_broadcast(self.name, frame.whole.len());
-        self.state.broadcast(room, from, frame)
+        self.state.broadcast(room, from, frame, how.unordered)
     }
 
-    /// Calls `on_timer` once after `delay`; a timer that was set before is replaced.
+    /// Sends a packet to some sessions, wherever they live, this one included if it is among them: encoded once per frame
+    /// format, and one post per worker and 512 of them. Those that have ended are counted as
+    /// [`Counters::frames_to_gone`](crate::Counters::frames_to_gone).
+    ///
+    /// For sessions of this worker it is queued at once, as with [`Context::send_to`], while what this handler has broadcast
+    /// before is queued when the handler has returned: of the two, members that live here hear the broadcast second, and others
+    /// first. Where the order counts, let the [state of the room](crate::RoomState) say both: [`RoomContext`] keeps it.
+    pub fn send_to_many(&mut self, sessions: &[SessionId], delivery: Delivery, id: u16, body: &[u8]) -> FanOutOutcome {
+        let Some(carrier) = self.state.carriers.get(self.name) else { return FanOutOutcome::Gone };
+        match SharedFrame::encode(carrier.running().service.format, delivery, id, body) {
+            Ok(frame) => {
+                self.state.charge_broadcast(self.name, frame.whole.len());
+                self.state.send_to_many(Some((&mut self.operations, self.name)), sessions, frame)
+            }
+            Err(error) => {
+                self.state.row_of(self.name).frames_unencodable += 1;
+                FanOutOutcome::Unencodable(error)
+            }
+        }
+    }
+
+    /// Leaves a room and joins another: both, or neither. In the first no further broadcast arrives; `on_joined` tells when
+    /// every later one of the second is sure to. To the room where it is it does not move: [`JoinOutcome::Already`].
+    pub fn move_to(&mut self, from: Room, to: Room) -> JoinOutcome {
+        self.state.move_room(self.name, from, to)
+    }
+
+    /// As [`RoomRef::post`], in the order of what this session does: behind its joins, leaves and broadcasts of that room.
+    pub fn post_to_room<R: RoomState>(
+        &mut self,
+        room: &RoomRef<R>,
+        closure: impl FnOnce(&mut R, &mut RoomContext<'_>) + Send + 'static,
+    ) -> PostOutcome {
+        self.state.charge_post_to_room(self.name);
+        let ours = room.is_of(&self.state.shared);
+        let home = room.room().home(self.state.shared.workers());
+        match ours.then(|| self.state.post(home, room_visit(room, closure))) {
+            Some(Ok(())) => PostOutcome::Posted,
+            Some(Err(Undelivered::Full)) => {
+                self.state.row_of(self.name).posts_refused += 1;
+                PostOutcome::Overloaded
+            }
+            None | Some(Err(Undelivered::Gone(_))) => {
+                self.state.ledger.core().posts_to_gone += 1;
+                PostOutcome::Gone
+            }
+        }
+    }
+
+    /// Calls `on_timer` once after `delay`, in the first turn that begins then or later: its time is not rounded, as that of
+    /// [`Context::start_timer`] is. A timer that was set before is replaced.
     pub fn set_timer(&mut self, delay: Duration) {
         self.set_timer_at(self.state.now + delay);
     }
@@ -150,6 +213,22 @@ impl<'a> Context<'a> {
     /// [`Limits::rate_exceeded`](crate::Limits::rate_exceeded) says. Without that limit nothing happens.
     pub fn charge(&mut self, cost: u32) {
         self.state.meter(&mut self.operations, self.name, Metered::Cost, u64::from(cost));
+    }
+
+    /// Nothing more is received, from the next packet on, until [`Context::receive`]: for a session that has asked others for as
+    /// much as it may and waits for their answers. What the peer sends meanwhile waits with the port and in the system's buffers,
+    /// and then the peer has to wait.
+    ///
+    /// A silence that is ours is held against nobody: from here on the idle timeout, the first frame's and the heartbeat's stand
+    /// still. The end of the peer's stream stands behind what it has sent, and need not be seen before that is received; so a
+    /// session that nothing wakes holds its place for ever. Let an answer that may not come have a timer.
+    pub fn hold_back(&mut self) {
+        self.state.set_held_back(&mut self.operations, self.name, true);
+    }
+
+    /// Receives again after [`Context::hold_back`]. Does nothing otherwise.
+    pub fn receive(&mut self) {
+        self.state.set_held_back(&mut self.operations, self.name, false);
     }
 
     /// Ends the session: what was sent still leaves, then the connection is closed in good order.
@@ -178,12 +257,36 @@ impl<'a> Context<'a> {
         self.state.stop(&mut self.operations, self.name, cause);
     }
 
-    pub(crate) fn begin_frame(&mut self, id: u16) {
-        self.state.begin_frame(self.name, id);
+    pub(crate) fn begin_frame(&mut self, id: u16, frame_bytes: usize) {
+        self.state.begin_frame(self.name, id, frame_bytes);
     }
 
     pub(crate) fn end_frame(&mut self, frame_bytes: usize) -> Flow {
         self.state.end_frame(&mut self.operations, self.name, frame_bytes)
+    }
+
+    /// The frame format of its service.
+    pub(crate) fn format(&self) -> FrameFormat {
+        let carrier = self.state.carriers.get(self.name);
+        carrier.map_or_else(FrameFormat::course, |carrier| carrier.running().service.format)
+    }
+
+    /// An event of the session was handed on to a pool; so many bytes of events are not handled.
+    pub(crate) fn handed_on(&mut self, unhandled_bytes: usize) {
+        self.state.handed_on(self.name, unhandled_bytes);
+    }
+
+    pub(crate) fn count_refused_post(&mut self) {
+        self.state.row_of(self.name).posts_refused += 1;
+    }
+
+    pub(crate) fn count_post_to_gone(&mut self) {
+        self.state.ledger.core().posts_to_gone += 1;
+    }
+
+    /// The bound on handlers' behalf is hit: as a full send queue.
+    pub(crate) fn disconnect_flooding(&mut self, bytes: u64, maximum: u64) {
+        self.end(Cause::limit(Limit::SendBytes, bytes, maximum));
     }
 
     pub(crate) fn ponged(&mut self) {

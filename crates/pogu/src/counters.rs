@@ -33,7 +33,7 @@ pub struct Counters {
     /// Frames that were addressed to a session that had ended, or whose worker had gone.
     pub frames_to_gone: u64,
     /// Broadcasts to a room or a service that were refused because messages between workers piled up, or that missed a
-    /// worker for that reason.
+    /// worker for that reason: also when the worker that they come from goes before they find room.
     pub broadcasts_refused: u64,
     /// Sessions that had to be reset because they did not finish within their linger time.
     pub linger_expired: u64,
@@ -53,14 +53,29 @@ pub struct Counters {
     pub reconnects: u64,
     /// Connections that a client service does not try to make any more.
     pub gave_up: u64,
-    /// Packets for sessions of other workers that were refused because messages to that worker piled up: `send_to`.
+    /// Packets for sessions of other workers that were refused because messages to that worker piled up: `send_to`, and of
+    /// `send_to_many` one for each of the sessions that do not get it.
     pub frames_refused: u64,
     /// Closures, kicks and enumerations that were refused for the same reason, or that missed a worker.
     pub posts_refused: u64,
     /// Joins that were refused because messages to the room's home piled up.
     pub joins_refused: u64,
-    /// Joins and broadcasts to a room whose home, a worker, had gone: its core is stopping.
+    /// Frames that waited and gave their place to a newer one of the same key.
+    pub frames_replaced: u64,
+    /// Frames that waited and had to go because theirs is a class of which only so many wait.
+    pub frames_displaced: u64,
+    /// States of rooms that panicked, or could not be made because of a panic.
+    pub room_panics: u64,
+    /// Joins and broadcasts to a room whose home, a worker, had gone, or joins that it could not acknowledge before it went.
     pub room_calls_to_gone: u64,
+    /// Timers by handle that sessions started: `start_timer`. Each of them fires, is cancelled, or is pending.
+    pub timers_started: u64,
+    /// Of these, those that fired.
+    pub timers_fired: u64,
+    /// Of these, those that were cancelled, by their session or because it began to end.
+    pub timers_cancelled: u64,
+    /// Timers that were not started because their session had as many as it may have.
+    pub timers_refused: u64,
     disconnects: [u64; CauseKind::ALL.len()],
 }
 
@@ -110,6 +125,13 @@ impl Counters {
             posts_refused,
             joins_refused,
             room_calls_to_gone,
+            frames_replaced,
+            frames_displaced,
+            room_panics,
+            timers_started,
+            timers_fired,
+            timers_cancelled,
+            timers_refused,
             disconnects,
         } = other;
         self.sessions_opened += sessions_opened;
@@ -138,6 +160,13 @@ impl Counters {
         self.posts_refused += posts_refused;
         self.joins_refused += joins_refused;
         self.room_calls_to_gone += room_calls_to_gone;
+        self.frames_replaced += frames_replaced;
+        self.frames_displaced += frames_displaced;
+        self.room_panics += room_panics;
+        self.timers_started += timers_started;
+        self.timers_fired += timers_fired;
+        self.timers_cancelled += timers_cancelled;
+        self.timers_refused += timers_refused;
         for (mine, others) in self.disconnects.iter_mut().zip(disconnects) {
             *mine += others;
         }

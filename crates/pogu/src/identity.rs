@@ -98,7 +98,8 @@ impl<S> fmt::Debug for SessionRef<S> {
     }
 }
 
-/// The name of a room. Rooms of one core share one space of names; a room exists while it has members.
+/// The name of a room. Rooms of one core share one space of names; a room exists while it has members, or while it is
+/// [open](crate::Core::open_room).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct Room(pub u64);
 

@@ -44,14 +44,19 @@
 #![forbid(unsafe_code)]
 
 mod addresses;
+mod broadcast;
 mod cause;
 mod context;
 mod core;
 mod counters;
+mod delivery;
 mod error;
 mod heartbeat;
 mod identity;
+pub mod interest;
 mod interrupt;
+mod jobs;
+mod keyed;
 mod layer;
 mod limits;
 mod listener;
@@ -63,21 +68,36 @@ mod outside;
 mod post;
 mod progress;
 mod reconnect;
+mod room;
+mod room_context;
+mod room_handle;
+mod room_kinds;
 mod service;
 mod service_handle;
+mod service_sending;
 mod session;
 mod sync;
 mod target;
+mod ticker;
+mod timer;
+mod trim;
 mod worker;
 
 pub use crate::core::{Core, CoreBuilder, Stall, Stalls};
+pub use broadcast::Broadcast;
 pub use cause::{Cause, CauseKind, Fault, Limit, LimitExceeded, Misbehaviour};
 pub use context::Context;
 pub use counters::Counters;
+pub use delivery::{Delivery, WINDOW_MAX};
 pub use error::{Error, Result};
 pub use heartbeat::Heartbeat;
 pub use identity::{Room, SessionId, SessionRef};
 pub use interrupt::Interrupt;
+pub use jobs::{
+    Asked, BlockingQueue, Executor, JobCounts, JobOverflow, JobQueue, JobReport, JobTicket, JobTimes, Jobs, OnPanic,
+    Pooled, PooledAdmission, PooledContext, PooledSession, PushOutcome, PushRefusal, QueueOptions, StopReason, Task,
+    Unanswered, WeakJobQueue,
+};
 pub use layer::Layer;
 pub use limits::{Limits, Rate, RateExceeded, SendOverflow};
 pub use listener::Listener;
@@ -85,12 +105,18 @@ pub use lockstep::Lockstep;
 pub use post::PostOutcome;
 pub use progress::{Handler, Turns};
 pub use reconnect::{GaveUp, Reconnect};
+pub use room::{RoomRef, RoomRefs, RoomState};
+pub use room_context::RoomContext;
+pub use room_handle::RoomHandle;
+pub use room_kinds::OPEN_ROOMS_MAX;
 pub use service::Service;
 pub use service_handle::{Enumeration, FanOutOutcome, ServiceHandle};
 pub use session::{Admission, Incoming, Refusal, Session};
+pub use ticker::{CatchUp, Overruns, Ticker};
+pub use timer::{TIMERS_PER_SESSION_MAX, Timer, TimerOutcome};
 pub use worker::{
-    BroadcastOutcome, FRAME_OVERHEAD_BYTES, JoinOutcome, LARGE_FRAME_OVERHEAD_BYTES, ROOMS_PER_SESSION_MAX,
-    SendOutcome, Worker, WorkerSeed, WorkerStatus,
+    BroadcastOutcome, FRAME_OVERHEAD_BYTES, JoinOutcome, LARGE_FRAME_OVERHEAD_BYTES, REPLACEABLE_FRAME_OVERHEAD_BYTES,
+    ROOMS_PER_SESSION_MAX, SendOutcome, Worker, WorkerSeed, WorkerStatus,
 };
 
 pub use pogu_port::Counters as PortCounters;

@@ -106,10 +106,11 @@ limits! {
     frame_timeout: Duration = Duration::from_secs(10),
     /// How long a session may be silent in both directions. Heartbeats of ours do not count as speaking, answers to them do.
     /// This clock, those of frames and those of heartbeats stand still while nothing is received because the session does
-    /// not read its answers or is delayed; what it does not read ages on ([`Limits::send_age_max`]). Default 60 s.
+    /// not read its answers or is delayed; what it does not read ages on ([`Limits::send_age_max`]). This one stands still, too,
+    /// while handlers [on a pool](crate::Jobs::pooled) have something of the session to do. Default 60 s.
     idle_timeout: Duration = Duration::from_secs(60),
-    /// How long an ending session may take to flush what was sent and to wait for the peer's end of stream. Then it is
-    /// reset. Default 5 s.
+    /// How long an ending session may take to have what came before handled [on a pool](crate::Jobs::pooled), if that is
+    /// where its handlers run, to flush what was sent, and to wait for the peer's end of stream. Then it is reset. Default 5 s.
     linger_timeout: Duration = Duration::from_secs(5),
     /// How long a client service waits for a connection. Default 10 s.
     connect_timeout: Duration = Duration::from_secs(10),

@@ -1,26 +1,32 @@
 //! Simulated cores on one thread: their workers dispatched in turn, their time moved when all of them wait.
 //!
 //! ```text
-//!   worker 0, worker 1, ... one turn each, again and again until all are idle -- then the clock moves to what is due first
+//!   worker 0, worker 1, ... one turn each, job queues one job each, again and again until all are idle
+//!                                                                         -- then the clock moves to what is due first
 //! ```
 //!
 //! The order is fixed, so a test does the same in every run. Time moves only when nothing can happen any more, and then to
 //! exactly the next deadline: what is due at a time is done at that time, and a minute costs microseconds.
 //!
+//! Job queues of simulated cores have no threads. Those with something to do have turns as workers have, and a delayed job is
+//! one more thing that the clock moves to.
+//!
 //! In a simulation with faults the seed says who goes first, and a worker whose thread is held up has no turn until that is
-//! over, while the others and the clock go on. Where the simulation has
+//! over, while the others and the clock go on; so has a task of a job queue that waits for a thread. Where the simulation has
 //! [`sound_sleep`](crate::sim::SimulationOptions::sound_sleep), neither has one whose port sleeps, until something wakes it or is
 //! due: else turns that nobody called for would hide a wake-up that was lost.
 
 use std::fmt;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use pogu_port::Time;
 use pogu_port::sim::{Advance, Simulation};
 
-use crate::core::{Core, CoreBuilder};
+use crate::core::{Core, CoreBuilder, Shared};
 use crate::counters::Counters;
 use crate::error::{Error, Result};
+use crate::jobs::Task;
 use crate::worker::{Worker, WorkerStatus};
 
 /// Rounds of turns that a test may take while the clock stands still: far more than any work that ends.
@@ -31,6 +37,8 @@ const ROUNDS_MAX: usize = 100_000;
 /// Their workers are dispatched in turn, in a fixed order, or in that of the seed where the simulation has
 /// [faults](crate::sim::Faults). When nothing can happen any more, the clock moves to exactly the
 /// next deadline: what is due at a time is done at that time, a minute costs microseconds, and every run is the same.
+///
+/// [Job queues](crate::JobQueue) of these cores have their turns here as well, one job each, and so have handlers on a pool.
 ///
 /// ```
 /// use std::io::Write;
@@ -62,12 +70,14 @@ const ROUNDS_MAX: usize = 100_000;
 pub struct Lockstep {
     simulation: Simulation,
     workers: Vec<Worker>,
+    /// Those with the jobs to step.
+    cores: Vec<Weak<Shared>>,
 }
 
 impl Lockstep {
     /// Nobody yet.
     pub fn new(simulation: &Simulation) -> Lockstep {
-        Lockstep { simulation: simulation.clone(), workers: Vec::new() }
+        Lockstep { simulation: simulation.clone(), workers: Vec::new(), cores: Vec::new() }
     }
 
     /// Opens a core in the simulation. Its workers are dispatched after those that are there already.
@@ -79,6 +89,8 @@ impl Lockstep {
         for seed in seeds {
             self.workers.push(seed.start()?);
         }
+        self.cores.retain(|core| core.strong_count() > 0);
+        self.cores.push(Arc::downgrade(core.shared()));
         Ok(core)
     }
 
@@ -111,7 +123,9 @@ impl Lockstep {
             if condition() {
                 return Ok(true);
             }
-            if !self.simulation.is_idle() {
+            let is_busy = !self.simulation.is_idle();
+            let job_due = if is_busy { None } else { self.job_due() };
+            if is_busy || job_due.is_some_and(|due| due <= self.now()) {
                 self.round()?;
                 rounds += 1;
                 if rounds > ROUNDS_MAX {
@@ -122,9 +136,10 @@ impl Lockstep {
             if self.now() >= limit {
                 return Ok(false);
             }
-            match self.simulation.advance_within(limit) {
+            match self.simulation.advance_within(job_due.unwrap_or(limit).min(limit)) {
                 Advance::Busy => {}
                 Advance::To(_) => rounds = 0,
+                Advance::Nothing if job_due.is_some_and(|due| due <= limit) => rounds = 0,
                 // Nothing will make the condition true unless somebody acts from outside.
                 Advance::Nothing if self.now() < limit => return Ok(false),
                 Advance::Nothing => {}
@@ -158,17 +173,46 @@ impl Lockstep {
         // At the deadline everything is aborted; what is left is a handful of turns.
         let stopped = self.run_until(self.now() + drain_timeout, || core.has_stopped())?;
         match stopped {
-            true => Ok(core.counters()),
+            true => {
+                // What sessions pushed in the end runs as well. Time stands still meanwhile, unless a task is held up.
+                self.run_until(self.now() + drain_timeout, || core.shared().jobs().are_idle())?;
+                Ok(core.counters())
+            }
             false => Err(Error::Simulation("a core does not stop: its workers are not all dispatched here")),
         }
     }
 
-    /// One turn of every worker that is neither held up nor soundly asleep, in the order that the simulation says. Who has
-    /// stopped is dropped.
+    /// When something is to be done for a job queue: now, where one has jobs.
+    fn job_due(&self) -> Option<Time> {
+        let due = |core: Arc<Shared>| {
+            let task = core.jobs().stepped().and_then(|stepped| stepped.next_due(self.now()));
+            task.into_iter().chain(core.jobs().next_due()).min()
+        };
+        self.cores.iter().filter_map(Weak::upgrade).filter_map(due).min()
+    }
+
+    /// What has to come to job queues now: one job for each that is not held up.
+    fn take_tasks(&mut self) -> Vec<Option<Task>> {
+        let cores = self.cores.iter().filter_map(Weak::upgrade);
+        let tasks = cores.flat_map(|core| {
+            core.jobs().call_due();
+            let hold = || self.simulation.held_task();
+            core.jobs().stepped().map(|stepped| stepped.take(self.now(), hold)).unwrap_or_default()
+        });
+        tasks.map(Some).collect()
+    }
+
+    /// One turn of every worker that is neither held up nor soundly asleep, and of every job queue with something to do, in the
+    /// order that the simulation says. Who has stopped is dropped.
     fn round(&mut self) -> Result<()> {
         let mut failed = Ok(());
         let mut stopped = vec![false; self.workers.len()];
-        for index in self.simulation.order(self.workers.len()) {
+        let mut tasks = self.take_tasks();
+        for index in self.simulation.order(self.workers.len() + tasks.len()) {
+            if let Some(task) = index.checked_sub(self.workers.len()).and_then(|index| tasks.get_mut(index)?.take()) {
+                task.run();
+                continue;
+            }
             let Some(worker) = self.workers.get_mut(index).filter(|worker| !worker.has_no_turn()) else { continue };
             match (worker.dispatch(None), stopped.get_mut(index)) {
                 (Ok(status), Some(stopped)) => *stopped = status != WorkerStatus::Running,

@@ -4,27 +4,44 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use pogu_port::slots::Name;
 use pogu_port::{BoundListener, Detached};
 use pogu_wire::{EncodeError, FrameFormat};
 
+use crate::broadcast::Audience;
 use crate::core::Place;
+use crate::delivery::Delivery;
 use crate::identity::{Room, SessionId};
 use crate::post::{Errand, Visit};
+use crate::room::RoomVisit;
+use crate::room_kinds::RoomKind;
 use crate::service::Running;
 use crate::service_handle::Census;
+use crate::worker::Reporting;
 
 /// One frame for many sessions, encoded once.
 #[derive(Debug)]
 pub(crate) struct SharedFrame {
     pub(crate) format: FrameFormat,
+    pub(crate) delivery: Delivery,
+    pub(crate) audience: Audience,
     pub(crate) whole: Bytes,
 }
 
 impl SharedFrame {
-    pub(crate) fn encode(format: FrameFormat, id: u16, body: &[u8]) -> Result<SharedFrame, EncodeError> {
+    pub(crate) fn encode(
+        format: FrameFormat,
+        delivery: Delivery,
+        id: u16,
+        body: &[u8],
+    ) -> Result<SharedFrame, EncodeError> {
         let mut whole = Vec::with_capacity(format.frame_bytes(body.len())?);
         format.encode(id, body, &mut whole)?;
-        Ok(SharedFrame { format, whole: whole.into() })
+        Ok(SharedFrame { format, delivery, audience: Audience::default(), whole: whole.into() })
+    }
+
+    pub(crate) fn for_those(self, audience: Audience) -> SharedFrame {
+        SharedFrame { audience, ..self }
     }
 }
 
@@ -48,6 +65,18 @@ impl Kick {
     }
 }
 
+/// A packet for one session, with its delivery.
+#[derive(Debug)]
+pub(crate) struct Letter {
+    pub(crate) session: SessionId,
+    pub(crate) delivery: Delivery,
+    pub(crate) id: u16,
+    pub(crate) body: Bytes,
+}
+
+/// Names that one message carries at most, 4 KiB of them: what bounds messages is to bound what they hold.
+pub(crate) const NAMES_PER_MESSAGE_MAX: usize = 512;
+
 /// One entry of a worker's inbox. Kept small: an inbox holds thousands.
 #[derive(Debug)]
 pub(crate) enum Message {
@@ -59,12 +88,22 @@ pub(crate) enum Message {
     Connect { running: Arc<Running>, places: Vec<Place> },
     /// Send a packet to one of your sessions.
     Send { session: SessionId, id: u16, body: Bytes },
+    /// Send a packet that is not prompt to one of your sessions.
+    SendWith(Box<Letter>),
+    /// Give this to some of your sessions.
+    SendMany { sessions: Vec<Name>, frame: Arc<SharedFrame> },
     /// To a room's home: one more member.
     Join { room: Room, session: SessionId, ticket: u32 },
-    /// To a room's home: one member less in that worker.
-    Leave { room: Room, worker: usize },
-    /// To a room's home: put this broadcast in order.
-    Broadcast { room: Room, from: SessionId, frame: Arc<SharedFrame> },
+    /// To a room's home: one member less.
+    Leave { room: Room, session: SessionId },
+    /// To a room's home: call this with its state.
+    VisitRoom { room: Room, visit: Errand<dyn RoomVisit> },
+    /// To a room's home: make its state.
+    OpenRoom { room: Room, kind: Arc<RoomKind> },
+    /// To a room's home: drop its state, if it is of this kind; `None`: if it is of any range.
+    CloseRoom { room: Room, kind: Option<Arc<RoomKind>> },
+    /// To a room's home: put this broadcast in order. `from`: who is told if it has to be refused.
+    Broadcast { room: Room, from: Option<SessionId>, frame: Arc<SharedFrame> },
     /// From a room's home: the join with this ticket is in order; what follows reaches the session.
     Joined { room: Room, session: SessionId, ticket: u32 },
     /// From a room's home: give this to your members.
@@ -73,6 +112,8 @@ pub(crate) enum Message {
     BroadcastRefused { room: Room, session: SessionId },
     /// Call this as a handler of one of your sessions.
     Visit { session: SessionId, visit: Errand<dyn Visit> },
+    /// Look at what the handlers of one of your sessions, on threads of a pool, have put down.
+    Handled { session: SessionId, lane: Arc<dyn Reporting> },
     /// End one of your sessions.
     Kick(Box<Kick>),
     /// End all of your sessions that are of this service.
@@ -83,6 +124,16 @@ pub(crate) enum Message {
     Enumerate(Box<Census>),
     /// Look at what is shared: something there has changed.
     Look,
+}
+
+impl Message {
+    /// A packet for a session. Most are prompt, and those need no allocation for their delivery.
+    pub(crate) fn send(session: SessionId, delivery: Delivery, id: u16, body: Bytes) -> Message {
+        match delivery == Delivery::PROMPT {
+            true => Message::Send { session, id, body },
+            false => Message::SendWith(Box::new(Letter { session, delivery, id, body })),
+        }
+    }
 }
 
 #[cfg(test)]

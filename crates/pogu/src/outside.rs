@@ -13,6 +13,7 @@ pub(crate) struct Outside {
     pub(crate) posts_to_gone: AtomicU64,
     pub(crate) posts_refused: AtomicU64,
     pub(crate) broadcasts_refused: AtomicU64,
+    pub(crate) room_calls_to_gone: AtomicU64,
 }
 
 /// What is counted.
@@ -20,7 +21,11 @@ pub(crate) type Which = fn(&Outside) -> &AtomicU64;
 
 impl Outside {
     pub(crate) fn count(&self, which: Which) {
-        which(self).fetch_add(1, Ordering::Relaxed);
+        self.count_many(which, 1);
+    }
+
+    pub(crate) fn count_many(&self, which: Which, number: u64) {
+        which(self).fetch_add(number, Ordering::Relaxed);
     }
 
     pub(crate) fn add_to(&self, counters: &mut Counters) {
@@ -31,5 +36,6 @@ impl Outside {
         counters.posts_to_gone += read(|outside| &outside.posts_to_gone);
         counters.posts_refused += read(|outside| &outside.posts_refused);
         counters.broadcasts_refused += read(|outside| &outside.broadcasts_refused);
+        counters.room_calls_to_gone += read(|outside| &outside.room_calls_to_gone);
     }
 }

@@ -6,6 +6,7 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use crate::context::Context;
+use crate::delivery::Delivery;
 use crate::identity::SessionRef;
 use crate::message::{Message, SharedFrame};
 use crate::service_handle::{FanOutOutcome, ServiceHandle};
@@ -162,8 +163,14 @@ impl Context<'_> {
     /// the further packets of one that broadcasts much in one turn wait for the next, so that a few that burst do not fill
     /// the send queues of all.
     pub fn broadcast_to_service(&mut self, id: u16, body: &[u8]) -> FanOutOutcome {
+        self.broadcast_to_service_with(Delivery::PROMPT, id, body)
+    }
+
+    /// As [`Context::broadcast_to_service`], but the packet may wait for others to leave with, or be replaced by a newer one: see
+    /// [`Delivery`].
+    pub fn broadcast_to_service_with(&mut self, delivery: Delivery, id: u16, body: &[u8]) -> FanOutOutcome {
         let service = self.service();
-        let frame = match SharedFrame::encode(service.running.service.format, id, body) {
+        let frame = match SharedFrame::encode(service.running.service.format, delivery, id, body) {
             Ok(frame) => frame,
             Err(error) => {
                 self.state.row_of(self.name).frames_unencodable += 1;

@@ -9,6 +9,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use crate::identity::Room;
+
 /// The user's code that a worker calls.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
@@ -36,10 +38,16 @@ pub enum Handler {
     Layer,
     /// A closure that was posted to a session, or that receives an enumeration.
     Posted,
+    /// A room's state: its factory, a handler, a closure that was posted to it, its `Drop`.
+    Room,
+    /// The filter of a broadcast.
+    Filter,
+    /// `on_keyed_timer`.
+    KeyedTimer,
 }
 
 impl Handler {
-    const ALL: [Handler; 11] = [
+    const ALL: [Handler; 14] = [
         Handler::Factory,
         Handler::Connected,
         Handler::Packet,
@@ -51,6 +59,9 @@ impl Handler {
         Handler::Drop,
         Handler::Layer,
         Handler::Posted,
+        Handler::Room,
+        Handler::Filter,
+        Handler::KeyedTimer,
     ];
 
     /// The name that the code has for its author.
@@ -67,6 +78,9 @@ impl Handler {
             Handler::Drop => "the drop of a session",
             Handler::Layer => "a layer",
             Handler::Posted => "a posted closure",
+            Handler::Room => "the state of a room",
+            Handler::Filter => "the filter of a broadcast",
+            Handler::KeyedTimer => "on_keyed_timer",
         }
     }
 }
@@ -119,6 +133,8 @@ impl Call {
 #[repr(align(128))]
 pub(crate) struct Progress {
     call: AtomicU64,
+    /// Of the last call that concerned one.
+    room: AtomicU64,
     turns_long: AtomicU64,
     turn_longest_nanoseconds: AtomicU64,
 }
@@ -126,7 +142,14 @@ pub(crate) struct Progress {
 impl Progress {
     /// The handler that runs at this moment.
     pub(crate) fn call(&self) -> Call {
-        Call(self.call.load(Ordering::Relaxed))
+        Call(self.call.load(Ordering::Acquire))
+    }
+
+    /// The room whose state is called; `None` if it is none, or if this call is over.
+    pub(crate) fn room_of(&self, call: Call) -> Option<Room> {
+        let room = Room(self.room.load(Ordering::Acquire));
+        let is_meant = call.handler() == Some(Handler::Room) && self.call() == call;
+        is_meant.then_some(room)
     }
 
     pub(crate) fn turns(&self) -> Turns {
@@ -176,6 +199,15 @@ impl Marker {
         self.progress.call.store(word, Ordering::Relaxed);
     }
 
+    /// The state of a room is about to be called.
+    pub(crate) fn begin_room(&mut self, room: Room) {
+        self.sequence = self.sequence.wrapping_add(1);
+        let Call(word) = Call::new(self.sequence, usize::MAX, Handler::Room, 0);
+        // Whoever sees this room sees that the call before is over, and whoever sees this call sees this room.
+        self.progress.room.store(room.0, Ordering::Release);
+        self.progress.call.store(word, Ordering::Release);
+    }
+
     /// No handler runs any more.
     #[inline]
     pub(crate) fn end(&self) {
@@ -217,6 +249,24 @@ mod tests {
         }
         assert_eq!(Call::new(1, 1 << 20, Handler::Timer, 0).service(), None);
         assert_eq!(Call::NONE.handler(), None);
+    }
+
+    #[test]
+    fn a_call_of_a_room_says_which_until_it_is_over() {
+        let progress = Arc::new(Progress::default());
+        let mut marker = Marker::new(Arc::clone(&progress), None);
+        marker.begin_room(Room(7));
+        let call = progress.call();
+        assert_eq!(
+            (call.handler(), call.service(), progress.room_of(call)),
+            (Some(Handler::Room), None, Some(Room(7)))
+        );
+        marker.end();
+        assert_eq!(progress.room_of(call), None);
+        marker.begin_room(Room(8));
+        assert_eq!((progress.room_of(call), progress.room_of(progress.call())), (None, Some(Room(8))));
+        marker.begin(Handler::Packet, 0, 0);
+        assert_eq!(progress.room_of(progress.call()), None, "a packet is no room's");
     }
 
     #[test]

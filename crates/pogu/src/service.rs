@@ -209,8 +209,13 @@ pub(crate) struct Running {
 impl Running {
     /// Counts what a handle does not get to a worker: for this service, and for the core, which outlives it.
     pub(crate) fn count_outside(&self, which: Which) {
-        self.outside.count(which);
-        self.shared.outside.count(which);
+        self.count_many_outside(which, 1);
+    }
+
+    /// As [`Running::count_outside`], so many.
+    pub(crate) fn count_many_outside(&self, which: Which, number: u64) {
+        self.outside.count_many(which, number);
+        self.shared.outside.count_many(which, number);
     }
 
     pub(crate) fn limits(&self) -> &LiveLimits {

@@ -48,6 +48,18 @@ pub enum FanOutOutcome {
     Gone,
 }
 
+impl FanOutOutcome {
+    /// Of a frame for a list of sessions that live in `taken` workers who take it, and in `missed` others.
+    pub(crate) fn of_list(sessions: &[SessionId], taken: usize, missed: usize) -> FanOutOutcome {
+        match (taken, missed) {
+            (0, 0) if !sessions.is_empty() => FanOutOutcome::Gone,
+            (0, 1..) => FanOutOutcome::Overloaded,
+            (_, 0) => FanOutOutcome::Posted,
+            (_, workers_missed) => FanOutOutcome::Partial { workers_missed },
+        }
+    }
+}
+
 /// The sessions of a service, as its workers found them one after the other.
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
@@ -78,12 +90,12 @@ impl fmt::Debug for Census {
 
 /// Where it is counted that something for one session did not get to its worker.
 #[derive(Clone, Copy)]
-struct Counts {
+pub(crate) struct Counts {
     to_gone: Which,
     refused: Which,
 }
 
-const FRAMES: Counts =
+pub(crate) const FRAMES: Counts =
     Counts { to_gone: |outside| &outside.frames_to_gone, refused: |outside| &outside.frames_refused };
 
 const POSTS: Counts = Counts { to_gone: |outside| &outside.posts_to_gone, refused: |outside| &outside.posts_refused };
@@ -214,22 +226,6 @@ impl ServiceHandle {
         PostOutcome::Gone
     }
 
-    /// Queues a packet for every live session of this service. It is encoded once and shared, with one post per worker;
-    /// connecting and ending sessions do not get it. What becomes of it at each session's send queue is counted there, as with
-    /// `send`.
-    ///
-    /// Never blocks: if the inbox of a worker is full, nobody gets it. Broadcasts of one thread arrive in order. In a handler
-    /// [`Context::broadcast_to_service`] is the better choice.
-    pub fn broadcast(&self, id: u16, body: &[u8]) -> FanOutOutcome {
-        match SharedFrame::encode(self.running.service.format, id, body) {
-            Ok(frame) => self.broadcast_frame(frame),
-            Err(error) => {
-                self.running.count_outside(|outside| &outside.frames_unencodable);
-                FanOutOutcome::Unencodable(error)
-            }
-        }
-    }
-
     pub(crate) fn broadcast_frame(&self, frame: SharedFrame) -> FanOutOutcome {
         let (service, frame) = (self.running.index, Arc::new(frame));
         let message = || Message::BroadcastToService { service, frame: Arc::clone(&frame) };
@@ -260,15 +256,9 @@ impl ServiceHandle {
         id: u16,
         body: &[u8],
     ) -> SendOutcome {
-        self.send_with(session.into(), body, POSTS, |session, body| {
+        self.send_counted(session.into(), body, POSTS, |session, body| {
             Message::Kick(Box::new(Kick::new(session, reason).with_farewell(id, body)))
         })
-    }
-
-    /// Queues a packet for a session, from anywhere: a plain thread, a handler of another core. It is encoded in the session's
-    /// worker; that it fits is checked here against this service's format.
-    pub fn send_to(&self, session: impl Into<SessionId>, id: u16, body: &[u8]) -> SendOutcome {
-        self.send_with(session.into(), body, FRAMES, |session, body| Message::Send { session, id, body })
     }
 
     /// Runs `closure` in the worker of a session, with that session's own value and context, as one more handler of it. As
@@ -281,7 +271,7 @@ impl ServiceHandle {
         self.post_to(session.id(), POSTS, |_| visit(session, closure))
     }
 
-    fn send_with(
+    pub(crate) fn send_counted(
         &self,
         session: SessionId,
         body: &[u8],

@@ -9,6 +9,7 @@ use pogu_wire::Packet;
 use crate::cause::Cause;
 use crate::context::Context;
 use crate::identity::{Room, SessionId};
+use crate::timer::Timer;
 
 /// The user's half of a session. It lives in one worker and is called there only, one call at a time, with `&mut self`:
 /// no lock is needed, and the type need not be `Send`.
@@ -43,6 +44,11 @@ pub trait Session: sealed::AsAny {
         let _ = cx;
     }
 
+    /// The time of [`Context::start_timer`] has come. `timer` is what that gave, `key` what it was given.
+    fn on_keyed_timer(&mut self, cx: &mut Context<'_>, timer: Timer, key: u64) {
+        let _ = (cx, timer, key);
+    }
+
     /// The service is stopping. What is sent now still leaves; afterwards the session is ended.
     fn on_stopping(&mut self, cx: &mut Context<'_>) {
         let _ = cx;
@@ -60,7 +66,7 @@ pub trait Session: sealed::AsAny {
     }
 }
 
-mod sealed {
+pub(crate) mod sealed {
     use std::any::Any;
 
     /// From `dyn Session`, or any trait object above it, to the type behind it.
@@ -95,6 +101,10 @@ impl<S: Session + ?Sized> Session for Box<S> {
 
     fn on_timer(&mut self, cx: &mut Context<'_>) {
         (**self).on_timer(cx);
+    }
+
+    fn on_keyed_timer(&mut self, cx: &mut Context<'_>, timer: Timer, key: u64) {
+        (**self).on_keyed_timer(cx, timer, key);
     }
 
     fn on_stopping(&mut self, cx: &mut Context<'_>) {

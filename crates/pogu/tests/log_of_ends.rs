@@ -10,7 +10,7 @@ use std::io::Write;
 use pogu::{Cause, CauseKind, Context, Fault, Layer, Packet, Service, Session};
 use support::log::{Line, Lines};
 use support::simulated::{SERVER, World, at};
-use support::{PANIC, QUIT, probes};
+use support::{PANIC, QUIT, pooled, probes};
 use tracing::Level;
 
 /// One after the other: lines are collected by thread, and remembered by process.
@@ -18,6 +18,7 @@ use tracing::Level;
 fn w24_every_end_is_counted_and_logged_with_its_cause() {
     every_end_is_counted_and_logged();
     a_panic_of_the_last_call_or_of_a_drop_is_an_error_and_the_cause();
+    a_panic_on_a_pool_is_an_error_and_the_cause();
 }
 
 fn every_end_is_counted_and_logged() {
@@ -130,4 +131,31 @@ fn a_panic_of_the_last_call_or_of_a_drop_is_an_error_and_the_cause() {
 /// What is said of each end.
 fn ends(lines: &[Line]) -> Vec<&String> {
     lines.iter().filter(|line| line.message == "session ended").map(|line| &line.fields).collect()
+}
+
+/// Wherever it comes from: a handler, one after the end has begun, the last one, the drop.
+fn a_panic_on_a_pool_is_an_error_and_the_cause() {
+    for (packet, finishes) in
+        [(pooled::PANIC, false), (pooled::PANIC, true), (pooled::PANIC_LAST, true), (pooled::PANIC_DROP, true)]
+    {
+        let mut world = World::new();
+        let (counters, lines) = Lines::of(|| {
+            let core = world.core(1);
+            let (service, _reports) = pooled::serve(&core, Service::server(SERVER));
+            let mut client = world.connect(&service);
+            client.send(packet, b"");
+            if finishes {
+                client.peer.shutdown();
+            }
+            world.settle();
+            drop(client);
+            world.settle();
+            service.counters()
+        });
+        let loud: Vec<_> = lines.iter().filter(|line| line.level == Level::ERROR).collect();
+        let messages: Vec<_> = loud.iter().map(|line| line.message.as_str()).collect();
+        assert_eq!(messages, ["a job panicked", "a session panicked"], "{packet}");
+        assert!(loud[0].fields.contains("queue=probe") && loud[1].fields.contains("session="), "{loud:?}");
+        assert!(counters.causes().eq([(CauseKind::HandlerPanicked, 1)]), "{packet}: {counters:?}");
+    }
 }

@@ -5,7 +5,9 @@ use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use pogu::{Limits, ListenOptions, PortConfig, ROOMS_PER_SESSION_MAX, StreamOptions};
+use pogu::{
+    Limits, ListenOptions, PortConfig, QueueOptions, ROOMS_PER_SESSION_MAX, StreamOptions, TIMERS_PER_SESSION_MAX,
+};
 
 fn page(name: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/manual").join(name);
@@ -106,13 +108,27 @@ fn every_option_of_a_socket_is_documented_with_its_real_default() {
 }
 
 #[test]
+fn every_option_of_a_job_queue_is_documented_with_its_real_default() {
+    assert_eq!(rows("Of each job queue"), fields(&QueueOptions::default()));
+}
+
+#[test]
 fn what_cannot_be_changed_is_documented_as_it_is() {
     let page = page("limits.md");
     let rooms = page.lines().find(|line| line.contains("ROOMS_PER_SESSION_MAX")).expect("a row");
     assert!(rooms.contains(&format!("| {ROOMS_PER_SESSION_MAX} |")), "{rooms}");
+    let timers = page.lines().find(|line| line.contains("TIMERS_PER_SESSION_MAX")).expect("a row");
+    assert!(TIMERS_PER_SESSION_MAX == 1_024 && timers.contains("| 1,024 |"), "{timers}");
+    let open = page.lines().find(|line| line.contains("OPEN_ROOMS_MAX")).expect("a row");
+    assert!(pogu::OPEN_ROOMS_MAX == 65_536 && open.contains("| 65,536 per core |"), "{open}");
     let queue = page.lines().find(|line| line.starts_with("| `send_bytes_max`")).expect("a row");
     let [small, large] = [pogu::FRAME_OVERHEAD_BYTES, pogu::LARGE_FRAME_OVERHEAD_BYTES];
-    assert!(queue.contains(&format!("for each {small} bytes, or {large} above 1,024 bytes")), "{queue}");
+    let replaceable = pogu::REPLACEABLE_FRAME_OVERHEAD_BYTES;
+    let charged =
+        format!("for each {small} bytes, {large} above 1,024 bytes, or {replaceable} while it may be replaced");
+    assert!(queue.contains(&charged), "{queue}");
+    let window = page.lines().find(|line| line.contains("WINDOW_MAX")).expect("a row");
+    assert!(window.contains("| 4 s |") && pogu::WINDOW_MAX.as_secs() == 4, "{window}");
     let largest = pogu::FrameFormat::course().frame_bytes_limit();
     assert_eq!(largest, 65_535);
     assert!(page.contains("at most 65,535 bytes"));

@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use crew::{Crew, turn};
 use pogu::{
-    BroadcastOutcome, Cause, Context, Core, DriverChoice, FanOutOutcome, JoinOutcome, Packet, PortConfig, PostOutcome,
-    Room, SendOutcome, Service, Session, SessionId, Worker, WorkerStatus,
+    BroadcastOutcome, Cause, Context, Core, Delivery, DriverChoice, FanOutOutcome, JoinOutcome, Packet, PortConfig,
+    PostOutcome, Room, SendOutcome, Service, Session, SessionId, Worker, WorkerStatus,
 };
 use support::simulated::at;
 use support::{ECHO, JOIN, PATIENCE, Peer, SAY, core, eventually, frame, probes};
@@ -248,9 +248,7 @@ fn loud_members_do_not_get_the_others_cut_off(driver: DriverChoice) {
 fn a_worker_that_stops_delivers_what_its_sessions_said_last() {
     let mut crew = Crew::parting();
     assert_eq!(turn(&mut crew.workers[0]), WorkerStatus::Running, "the inbox of the other is full");
-    let _ = turn(&mut crew.workers[1]);
-    assert_eq!(turn(&mut crew.workers[0]), WorkerStatus::Stopped);
-    let _ = turn(&mut crew.workers[1]);
+    (0..2).for_each(|_| crew.workers.iter_mut().rev().for_each(|worker| _ = turn(worker)));
     assert_eq!(crew.heard.try_recv(), Ok("bye"));
     assert_eq!(crew.clients[0].frames().last(), Some(&(SAY, b"bye".to_vec())));
 }
@@ -258,7 +256,7 @@ fn a_worker_that_stops_delivers_what_its_sessions_said_last() {
 #[test]
 fn what_a_worker_that_stops_cannot_deliver_by_its_deadline_is_counted() {
     let mut crew = Crew::parting();
-    crew.simulation.advance_to(at(10));
+    crew.simulation.advance_to(at(11));
     assert_eq!(turn(&mut crew.workers[0]), WorkerStatus::Stopped);
     let counters = crew.core.counters();
     assert_eq!((counters.frames_to_gone, counters.posts_to_gone), (1, 1));
@@ -269,6 +267,7 @@ fn what_is_on_its_way_to_a_worker_that_goes_is_counted() {
     let mut crew = Crew::parting();
     drop(crew.workers.pop());
     assert_eq!(crew.core.counters().frames_to_gone, 2, "what was in its inbox");
+    assert_eq!(turn(&mut crew.workers[0]), WorkerStatus::Running, "what was said before may just have come");
     assert_eq!(turn(&mut crew.workers[0]), WorkerStatus::Stopped);
     let counters = crew.core.counters();
     assert_eq!((counters.frames_to_gone, counters.posts_to_gone), (2 + 2, 2), "and the last words of both sessions");
@@ -313,6 +312,23 @@ fn what_is_refused_is_counted_by_what_it_was() {
     assert_eq!((all.frames_refused, of_service.frames_refused), (2, 2));
     assert_eq!((all.posts_refused, of_service.posts_refused), (1 + 5, 1 + 5));
     assert_eq!((all.broadcasts_refused, of_service.broadcasts_refused), (broadcasts + 1, 1));
+}
+
+#[test]
+fn what_a_list_does_not_get_is_counted_with_the_service_of_its_sender() {
+    let mut crew = Crew::new();
+    let [own, other] = [crew.names[0].id(), crew.names[1].id()];
+    let outcomes = crew.act(move |cx| {
+        while cx.send_to(other, SAY, b"").is_accepted() {}
+        let some = [other, own, other];
+        [&some[..], &some[2..]].map(|list| cx.send_to_many(list, Delivery::PROMPT, SAY, b""))
+    });
+    assert_eq!(outcomes, [FanOutOutcome::Partial { workers_missed: 1 }, FanOutOutcome::Overloaded]);
+    let counters = crew.service.counters();
+    assert_eq!(counters.frames_refused, 1 + 2 + 1, "the one before, and three of lists");
+    assert_eq!(crew.core.counters().frames_refused, counters.frames_refused);
+    assert_eq!(crew.service.send_to_many(&[other, other], Delivery::PROMPT, SAY, b""), FanOutOutcome::Overloaded);
+    assert_eq!((crew.service.counters().frames_refused, crew.core.counters().frames_refused), (6, 6));
 }
 
 #[test]

@@ -240,3 +240,40 @@ fn rooms_that_peers_choose_take_no_longer_to_join_than_any_others() {
     let (chosen, consecutive) = (least(&chosen), least(&consecutive));
     assert!(chosen < 20 * consecutive, "{chosen:?} for chosen rooms, {consecutive:?} for consecutive ones");
 }
+
+/// Joins the room of all, and speaks in it.
+struct Speaker;
+
+impl Session for Speaker {
+    fn on_packet(&mut self, cx: &mut Context<'_>, packet: Packet<'_>) {
+        match packet.id() {
+            JOIN => assert_eq!(cx.join(Room(1)), JoinOutcome::Asked),
+            _ => assert_eq!(cx.broadcast(Room(1), SAY, b"all"), pogu::BroadcastOutcome::Posted),
+        }
+    }
+}
+
+#[test]
+fn a_broadcast_is_one_post_for_each_worker() {
+    const MEMBERS: usize = 300;
+    let mut world = World::new();
+    // Room for one message in each inbox, and one on its way.
+    let mut port = pogu::PortConfig::default();
+    port.posts_max = 1;
+    let core = world.lockstep.start(pogu::Core::builder().workers(3).port(port)).expect("a core");
+    let service = core.serve(Service::server(SERVER), |_| Speaker).expect("a service");
+    let mut clients: Vec<_> = (0..MEMBERS).map(|_| world.connect(&service)).collect();
+    for client in &mut clients {
+        client.send(JOIN, b"");
+        world.settle();
+    }
+    let refused = core.port_counters().refused_posts;
+    for (index, speaker) in [0, 1, 2].into_iter().enumerate() {
+        clients[speaker].send(SAY, b"");
+        world.settle();
+        assert_eq!(service.counters().frames_sent, (MEMBERS * (index + 1)) as u64);
+    }
+    assert!(clients.iter_mut().all(|client| client.frames() == [(); 3].map(|()| (SAY, b"all".to_vec()))));
+    assert_eq!(core.counters().broadcasts_refused, 0);
+    assert_eq!(core.port_counters().refused_posts, refused, "a second message would have found no room");
+}

@@ -8,7 +8,7 @@ use std::io::Write;
 
 use cap::Cap;
 use pogu::sim::SimulationOptions;
-use pogu::{Context, Packet, Room, SendOverflow, Service, StreamOptions};
+use pogu::{Broadcast, Context, Delivery, Packet, Room, SendOverflow, Service, StreamOptions};
 use support::simulated::{Client, SERVER, World};
 use support::{Act, JOIN, SAY, frame};
 
@@ -22,18 +22,28 @@ const QUEUE_BYTES_MAX: usize = 256 * 1024;
 /// Beyond its cap, for each session.
 const SLACK_BYTES: usize = 4 * 1024;
 
+/// How what is said is delivered.
+type Deliver = fn(u64) -> Delivery;
+
 /// Every session joins a room when it says anything; one says what it is told to all of them.
-fn join_or_say(cx: &mut Context<'_>, packet: Packet<'_>) {
-    let told = packet.reader().u32();
-    match (packet.id(), told) {
-        (JOIN, _) => assert_eq!(cx.join(Room(1)), pogu::JoinOutcome::Asked),
-        (_, Ok(body_bytes)) => drop(cx.broadcast(Room(1), SAY, &vec![7; body_bytes as usize])),
-        _ => {}
+fn join_or_say(deliver: Deliver) -> impl FnMut(&mut Context<'_>, Packet<'_>) {
+    let mut said = 0;
+    move |cx, packet| {
+        let told = packet.reader().u32();
+        match (packet.id(), told) {
+            (JOIN, _) => assert_eq!(cx.join(Room(1)), pogu::JoinOutcome::Asked),
+            (_, Ok(body_bytes)) => {
+                said += 1;
+                let how = Broadcast::to_all().delivery(deliver(said));
+                let _ = cx.broadcast_with(Room(1), &how, SAY, &vec![7; body_bytes as usize]);
+            }
+            _ => {}
+        }
     }
 }
 
 /// Bytes by which memory grows per session when the queue of each becomes full.
-fn growth_bytes(frame_bytes: u32) -> usize {
+fn growth_bytes(deliver: Deliver, frame_bytes: u32) -> usize {
     let mut options = SimulationOptions::default();
     options.stream_bytes = 16 * 1024;
     let mut world = World::with_options(&options);
@@ -45,7 +55,7 @@ fn growth_bytes(frame_bytes: u32) -> usize {
         .send_queue(QUEUE_BYTES_MAX, SendOverflow::DropNewest)
         .stream_options(stream)
         .max_sessions(READERS + 1);
-    let service = core.serve(service, |_incoming| Act(join_or_say)).expect("a service");
+    let service = core.serve(service, move |_incoming| Act(join_or_say(deliver))).expect("a service");
     let mut readers: Vec<Client> = (0..READERS).map(|_| world.connect(&service)).collect();
     let mut talker = world.connect(&service);
     for reader in &mut readers {
@@ -74,13 +84,20 @@ fn growth_bytes(frame_bytes: u32) -> usize {
 /// Small frames are copied into every queue; they are charged what they take.
 #[test]
 fn a_full_queue_takes_what_it_is_charged_and_little_more() {
-    let small = growth_bytes(68);
+    let plain = |_| Delivery::PROMPT;
+    let small = growth_bytes(plain, 68);
     assert!(small > QUEUE_BYTES_MAX / 2, "{small} bytes: the queues were full");
     assert!(small <= QUEUE_BYTES_MAX + SLACK_BYTES, "{small} bytes each, frames of 68 bytes");
     for frame_bytes in [4, 20, 700, 1024] {
-        let copied = growth_bytes(frame_bytes);
+        let copied = growth_bytes(plain, frame_bytes);
         assert!(copied <= QUEUE_BYTES_MAX + SLACK_BYTES, "{copied} bytes each, frames of {frame_bytes} bytes");
     }
-    let shared = growth_bytes(2_000);
+    let shared = growth_bytes(plain, 2_000);
     assert!(shared <= QUEUE_BYTES_MAX / 10, "{shared} bytes each: a large frame is there once, whoever waits for it");
+    // What may be replaced is shared while it waits, and has a place in an index.
+    let keys: [Deliver; 2] = [|said| Delivery::PROMPT.latest(said), |_| Delivery::PROMPT.newest(1, u16::MAX)];
+    for (deliver, frame_bytes) in keys.into_iter().flat_map(|deliver| [4, 68, 1024].map(|bytes| (deliver, bytes))) {
+        let waiting = growth_bytes(deliver, frame_bytes);
+        assert!(waiting <= QUEUE_BYTES_MAX + SLACK_BYTES, "{waiting} bytes each, {frame_bytes} that may be replaced");
+    }
 }

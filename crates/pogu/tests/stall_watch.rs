@@ -6,12 +6,15 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use pogu::{Cause, Context, Core, DriverChoice, Error, Handler, Packet, Service, ServiceHandle, Session, Stall};
+use pogu::{
+    Cause, Context, Core, DriverChoice, Error, Handler, Packet, Room, RoomState, Service, ServiceHandle, Session, Stall,
+};
 use support::{ECHO, PLAIN_DRIVER, Peer, core, eventually};
 
 on_every_driver!(
     a_packet_that_stalls_is_named_while_it_does,
     every_kind_of_handler_is_named,
+    a_room_that_stalls_is_named,
     a_worker_that_waits_does_not_stall,
     long_turns_are_counted,
 );
@@ -96,7 +99,7 @@ fn a_packet_that_stalls_is_named_while_it_does(driver: DriverChoice) {
     peer.send(BLOCK, b"");
     let stall = stalled(&core, 1);
     assert_eq!((stall.service, stall.handler), (Some(service.address()), Handler::Packet));
-    assert_eq!(stall.packet_id, Some(BLOCK));
+    assert_eq!((stall.packet_id, stall.room), (Some(BLOCK), None));
     assert!(stall.worker < 2 && stall.ran_for >= LIMIT, "{stall:?}");
     eventually("its time grows", || core.stalls().last.is_some_and(|stall| stall.ran_for > 3 * LIMIT));
     assert_eq!(core.stalls().count, 1, "it is one and the same");
@@ -132,6 +135,25 @@ fn every_kind_of_handler_is_named(driver: DriverChoice) {
     let stall = stalled(&core, 4);
     assert_eq!((stall.handler, stall.service), (Handler::Factory, Some(slow.address())));
     release.send(()).expect("it waits");
+}
+
+/// A room that waits when it is told to.
+struct Arena(Gate);
+
+impl RoomState for Arena {}
+
+fn a_room_that_stalls_is_named(driver: DriverChoice) {
+    let core = core(driver, 2).stall_limit(Some(LIMIT)).start().expect("a core");
+    let (gate, release) = Gate::new();
+    let make = move |_| Arena(gate.clone());
+    let arenas = [7, 8].map(|number| core.open_room(Room(number), make.clone()).expect("a room"));
+    for (index, arena) in arenas.iter().enumerate() {
+        assert!(arena.post(|arena, _cx| arena.0.wait()).is_posted());
+        let stall = stalled(&core, index as u64 + 1);
+        assert_eq!((stall.handler, stall.room), (Handler::Room, Some(arena.room())));
+        assert_eq!((stall.service, stall.packet_id), (None, None));
+        release.send(()).expect("it waits");
+    }
 }
 
 /// The watch that sees one worker run for fifty limits has looked at the one that waits as often.

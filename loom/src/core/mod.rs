@@ -4,6 +4,8 @@
 
 #[path = "../../../crates/pogu/src/core/crew.rs"]
 mod crew;
+#[path = "../../../crates/pogu/src/core/departures.rs"]
+mod departures;
 #[path = "../../../crates/pogu/src/core/desk.rs"]
 mod desk;
 #[path = "../../../crates/pogu/src/core/gate.rs"]
@@ -15,7 +17,9 @@ mod presence;
 #[path = "../../../crates/pogu/src/core/question.rs"]
 mod question;
 
+use crate::jobs::SharedJobs;
 use crate::message::Message;
+use crate::outside::Outside;
 use crate::post::Poster;
 use crate::sync::{AtomicU64, AtomicUsize};
 
@@ -38,6 +42,19 @@ pub(crate) struct Shared {
     attendance: presence::Attendance,
     limits_changes: AtomicU64,
     services_over: AtomicU64,
+    departures: departures::Departures,
+    jobs: SharedJobs,
+    pub(crate) outside: Outside,
+}
+
+impl Shared {
+    pub(crate) fn jobs(&self) -> &SharedJobs {
+        &self.jobs
+    }
+
+    pub(crate) fn outbox_max(&self) -> usize {
+        self.outbox_max
+    }
 }
 
 /// What the engine's builder makes, with these posters, and a presence for each.
@@ -52,6 +69,9 @@ pub(crate) fn shared(posters: Vec<Poster<Message>>) -> (std::sync::Arc<Shared>, 
         attendance: presence::Attendance::new(workers),
         limits_changes: AtomicU64::new(0),
         services_over: AtomicU64::new(0),
+        departures: departures::Departures::new(workers),
+        jobs: SharedJobs::new(workers),
+        outside: Outside::default(),
     });
     let presences = (0..workers).map(|worker| Presence::of(&shared, worker)).collect();
     (shared, presences)
@@ -70,6 +90,12 @@ pub(crate) fn announce_stop(running: &crate::service::Running) {
     request_stop(&running.shared);
 }
 
+/// A worker that goes, and tells nobody.
+#[cfg(all(test, not(feature = "schedules")))]
+pub(crate) fn go_in_silence(shared: &Shared, worker: usize) {
+    assert!(shared.departures.note(worker));
+}
+
 /// A desk of names that all have one address.
 #[cfg(all(test, not(feature = "schedules")))]
 pub(crate) fn desk() -> Desk {
@@ -85,7 +111,7 @@ pub(crate) fn ask(desk: &Desk, shared: &std::sync::Arc<Shared>, name: &str) -> s
 /// As the end of a core closes its desk.
 #[cfg(all(test, not(feature = "schedules")))]
 pub(crate) fn close(desk: &Desk) {
-    assert_eq!(desk.stop(), desk::Ended::InTime);
+    assert_eq!(desk.stop(std::time::Duration::from_secs(1)), desk::Ended::InTime);
 }
 
 /// As a stop waits, but for however long it takes.

@@ -1,10 +1,12 @@
 //! The engine's counters against what was seen. They are read when the cores have stopped and the totals are final.
 //!
 //! Where handlers see everything that is counted, the two are equal. Where the engine does something that no handler sees (a
-//! pong, a refusal's packet, a posted frame that finds no room), what was seen is the least.
+//! pong, a refusal's packet, a posted frame that finds no room), what was seen is the least. What missing frames are excused by,
+//! frames that were dropped and broadcasts that were refused, has a most as well: what was for others and has not come.
 
 use pogu::{CauseKind, Counters};
 
+use super::stream::GivenWay;
 use super::tally::ServiceTally;
 use super::{Host, Ledger};
 use crate::violation::{Side, Violation, Whereabouts};
@@ -67,12 +69,17 @@ impl Balance {
         self.equal("sessions_closed", counters.sessions_closed, tally.all_ends());
         self.equal("frames_received", counters.frames_received, tally.packets);
         self.least("frames_sent", counters.frames_sent, tally.queued);
-        self.least("frames_dropped", counters.frames_dropped, tally.dropped);
         self.least("frames_unencodable", counters.frames_unencodable, tally.unencodable);
         self.least("refused", counters.refused, tally.refused);
         self.equal("joins_refused", counters.joins_refused, tally.joins_refused);
         self.between("frames_unsent", counters.frames_unsent, 0, counters.frames_sent);
         self.between("linger_expired", counters.linger_expired, 0, counters.sessions_closed);
+        self.equal("timers_started", counters.timers_started, tally.timers_started);
+        self.equal("timers_fired", counters.timers_fired, tally.timers_fired);
+        // Everybody has ended: what has not fired was cancelled.
+        let unfired = tally.timers_started.saturating_sub(tally.timers_fired);
+        self.equal("timers_cancelled", counters.timers_cancelled, unfired);
+        self.equal("timers_refused", counters.timers_refused, 0);
         for kind in CauseKind::ALL {
             let seen = tally.ends.get(kind.label()).map_or(0, |(_, count)| *count);
             let most = if OF_CONNECTIONS.contains(&kind) { u64::MAX } else { seen };
@@ -88,14 +95,21 @@ impl Ledger {
         for (index, (counters, tally)) in servers.iter().zip(&self.tally.servers).enumerate() {
             let mut balance = Balance::of(format!("server service {index}"));
             balance.service(counters, tally);
+            let most = tally.dropped + self.never_came_in(index);
+            balance.between("frames_dropped", counters.frames_dropped, tally.dropped, most);
+            let [least, most] = self.given_way_in(index);
+            balance.between("frames_replaced", counters.frames_replaced, least.replaced, most.replaced);
+            balance.between("frames_displaced", counters.frames_displaced, least.displaced, most.displaced);
             wrong.extend(balance.wrong);
         }
         for (index, (counters, tally)) in clients.iter().zip(&self.tally.clients).enumerate() {
             let mut balance = Balance::of(format!("client service {index}"));
             balance.service(counters, tally);
             balance.equal("frames_unencodable", counters.frames_unencodable, tally.unencodable);
+            balance.equal("frames_dropped", counters.frames_dropped, tally.dropped);
             let server = &servers[self.servers_of[index]];
-            balance.between("frames_received", counters.frames_received, 0, server.frames_sent - server.frames_unsent);
+            let gone = server.frames_unsent + server.frames_replaced + server.frames_displaced;
+            balance.between("frames_received", counters.frames_received, 0, server.frames_sent.saturating_sub(gone));
             wrong.extend(balance.wrong);
         }
         for (index, (counters, tally)) in cores.iter().zip(&self.tally.cores).enumerate() {
@@ -104,20 +118,26 @@ impl Ledger {
             let unrun = tally.visits_posted.saturating_sub(tally.visits_run);
             // A kick of a session that is ending already ends nobody.
             let idle_kicks = tally.kicks_posted.saturating_sub(kicked);
-            let least = tally.posts_to_gone + unrun + idle_kicks;
+            // Answers of job queues that nobody has heard came too late.
+            let least = tally.posts_to_gone + unrun + idle_kicks + self.unheard_answers(index);
             // Where everybody was put out, nobody can say which kicks came too late.
-            let most = if self.has_put_out_all(index) { least - idle_kicks + tally.kicks_posted } else { least };
-            balance.between("posts_to_gone", counters.posts_to_gone, least, most);
+            let late_kicks = if self.has_put_out_all(index) { tally.kicks_posted - idle_kicks } else { 0 };
+            balance.between("posts_to_gone", counters.posts_to_gone, least, least + late_kicks);
             // A list that a core which stops has dropped may have missed workers before.
             let most = tally.posts_refused + tally.lists_out * WORKERS_MAX;
             balance.between("posts_refused", counters.posts_refused, tally.posts_refused, most);
             balance.least("frames_to_gone", counters.frames_to_gone, tally.frames_to_gone);
-            balance.least("broadcasts_refused", counters.broadcasts_refused, tally.broadcasts_refused);
+            balance.equal("room_panics", counters.room_panics, tally.room_panics);
+            let unheard = if self.is_tight[index] { self.rooms.unheard_of(index) } else { 0 };
+            let most = tally.broadcasts_refused + unheard;
+            balance.between("broadcasts_refused", counters.broadcasts_refused, tally.broadcasts_refused, most);
             wrong.extend(balance.wrong);
         }
         let mut balance = Balance::of("all server services".to_owned());
         let told: u64 = self.tally.servers.iter().map(|tally| tally.sends_refused).sum();
-        balance.equal("frames_refused", servers.iter().map(|counters| counters.frames_refused).sum(), told);
+        let of_lists: u64 = self.tally.servers.iter().map(|tally| tally.of_lists_refused_max).sum();
+        let refused = servers.iter().map(|counters| counters.frames_refused).sum();
+        balance.between("frames_refused", refused, told, told + of_lists);
         wrong.extend(balance.wrong);
         wrong.extend(self.reset_for_nothing(servers));
         if let Some(violation) = wrong.into_iter().next() {
@@ -139,6 +159,33 @@ impl Ledger {
         });
         let (guest, _) = reset?;
         Some(Violation::WrongCause(CauseKind::PeerReset, Whereabouts { side: Side::Guest(guest), said: None }))
+    }
+
+    /// What gave its place to newer frames: what is known to have, and what may have. Of what was said in rooms the most is what
+    /// has not come to everybody who was ever there.
+    fn given_way_in(&self, service: usize) -> [GivenWay; 2] {
+        let mut sums = [GivenWay::default(); 2];
+        for host in self.hosts.iter().filter(|host| host.service == service) {
+            for (sum, of_host) in sums.iter_mut().zip(host.downlink.given_way()) {
+                sum.replaced += of_host.replaced;
+                sum.displaced += of_host.displaced;
+            }
+        }
+        let [_, most] = &mut sums;
+        let of_rooms = self.rooms.given_way_most(|room| {
+            let were_there =
+                |host: &&Host| (host.service, host.core) == (service, room.0) && host.rooms.contains_key(&room.1);
+            self.hosts.iter().filter(were_there).count() as u64
+        });
+        most.replaced += of_rooms.replaced;
+        most.displaced += of_rooms.displaced;
+        sums
+    }
+
+    /// Frames of others that were for guests of a service and have not come: what its queues have dropped is among them.
+    fn never_came_in(&self, service: usize) -> u64 {
+        let of_service = (0..self.hosts.len()).filter(|host| self.hosts[*host].service == service);
+        of_service.map(|host| self.of_others_under_way(host) as u64).sum()
     }
 
     /// Whether everybody of a service of this core was put out.

@@ -1,7 +1,11 @@
 //! What came, and whether it should have.
 
+use super::members::Hearing;
+use super::sent::Forward;
 use super::stream::{Excess, Flaw, Mark, Stream};
 use super::{Ask, Ledger, Life, Phase, Proof, Way};
+use crate::judged::Check;
+use crate::manner::Keep;
 use crate::message::{Kind, Message, Stamp};
 use crate::violation::{Side, Violation, Whereabouts};
 
@@ -37,6 +41,7 @@ impl Ledger {
         if self.hosts[host].is_wild {
             return Heard::Wild;
         }
+        self.hosts[host].heard_lately.came(self.now);
         match message {
             Some(message) => match self.ask_came(host, &message) {
                 Ok(()) => {
@@ -89,6 +94,9 @@ impl Ledger {
             let what = format!("{side:?} had {bytes} bytes under way, and {most} is the most");
             self.violate(Violation::Unbounded(what));
         }
+        if let Side::Host(host) = side {
+            self.look_at_watch(host, mark.place);
+        }
         verdict(came)
     }
 
@@ -101,6 +109,7 @@ impl Ledger {
         let side = Side::Guest(guest);
         self.called(side, is_live);
         self.tally.clients[self.guests[guest].service].packets += 1;
+        self.guests[guest].heard_lately.came(self.now);
         let checksum = message.map_or(0, |message| message.checksum);
         self.event(format_args!("{side:?} hears {message:?}"), [6, guest as u64, checksum]);
         match message {
@@ -120,7 +129,7 @@ impl Ledger {
             // Nobody speaks to a guest that has not spoken, but to say that there is no place, or no more.
             return match message.kind {
                 Kind::Refusal => Ok(()),
-                Kind::Farewell if self.phase == Phase::Stop => {
+                Kind::Farewell | Kind::Worked if self.phase == Phase::Stop => {
                     let mark = Mark { place: message.argument, checksum: message.checksum };
                     self.guests[guest].heard_early.push(mark);
                     Ok(())
@@ -132,7 +141,9 @@ impl Ledger {
         let is_own = (own.number, own.incarnation) == (stamp.number, stamp.incarnation);
         match message.kind {
             Kind::Answer | Kind::Part | Kind::Joined if !is_own => Err(Violation::Misdirected),
-            Kind::Answer | Kind::Part | Kind::Joined | Kind::Visited | Kind::Farewell
+            // What a host has asked when it was told that its core stops was asked by nobody.
+            Kind::Worked if !is_own && stamp != Stamp::NOBODY => Err(Violation::Misdirected),
+            Kind::Answer | Kind::Part | Kind::Joined | Kind::Visited | Kind::Worked | Kind::Farewell
                 if message.argument < u32::MAX =>
             {
                 let mark = Mark { place: message.argument, checksum: message.checksum };
@@ -156,14 +167,13 @@ impl Ledger {
             asks.pop_front();
         }
         match asks.pop_front() {
-            Some(Ask { sequence: asked, kind, argument, .. }) if asked == sequence => {
-                if kind == Kind::Leave {
-                    rooms.remove(&argument);
-                }
+            Some(Ask { sequence: asked, leaves, .. }) if asked == sequence => {
+                leaves.map(|room| rooms.remove(&room));
             }
             // Another one waits for its answer longer.
             _ => return Err(Violation::OutOfOrder),
         }
+        self.tally.judged.count(Check::Answer);
         if *proof == Proof::Asked(sequence) {
             *proof = Proof::Answered;
             let number = self.guests[guest].stamp.number as usize;
@@ -176,40 +186,20 @@ impl Ledger {
         let joins = &mut self.guests[guest].joins;
         let Some(at) = joins.iter().position(|(asked, _)| *asked == sequence) else { return Err(Violation::Unsent) };
         let (_, room) = joins.remove(at);
-        self.guests[guest].rooms.insert(room, None);
-        Ok(())
-    }
-
-    fn said_came(&mut self, guest: usize, host: usize, message: &Message) -> Verdict {
-        let room = message.argument;
-        let unsent = Violation::Unsent as fn(Whereabouts) -> Violation;
-        let (index, broadcast) = self.rooms.find(message.stamp).ok_or(unsent)?;
-        if broadcast.checksum != message.checksum || broadcast.stamp != message.stamp {
-            return Err(Violation::Altered);
-        }
-        if broadcast.room != (self.hosts[host].core, room) {
-            return Err(Violation::Misdirected);
-        }
-        let last =
-            self.guests[guest].rooms.get_mut(&room).ok_or(Violation::NoMember as fn(Whereabouts) -> Violation)?;
-        let before = last.replace(index);
-        self.in_order(guest, Way::Room(room), message.stamp)?;
-        self.rooms.heard(index, before);
-        if let Some(membership) = self.hosts[host].rooms.iter_mut().find(|membership| membership.room == room)
-            && let Some(at) = membership.owed.iter().position(|owed| *owed == index)
-        {
-            membership.owed.remove(at);
-        }
+        self.guests[guest].rooms.insert(room, Hearing::default());
         Ok(())
     }
 
     fn forward_came(&mut self, guest: usize, host: usize, message: &Message) -> Verdict {
-        self.in_order(guest, Way::Forward, message.stamp)?;
-        let wanted = (message.stamp, message.checksum);
+        self.in_order(guest, Way::Forward, message.stamp, Keep::All)?;
+        let is_wanted = |forward: &Forward| (forward.stamp, forward.checksum) == (message.stamp, message.checksum);
         let forwards = &mut self.hosts[host].forwards;
-        match forwards.iter().position(|forward| *forward == wanted) {
-            Some(at) => drop(forwards.remove(at)),
-            None if self.hosts.iter().any(|host| host.forwards.contains(&wanted)) => {
+        match forwards.iter().position(is_wanted) {
+            Some(at) => {
+                forwards.remove(at);
+                self.tally.judged.count(Check::Forward);
+            }
+            None if self.hosts.iter().any(|host| host.forwards.iter().any(is_wanted)) => {
                 return Err(Violation::Misdirected);
             }
             None => return Err(Violation::Unsent),
@@ -217,20 +207,21 @@ impl Ledger {
         Ok(())
     }
 
-    /// What one sends on one way comes in its order, each at most once.
-    pub(super) fn in_order(&mut self, guest: usize, way: Way, stamp: Stamp) -> Verdict {
-        let last = self.guests[guest].last_heard.entry((way, stamp.number, stamp.incarnation));
-        let mut flaw = Ok(());
-        last.and_modify(|last| {
-            flaw = match stamp.sequence.cmp(last) {
-                std::cmp::Ordering::Greater => Ok(()),
-                std::cmp::Ordering::Equal => Err(Violation::Doubled as fn(Whereabouts) -> Violation),
-                std::cmp::Ordering::Less => Err(Violation::OutOfOrder as fn(Whereabouts) -> Violation),
-            };
-            *last = stamp.sequence;
-        })
-        .or_insert(stamp.sequence);
-        flaw
+    /// What one sends on one way comes in its order, each at most once. What may come in the turn of an older one comes behind
+    /// what keeps its place.
+    pub(super) fn in_order(&mut self, guest: usize, way: Way, stamp: Stamp, keep: Keep) -> Verdict {
+        let last = self.guests[guest].last_heard.entry((way, stamp.number, stamp.incarnation)).or_default();
+        let before = match keep {
+            Keep::Newest { .. } => last.kept,
+            Keep::All | Keep::Latest(_) => last.kept.max(last.floating),
+        };
+        let of_kind = if matches!(keep, Keep::Latest(_)) { &mut last.floating } else { &mut last.kept };
+        *of_kind = stamp.sequence;
+        match stamp.sequence.cmp(&before) {
+            std::cmp::Ordering::Greater => Ok(()),
+            std::cmp::Ordering::Equal => Err(Violation::Doubled),
+            std::cmp::Ordering::Less => Err(Violation::OutOfOrder),
+        }
     }
 
     fn farewell_came(&mut self, host: usize, checksum: u64) -> Verdict {
@@ -249,6 +240,7 @@ impl Ledger {
         self.called(Side::Host(host), is_live);
         self.event(format_args!("host {host} is visited, host {meant} was meant"), [7, host as u64, meant as u64]);
         self.tally.cores[self.hosts[host].core].visits_run += 1;
+        self.tally.judged.count(Check::Visit);
         if host != meant || self.hosts[host].life != Life::Live {
             self.violate(Violation::WrongVisit(Whereabouts { side: Side::Host(host), said: None }));
         }
@@ -258,7 +250,7 @@ impl Ledger {
 /// The parts of a guest that an answer changes.
 struct Guested<'g> {
     asks: &'g mut std::collections::VecDeque<Ask>,
-    rooms: &'g mut std::collections::BTreeMap<u32, Option<usize>>,
+    rooms: &'g mut std::collections::BTreeMap<u32, Hearing>,
     proof: &'g mut Proof,
 }
 

@@ -6,16 +6,22 @@ use std::time::Duration;
 
 use pogu::{CauseKind, SessionId, Time};
 
+use super::full::Lately;
 use super::stream::Stream;
+use super::windows::Watch;
 use super::{Guest, Host, Ledger, Life, Number, Phase, Proof};
+use crate::judged::Check;
 use crate::message::Stamp;
 use crate::violation::{Side, Violation, Whereabouts};
 
 /// Connections that are made later than that after the faults have ended have met none.
 const CALM_BEGINS: Duration = Duration::from_secs(10);
 
+/// What was said just before an idle time is up is on its way: half of the shortest that is drawn.
+const ON_ITS_WAY: Duration = Duration::from_secs(2);
+
 /// What was delayed by faults that have ended has come by then, and workers that were held up have looked.
-const DELAYED_COMES: Duration = Duration::from_millis(3_900);
+pub(super) const DELAYED_COMES: Duration = Duration::from_millis(3_900);
 
 impl Ledger {
     /// The factory of a client service makes a session: it takes the first number that has none.
@@ -44,7 +50,9 @@ impl Ledger {
             joins: Vec::new(),
             leaves: false,
             announced: BTreeSet::new(),
+            last_words: BTreeSet::new(),
             rooms: BTreeMap::new(),
+            heard_lately: Lately::default(),
             last_heard: BTreeMap::new(),
             proof: Proof::Unwanted,
         });
@@ -62,6 +70,7 @@ impl Ledger {
         self.hosts.push(Host {
             id,
             made_at: self.now,
+            ended_at: None,
             service,
             core: self.server_cores[service],
             cause: None,
@@ -70,13 +79,22 @@ impl Ledger {
             guest: None,
             downlink: Stream::default(),
             next_place: 0,
-            rooms: Vec::new(),
+            rooms: BTreeMap::new(),
+            answers: VecDeque::new(),
+            alarms: BTreeMap::new(),
+            visits: VecDeque::new(),
+            watch: Watch::default(),
             forwards: VecDeque::new(),
+            forwards_ever: 0,
+            broadcasts_heard: 0,
+            heard_lately: Lately::default(),
             announcements: BTreeSet::new(),
             farewells: Vec::new(),
             may_be_kicked: false,
             said_bye: false,
+            left_out: None,
         });
+        self.by_id.insert(id, host);
         self.live_hosts.insert(host);
         self.values += 1;
         self.tally.servers[service].made += 1;
@@ -103,6 +121,11 @@ impl Ledger {
         if *self.life(side) != Life::Live || !is_live {
             self.violate(Violation::AfterTheEnd(Whereabouts { side, said: None }));
         }
+        if let Side::Host(host) = side
+            && let Some(list) = self.hosts[host].left_out
+        {
+            self.wrong_outcome("enumerate", format_args!("host {host} lives on, and is not on list {list}"));
+        }
     }
 
     pub(crate) fn disconnected(&mut self, side: Side, cause: CauseKind) {
@@ -126,13 +149,17 @@ impl Ledger {
                 self.numbers[number].guest = None;
             }
         }
+        self.look_for_last_words(side);
     }
 
     fn host_ended(&mut self, host: usize, cause: CauseKind) {
         self.hosts[host].cause = Some(cause);
+        self.hosts[host].ended_at = Some(self.now);
         self.live_hosts.remove(&host);
         self.tally.servers[self.hosts[host].service].ended(cause);
         self.leave_all(host);
+        self.hosts[host].alarms.clear();
+        self.answers_are_late(host);
     }
 
     /// The handler of a host is about to panic: nothing of it is called any more, and it is told no end.
@@ -148,7 +175,9 @@ impl Ledger {
             Side::Host(host) => self.hosts[host].guest.map(|guest| &self.guests[guest].uplink),
             Side::Guest(guest) => self.guests[guest].host.map(|host| &self.hosts[host].downlink),
         };
-        if under_way.is_some_and(|stream| stream.under_way() > 0) {
+        let Some(under_way) = under_way.map(Stream::under_way) else { return };
+        self.tally.judged.count(Check::WholeStream);
+        if under_way > 0 {
             self.violate(Violation::CutOff(Whereabouts { side, said: None }));
         }
     }
@@ -159,23 +188,35 @@ impl Ledger {
             Side::Host(host) => (self.hosts.get(host), None, self.hosts[host].made_at),
             Side::Guest(guest) => (None, self.guests.get(guest), self.guests[guest].made_at),
         };
+        let is_wild = host.is_some_and(|host| host.is_wild);
         match cause {
             CauseKind::HandlerPanicked | CauseKind::CostRate => false,
+            // Who was never connected is told no end.
+            CauseKind::ConnectFailed | CauseKind::ConnectTimeout | CauseKind::Unresolved => false,
             CauseKind::System if self.is_faultless => false,
-            CauseKind::PeerMisbehaved => host.is_some_and(|host| host.is_wild),
+            CauseKind::PeerMisbehaved => is_wild,
             CauseKind::HandlerAsked => {
                 host.is_some_and(|host| host.said_bye) || guest.is_some_and(|guest| guest.leaves)
             }
             CauseKind::Kicked => host.is_some_and(|host| host.may_be_kicked || self.is_kicked_with_all(host)),
             CauseKind::ServiceStopping => self.phase == Phase::Stop,
             CauseKind::PeerClosed | CauseKind::PeerReset => true,
+            // Everybody has a last word, and inboxes are small.
+            CauseKind::WorkerInbox if host.is_some_and(|host| self.is_tight[host.core]) => true,
             // Everybody is back, and there is nothing that could go wrong.
             _ if self.phase == Phase::Stop && self.calm_since.is_some() => false,
-            // An inbox is full, or a burst is too much.
-            CauseKind::SendBytes | CauseKind::WorkerInbox => true,
+            CauseKind::WorkerInbox => guest.is_some_and(|guest| self.is_tight[self.client_cores[guest.service]]),
+            CauseKind::SendBytes => is_wild || self.can_have_been_full(side),
             CauseKind::IdleTimeout if self.is_deaf(side) => false,
-            _ => host.is_some_and(|host| host.is_wild) || !self.is_of_the_calm(made_at),
+            // Who has nothing left to say is silent.
+            CauseKind::FirstFrameTimeout if self.is_faultless => is_wild || self.is_somebody_done(),
+            CauseKind::FrameTimeout if self.is_faultless => is_wild,
+            _ => is_wild || !self.is_of_the_calm(made_at),
         }
+    }
+
+    fn is_somebody_done(&self) -> bool {
+        self.numbers.iter().any(|number| number.left == 0)
     }
 
     /// Whether nothing has ever gone wrong with a connection that was made then.
@@ -198,7 +239,11 @@ impl Ledger {
         let nothing_delays = self.delays_nothing || delays_are_over;
         self.loses_nothing
             && nothing_delays
-            && speaks.is_some_and(|(stream, life)| life == Life::Live && stream.under_way() > 0)
+            && speaks.is_some_and(|(stream, life)| life == Life::Live && self.is_overdue(stream))
+    }
+
+    fn is_overdue(&self, stream: &Stream) -> bool {
+        stream.is_behind(Time::from_nanos(self.now.as_nanos().saturating_sub(ON_ITS_WAY.as_nanos() as u64)))
     }
 
     /// A guest has said everything, and ends by itself.

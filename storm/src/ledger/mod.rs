@@ -11,10 +11,20 @@
 //!
 //! Lives are kept for the whole storm, by the order in which they began, so that what comes late is still recognised.
 
+mod agreement;
+mod alarms;
+mod answers;
 mod balance;
+mod book;
 mod bounds;
+mod full;
 mod heard;
+mod homes;
+mod job_counts;
+mod jobs;
+mod last_words;
 mod lives;
+mod members;
 mod owned;
 mod rooms;
 mod sent;
@@ -23,22 +33,38 @@ mod stream;
 mod tally;
 #[cfg(test)]
 mod tests;
+mod visits;
+mod windows;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use pogu::sim::Simulation;
-use pogu::{CauseKind, ServiceHandle, SessionId, Time};
+use pogu::{CauseKind, RoomRef, ServiceHandle, SessionId, Time};
 
+use self::alarms::Alarm;
+use self::answers::Answer;
+pub(crate) use self::book::Book;
 use self::bounds::Bounds;
+use self::full::{Lately, Queues};
 pub(crate) use self::heard::Heard;
-use self::rooms::Rooms;
+use self::homes::Homes;
+use self::jobs::Jobs;
+pub(crate) use self::jobs::NewJob;
+use self::last_words::LastWord;
+use self::members::{Entry, Hearing};
+use self::owned::List;
+use self::rooms::{RoomOfCore, Rooms};
+use self::sent::Forward;
 pub(crate) use self::sent::Route;
 pub(crate) use self::stream::Mark;
 use self::stream::Stream;
 pub(crate) use self::tally::Tally;
+pub(crate) use self::visits::Visit;
+use self::windows::Watch;
+use crate::hall::Hall;
 use crate::message::{Kind, Stamp, mixed};
 use crate::plan::Plan;
 use crate::violation::Violation;
@@ -86,6 +112,8 @@ struct Ask {
     argument: u32,
     /// The one who should answer was told that the answer is dropped.
     is_waived: bool,
+    /// The room that is left with the answer.
+    leaves: Option<u32>,
 }
 
 /// A session of a client service.
@@ -108,10 +136,13 @@ struct Guest {
     leaves: bool,
     /// What the owner of its service has said to everybody, as far as it came.
     announced: BTreeSet<u32>,
-    /// Rooms that it knows itself to be in, with the last broadcast that it heard there.
-    rooms: BTreeMap<u32, Option<usize>>,
-    /// The last sequence heard, by way and speaker.
-    last_heard: BTreeMap<(Way, u32, u32), u32>,
+    /// Last words of other sessions that came, as broadcasts.
+    last_words: BTreeSet<usize>,
+    /// Rooms that it knows itself to be in, with what it heard there.
+    rooms: BTreeMap<u32, Hearing>,
+    heard_lately: Lately,
+    /// By way and speaker.
+    last_heard: BTreeMap<(Way, u32, u32), LastHeard>,
     proof: Proof,
 }
 
@@ -120,7 +151,18 @@ struct Guest {
 enum Way {
     Forward,
     Room(u32),
+    /// Without order among several speakers.
+    Loose(u32),
     Service,
+}
+
+/// The last sequences of a speaker that were heard, 0: none.
+#[derive(Clone, Copy, Debug, Default)]
+struct LastHeard {
+    /// Of what keeps its place.
+    kept: u32,
+    /// Of what may come in the turn of an older one.
+    floating: u32,
 }
 
 /// Whether a guest has shown in the calm that it gets answers.
@@ -138,6 +180,7 @@ enum Proof {
 struct Host {
     id: SessionId,
     made_at: Time,
+    ended_at: Option<Time>,
     service: usize,
     core: usize,
     cause: Option<CauseKind>,
@@ -147,50 +190,30 @@ struct Host {
     guest: Option<usize>,
     downlink: Stream,
     next_place: u32,
-    rooms: Vec<Membership>,
-    /// Forwards for its guest that have not come.
-    forwards: VecDeque<(Stamp, u64)>,
+    /// Rooms that it ever asked to be in.
+    rooms: BTreeMap<u32, Entry>,
+    /// For its guest.
+    forwards: VecDeque<Forward>,
+    /// Those and last words of kicks, so far.
+    forwards_ever: usize,
+    /// That came to its guest.
+    broadcasts_heard: usize,
+    heard_lately: Lately,
+    /// Posts to rooms that it is in, which have not run.
+    visits: VecDeque<Visit>,
+    /// Answers of job queues that are on their way to it, in order.
+    answers: VecDeque<Answer>,
+    /// By key.
+    alarms: BTreeMap<u64, Alarm>,
+    watch: Watch,
     /// What the owner of its service has said to everybody since it is there.
     announcements: BTreeSet<u32>,
     /// Checksums of last words of kicks that may come.
     farewells: Vec<u64>,
     may_be_kicked: bool,
     said_bye: bool,
-}
-
-/// A host in a room, acknowledged.
-#[derive(Debug)]
-struct Membership {
-    room: u32,
-    /// Broadcasts that were posted since and have not come.
-    owed: VecDeque<usize>,
-}
-
-/// The ledger, shared by all sessions of a storm and by who drives it.
-#[derive(Clone)]
-pub(crate) struct Book(Arc<Mutex<Ledger>>);
-
-impl Book {
-    pub(crate) fn new(plan: &Plan, trace: Option<Simulation>) -> Book {
-        Book(Arc::new(Mutex::new(Ledger::new(plan, trace))))
-    }
-
-    /// Opens it at this time. Nothing that is called while it is open may open it.
-    pub(crate) fn open(&self, now: Time) -> MutexGuard<'_, Ledger> {
-        let mut ledger = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        ledger.now = now;
-        ledger
-    }
-
-    /// Opens it at the time at which it was opened last.
-    pub(crate) fn reopen(&self) -> MutexGuard<'_, Ledger> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The handle of a server service.
-    pub(crate) fn handle(&self, now: Time, service: usize) -> ServiceHandle {
-        self.open(now).handles[service].clone()
-    }
+    /// A list on which it is not, though it was there: then it is ending.
+    left_out: Option<u64>,
 }
 
 pub(crate) struct Ledger {
@@ -209,6 +232,7 @@ pub(crate) struct Ledger {
     numbers: Vec<Number>,
     guests: Vec<Guest>,
     hosts: Vec<Host>,
+    by_id: BTreeMap<SessionId, usize>,
     /// What all numbers together may still say.
     left: u64,
     live_guests: BTreeSet<usize>,
@@ -216,9 +240,21 @@ pub(crate) struct Ledger {
     /// Sessions whose values have not been dropped.
     values: usize,
     rooms: Rooms,
+    homes: Homes,
+    jobs: Jobs,
+    /// What sessions said in rooms when they were told that their core stops.
+    last_words: Vec<LastWord>,
+    /// By core that stops: when what has not ended is aborted.
+    stops: BTreeMap<usize, Time>,
+    /// Timers that were started, so far.
+    alarms: u64,
+    /// Of the network, one way.
+    latency: Duration,
     wild: BTreeSet<SocketAddr>,
     /// Of server services, in order. They keep factories alive that keep this ledger: cleared at the end.
     pub(crate) handles: Vec<ServiceHandle>,
+    /// Rooms with a state: cleared with them.
+    halls: BTreeMap<RoomOfCore, RoomRef<Hall>>,
     /// By server service: on which core, and whether its queues drop frames.
     server_cores: Vec<usize>,
     drops: Vec<bool>,
@@ -226,13 +262,20 @@ pub(crate) struct Ledger {
     kicks_of_all: Vec<Option<Time>>,
     /// What owners have said to everybody: to whom, with which checksum.
     announcements: BTreeMap<u32, (usize, u64)>,
+    /// Lists of sessions that were asked for, so far, and those that have not come.
+    lists_asked: u64,
+    lists: BTreeMap<u64, List>,
     /// By client service: whether what it loses comes back.
     reconnects: Vec<bool>,
     /// By core: whether messages between its workers are refused now and then.
     is_tight: Vec<bool>,
+    /// By core: how many messages an inbox takes.
+    posts_max: Vec<usize>,
     /// By client service: which server service it connects to.
     servers_of: Vec<usize>,
+    client_cores: Vec<usize>,
     bounds: Bounds,
+    queues: Queues,
     pub(crate) tally: Tally,
 }
 
@@ -263,12 +306,20 @@ impl Ledger {
             numbers,
             guests: Vec::new(),
             hosts: Vec::new(),
+            by_id: BTreeMap::new(),
             live_guests: BTreeSet::new(),
             live_hosts: BTreeSet::new(),
             values: 0,
             rooms: Rooms::default(),
+            homes: Homes::new(plan.talk.manners.halls),
+            jobs: Jobs::new(plan.held_max()),
+            last_words: Vec::new(),
+            stops: BTreeMap::new(),
+            alarms: 0,
+            latency: plan.simulation.latency,
             wild: BTreeSet::new(),
             handles: Vec::new(),
+            halls: BTreeMap::new(),
             server_cores: plan.servers.iter().map(|server| server.core).collect(),
             drops: plan
                 .servers
@@ -277,10 +328,15 @@ impl Ledger {
                 .collect(),
             kicks_of_all: vec![None; plan.servers.len()],
             announcements: BTreeMap::new(),
+            lists_asked: 0,
+            lists: BTreeMap::new(),
             reconnects: plan.clients.iter().map(|client| client.reconnects).collect(),
             is_tight: plan.cores.iter().map(crate::plan::CorePlan::is_tight).collect(),
+            posts_max: plan.cores.iter().map(|core| core.port.posts_max).collect(),
             servers_of: plan.clients.iter().map(|client| client.server).collect(),
+            client_cores: plan.clients.iter().map(|client| client.core).collect(),
             bounds: Bounds::new(plan),
+            queues: Queues::new(plan),
             tally: Tally::new(plan),
         }
     }
@@ -294,8 +350,19 @@ impl Ledger {
         self.phase = phase;
         if phase == Phase::Calm {
             self.calm_since = Some(now);
+            self.queues.lift();
         }
         self.event(format_args!("{phase:?}"), [0, phase as u64, 0]);
+    }
+
+    /// A core is told to stop, and to have ended by then.
+    pub(crate) fn core_stops(&mut self, core: usize, until: Time) {
+        self.stops.insert(core, until);
+    }
+
+    /// Whether a core has stopped without regard for who was still there.
+    fn is_out_of_time(&self, core: usize) -> bool {
+        self.stops.get(&core).is_some_and(|until| self.now >= *until)
     }
 
     /// The first violation stays. What ends because something panics is none.

@@ -5,6 +5,10 @@
 
 use std::collections::BTreeMap;
 
+use pogu::Time;
+
+use super::stream::GivenWay;
+use crate::manner::{Keep, Speech};
 use crate::message::Stamp;
 
 /// A room of a core: rooms of two cores have nothing to do with each other.
@@ -15,8 +19,18 @@ pub(crate) struct Broadcast {
     pub(crate) room: RoomOfCore,
     pub(crate) stamp: Stamp,
     pub(crate) checksum: u64,
+    pub(crate) speech: Speech,
+    /// When it was posted.
+    pub(crate) at: Time,
     /// Members that it has reached.
     pub(crate) heard: u32,
+}
+
+impl Broadcast {
+    /// Whether it is put in order at the room's home on its way: there it may be refused.
+    pub(crate) fn goes_home(&self) -> bool {
+        !self.speech.is_unordered && self.stamp.number != Stamp::ROOMS
+    }
 }
 
 #[derive(Debug, Default)]
@@ -27,6 +41,8 @@ pub(crate) struct Rooms {
     /// Acknowledged members, by the host's number.
     members: BTreeMap<RoomOfCore, Vec<usize>>,
     edges: Vec<(usize, usize)>,
+    /// How much was said in each.
+    said: BTreeMap<RoomOfCore, usize>,
 }
 
 impl Rooms {
@@ -45,11 +61,16 @@ impl Rooms {
     }
 
     /// Whoever is a member now has to hear it. Tells its place in the list.
-    pub(crate) fn said(&mut self, room: RoomOfCore, stamp: Stamp, checksum: u64) -> usize {
+    pub(crate) fn said(&mut self, room: RoomOfCore, stamp: Stamp, checksum: u64, speech: Speech, at: Time) -> usize {
         let index = self.broadcasts.len();
+        *self.said.entry(room).or_default() += 1;
         self.by_stamp.insert((stamp.number, stamp.sequence), index);
-        self.broadcasts.push(Broadcast { room, stamp, checksum, heard: 0 });
+        self.broadcasts.push(Broadcast { room, stamp, checksum, speech, at, heard: 0 });
         index
+    }
+
+    pub(crate) fn said_in(&self, room: RoomOfCore) -> usize {
+        self.said.get(&room).copied().unwrap_or(0)
     }
 
     pub(crate) fn find(&self, stamp: Stamp) -> Option<(usize, &Broadcast)> {
@@ -61,12 +82,38 @@ impl Rooms {
         self.broadcasts.get(index)
     }
 
-    /// A member heard it, and `before` it the last one of this room.
-    pub(crate) fn heard(&mut self, index: usize, before: Option<usize>) {
+    /// What may have given way to newer ones, if each broadcast was for as many sessions as `were_there` in its room.
+    pub(crate) fn given_way_most(&self, were_there: impl Fn(RoomOfCore) -> u64) -> GivenWay {
+        let mut most = GivenWay::default();
+        let mut counts: BTreeMap<RoomOfCore, u64> = BTreeMap::new();
+        for broadcast in &self.broadcasts {
+            let of_kind = match broadcast.speech.manner.keep {
+                Keep::All => continue,
+                Keep::Latest(_) => &mut most.replaced,
+                Keep::Newest { .. } => &mut most.displaced,
+            };
+            *of_kind += *counts.entry(broadcast.room).or_insert_with(|| were_there(broadcast.room));
+        }
+        most
+    }
+
+    /// What may take its place in a queue.
+    pub(crate) fn keep_of(&self, index: usize) -> Keep {
+        self.get(index).map_or(Keep::All, |broadcast| broadcast.speech.manner.keep)
+    }
+
+    /// Broadcasts of a core that took the way over a home and nobody has heard.
+    pub(crate) fn unheard_of(&self, core: usize) -> u64 {
+        let is_unheard = |said: &&Broadcast| said.room.0 == core && said.heard == 0 && said.goes_home();
+        self.broadcasts.iter().filter(is_unheard).count() as u64
+    }
+
+    /// A member heard it; those `before` it are before it in the order of the room.
+    pub(crate) fn heard(&mut self, index: usize, before: impl IntoIterator<Item = usize>) {
         if let Some(broadcast) = self.broadcasts.get_mut(index) {
             broadcast.heard += 1;
         }
-        self.edges.extend(before.map(|before| (before, index)));
+        self.edges.extend(before.into_iter().map(|before| (before, index)));
     }
 
     /// A broadcast that two members saw on different sides of another one; `None` if all orders can be one.
@@ -99,7 +146,7 @@ mod tests {
     fn heard(orders: &[&[usize]]) -> Rooms {
         let mut rooms = Rooms::default();
         for sequence in 0..4 {
-            rooms.said((0, 1), Stamp { number: 1, incarnation: 0, sequence }, 0);
+            rooms.said((0, 1), Stamp { number: 1, incarnation: 0, sequence }, 0, Speech::PLAIN, Time::ZERO);
         }
         for order in orders {
             let mut before = None;

@@ -1,13 +1,14 @@
 //! What was sent, and what the engine said of it at once.
 
-use std::collections::VecDeque;
+use pogu::{FanOutOutcome, PostOutcome, SendOutcome};
 
-use pogu::{BroadcastOutcome, JoinOutcome, PostOutcome, SendOutcome};
-
+use super::members::Hearing;
 use super::stream::Mark;
-use super::{Ask, Host, Ledger, Life, Membership, Phase, Proof};
+use super::{Ask, Host, Ledger, Life, Phase, Proof};
 use crate::draw::Draw;
+use crate::manner::{Keep, Manner};
 use crate::message::{Kind, Stamp};
+use crate::plan::FRAME_BYTES_MAX;
 use crate::violation::{Side, Violation};
 
 /// A host that something is for: by name, which may be stale.
@@ -17,6 +18,15 @@ pub(crate) struct Route {
     pub(crate) id: pogu::SessionId,
     pub(crate) core: usize,
     pub(crate) service: usize,
+}
+
+/// What others have sent to a host's guest and has not come.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Forward {
+    pub(super) stamp: Stamp,
+    pub(super) checksum: u64,
+    /// It has to come; else it may.
+    pub(super) is_owed: bool,
 }
 
 impl Ledger {
@@ -70,7 +80,7 @@ impl Ledger {
         (mark, bytes): (Mark, usize),
         outcome: SendOutcome,
     ) {
-        let service = self.guests[guest].service;
+        let (service, now) = (self.guests[guest].service, self.now);
         self.event(
             format_args!("guest {guest} asks {kind:?} {argument}: {outcome:?}"),
             [8, guest as u64, mark.checksum],
@@ -79,16 +89,22 @@ impl Ledger {
             SendOutcome::Queued => {
                 self.tally.clients[service].queued += 1;
                 let asked = &mut self.guests[guest];
-                asked.uplink.accepted(mark, bytes);
-                asked.asks.push_back(Ask { sequence: mark.place, kind, argument, is_waived: false });
-                if kind == Kind::Join {
-                    asked.joins.push((mark.place, argument));
+                asked.uplink.accepted(mark, bytes, Keep::All, now);
+                let leaves = (kind == Kind::Leave).then_some(argument);
+                asked.asks.push_back(Ask { sequence: mark.place, kind, argument, leaves, is_waived: false });
+                match kind {
+                    Kind::Join => asked.joins.push((mark.place, argument)),
+                    Kind::Move => asked.joins.push((mark.place, argument & 0xFFFF)),
+                    _ => {}
                 }
                 if kind == Kind::Echo && asked.proof == Proof::Wanted {
                     asked.proof = Proof::Asked(mark.place);
                 }
             }
-            SendOutcome::Dropped | SendOutcome::Disconnected => self.tally.clients[service].dropped += 1,
+            SendOutcome::Dropped | SendOutcome::Disconnected => {
+                self.tally.clients[service].dropped += 1;
+                self.no_room(Side::Guest(guest), bytes);
+            }
             SendOutcome::Gone => {}
             outcome => self.wrong_outcome("send", outcome),
         }
@@ -131,12 +147,20 @@ impl Ledger {
         kind: Kind,
         stamp: Stamp,
         (mark, bytes): (Mark, usize),
-        outcome: SendOutcome,
+        (manner, outcome): (Manner, SendOutcome),
     ) {
-        self.event(format_args!("host {host} sends {kind:?} {stamp:?}: {outcome:?}"), [9, host as u64, mark.checksum]);
+        let what = format_args!("host {host} sends {kind:?} {stamp:?} {}, {manner:?}: {outcome:?}", mark.place);
+        self.event(what, [9, host as u64, mark.checksum]);
         self.count_sent(host, outcome);
         match outcome {
-            SendOutcome::Queued => self.hosts[host].downlink.accepted(mark, bytes),
+            SendOutcome::Queued => {
+                self.watch_window(host, mark.place, bytes, manner.window);
+                self.hosts[host].downlink.accepted(mark, bytes, manner.keep, self.now);
+            }
+            SendOutcome::Dropped | SendOutcome::Disconnected => {
+                self.no_room(Side::Host(host), bytes);
+                self.waive(host, kind, stamp);
+            }
             _ => self.waive(host, kind, stamp),
         }
         self.look_at_bound(Side::Host(host));
@@ -170,7 +194,7 @@ impl Ledger {
             // It is a member all the same, and does not know it.
             Kind::Joined => {
                 if let Some((_, room)) = asked.joins.iter().find(|(sequence, _)| *sequence == stamp.sequence) {
-                    asked.rooms.insert(*room, None);
+                    asked.rooms.insert(*room, Hearing::default());
                 }
                 asked.joins.retain(|(sequence, _)| *sequence != stamp.sequence);
             }
@@ -181,59 +205,6 @@ impl Ledger {
     /// The host says goodbye with its next answer.
     pub(crate) fn says_bye(&mut self, host: usize) {
         self.hosts[host].said_bye = true;
-    }
-
-    // ---- Rooms ----
-
-    pub(crate) fn join_asked(&mut self, host: usize, stamp: Stamp, outcome: JoinOutcome) {
-        match outcome {
-            JoinOutcome::Asked => return,
-            JoinOutcome::Overloaded => self.tally.servers[self.hosts[host].service].joins_refused += 1,
-            JoinOutcome::Gone | JoinOutcome::Already => {}
-            outcome => self.wrong_outcome("join", outcome),
-        }
-        // No acknowledgement will come.
-        if let Some(guest) = self.hosts[host].guest {
-            self.guests[guest].joins.retain(|(sequence, _)| *sequence != stamp.sequence);
-        }
-    }
-
-    /// From now on the host hears every broadcast of the room.
-    pub(crate) fn joined(&mut self, host: usize, room: u32, is_live: bool) {
-        self.called(Side::Host(host), is_live);
-        self.event(format_args!("host {host} is in room {room}"), [10, host as u64, u64::from(room)]);
-        self.rooms.join((self.hosts[host].core, room), host);
-        self.hosts[host].rooms.push(Membership { room, owed: VecDeque::new() });
-    }
-
-    pub(crate) fn left(&mut self, host: usize, room: u32) {
-        self.rooms.leave((self.hosts[host].core, room), host);
-        self.hosts[host].rooms.retain(|membership| membership.room != room);
-    }
-
-    pub(super) fn leave_all(&mut self, host: usize) {
-        for membership in std::mem::take(&mut self.hosts[host].rooms) {
-            self.rooms.leave((self.hosts[host].core, membership.room), host);
-        }
-    }
-
-    pub(crate) fn broadcast(&mut self, host: usize, room: u32, stamp: Stamp, checksum: u64, outcome: BroadcastOutcome) {
-        self.event(format_args!("host {host} says in room {room}: {outcome:?}"), [11, host as u64, checksum]);
-        let core = self.hosts[host].core;
-        match outcome {
-            BroadcastOutcome::Posted => {
-                let index = self.rooms.said((core, room), stamp, checksum);
-                for member in self.rooms.members((core, room)) {
-                    let mut memberships = self.hosts[*member].rooms.iter_mut();
-                    if let Some(membership) = memberships.find(|membership| membership.room == room) {
-                        membership.owed.push_back(index);
-                    }
-                }
-            }
-            BroadcastOutcome::Overloaded => self.tally.cores[core].broadcasts_refused += 1,
-            BroadcastOutcome::Gone if self.phase == Phase::Stop => {}
-            outcome => self.wrong_outcome("broadcast", outcome),
-        }
     }
 
     // ---- To other sessions ----
@@ -250,6 +221,19 @@ impl Ledger {
         Some(Route { host, id: *id, core: *core, service: *service })
     }
 
+    /// A session that is known by its name.
+    pub(crate) fn route_of(&self, id: pogu::SessionId) -> Option<Route> {
+        let host = *self.by_id.get(&id)?;
+        let Host { core, service, .. } = &self.hosts[host];
+        Some(Route { host, id, core: *core, service: *service })
+    }
+
+    /// That of any number.
+    pub(crate) fn route_to_any(&self, draw: &mut Draw) -> Option<Route> {
+        let number = draw.count(0, self.numbers.len().saturating_sub(1));
+        self.route_to(number as u32, draw)
+    }
+
     pub(crate) fn forwarded(&mut self, from: usize, to: Route, stamp: Stamp, checksum: u64, outcome: SendOutcome) {
         self.event(
             format_args!("host {from} forwards to host {}: {outcome:?}", to.host),
@@ -262,16 +246,50 @@ impl Ledger {
                 } else {
                     self.tally.cores[to.core].frames_posted += 1;
                 }
-                let target = &mut self.hosts[to.host];
-                if target.life != Life::Ended {
-                    target.forwards.push_back((stamp, checksum));
-                }
+                self.forward(to.host, Forward { stamp, checksum, is_owed: true });
             }
-            SendOutcome::Dropped | SendOutcome::Disconnected => self.tally.servers[to.service].dropped += 1,
+            SendOutcome::Dropped | SendOutcome::Disconnected => {
+                self.tally.servers[to.service].dropped += 1;
+                self.no_room(Side::Host(to.host), FRAME_BYTES_MAX);
+            }
             SendOutcome::Gone => self.tally.cores[to.core].frames_to_gone += 1,
-            SendOutcome::Overloaded => self.tally.servers[to.service].sends_refused += 1,
+            SendOutcome::Overloaded => {
+                self.tally.servers[to.service].sends_refused += 1;
+                self.inbox_full(to.core, "send_to");
+            }
             outcome => self.wrong_outcome("send_to", outcome),
         }
+    }
+
+    /// One packet for several of them.
+    pub(crate) fn told_many(&mut self, from: usize, to: &[Route], stamp: Stamp, checksum: u64, outcome: FanOutOutcome) {
+        self.event(format_args!("host {from} tells {} others: {outcome:?}", to.len()), [30, to.len() as u64, checksum]);
+        let core = self.hosts[from].core;
+        if matches!(outcome, FanOutOutcome::Partial { .. } | FanOutOutcome::Overloaded) {
+            self.tally.servers[self.hosts[from].service].of_lists_refused_max += to.len() as u64;
+        }
+        let is_owed = match outcome {
+            FanOutOutcome::Posted => true,
+            FanOutOutcome::Partial { .. } if self.is_tight[core] => false,
+            FanOutOutcome::Overloaded if self.is_tight[core] => return,
+            // Workers stop one after the other, when nobody is left there.
+            FanOutOutcome::Gone if self.phase == Phase::Stop && self.have_ended(to) => return,
+            outcome => return self.wrong_outcome("send_to_many", outcome),
+        };
+        to.iter().for_each(|to| self.forward(to.host, Forward { stamp, checksum, is_owed }));
+    }
+
+    /// It is on its way to a host, which may end before.
+    pub(super) fn forward(&mut self, host: usize, forward: Forward) {
+        let host = &mut self.hosts[host];
+        if host.life != Life::Ended {
+            host.forwards.push_back(forward);
+            host.forwards_ever += 1;
+        }
+    }
+
+    fn have_ended(&self, hosts: &[Route]) -> bool {
+        hosts.iter().all(|to| self.hosts[to.host].life == Life::Ended)
     }
 
     pub(crate) fn visit_posted(&mut self, to: Route, outcome: PostOutcome) {
@@ -287,6 +305,7 @@ impl Ledger {
         let target = &mut self.hosts[to.host];
         target.may_be_kicked = true;
         target.farewells.extend(farewell);
+        target.forwards_ever += usize::from(farewell.is_some());
     }
 
     pub(crate) fn kicked(&mut self, to: Route, outcome: PostOutcome) {
@@ -299,13 +318,16 @@ impl Ledger {
 
     fn post_failed(&mut self, to: Route, outcome: PostOutcome) {
         match outcome {
-            PostOutcome::Overloaded => self.tally.cores[to.core].posts_refused += 1,
+            PostOutcome::Overloaded => {
+                self.tally.cores[to.core].posts_refused += 1;
+                self.inbox_full(to.core, "post");
+            }
             PostOutcome::Gone => self.tally.cores[to.core].posts_to_gone += 1,
             outcome => self.wrong_outcome("post", outcome),
         }
     }
 
-    pub(super) fn wrong_outcome(&mut self, of: &str, outcome: impl std::fmt::Debug) {
+    pub(crate) fn wrong_outcome(&mut self, of: &str, outcome: impl std::fmt::Debug) {
         self.violate(Violation::WrongOutcome(format!("{of}: {outcome:?}")));
     }
 }

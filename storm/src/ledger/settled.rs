@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use pogu::Core;
 
+use super::members::Membership;
 use super::{Guest, Host, Ledger, Life, Proof};
 use crate::message::Kind;
 use crate::violation::{Side, Violation, Whereabouts};
@@ -33,14 +34,17 @@ impl Ledger {
     fn is_host_settled(&self, host: usize, cores: &[Core]) -> bool {
         let settled = &self.hosts[host];
         let Some(guest) = settled.guest else { return false };
-        self.guests[guest].life == Life::Live && !self.is_owed(settled, cores)
+        let has_nothing_left = settled.unacknowledged().is_none()
+            && settled.overdue(self.now).is_none()
+            && self.unvisited(settled).is_none()
+            && settled.answers.is_empty();
+        self.guests[guest].life == Life::Live && has_nothing_left && !self.is_owed(settled, cores)
     }
 
     /// Whether something of others has not come to a host's guest, and has to.
     fn is_owed(&self, host: &Host, cores: &[Core]) -> bool {
-        let mut broadcasts = host.rooms.iter().flat_map(|member| &member.owed);
-        let has_gaps = !host.forwards.is_empty()
-            || broadcasts.any(|owed| self.must_come(*owed, cores))
+        let has_gaps = host.forwards.iter().any(|forward| forward.is_owed)
+            || self.owed_broadcasts(host).any(|owed| self.must_come(owed, cores))
             || self.unheard_announcements(host).next().is_some();
         has_gaps && !self.may_be_dropped(host.service, cores)
     }
@@ -56,13 +60,20 @@ impl Ledger {
             return false;
         }
         let owed = |host: &Host| {
-            let broadcasts: usize = host.rooms.iter().map(|member| member.owed.len()).sum();
-            host.forwards.len() + broadcasts + self.unheard_announcements(host).count()
+            let forwards = host.forwards.iter().filter(|forward| forward.is_owed).count();
+            forwards + self.owed_broadcasts(host).count() + self.unheard_announcements(host).count()
         };
         let missing: usize = self.live_hosts_of(service).map(owed).sum();
         let missing = missing.saturating_sub(self.most_refused(service, cores));
         let dropped = self.handles.get(service).map_or(0, |handle| handle.counters().frames_dropped);
         missing as u64 <= dropped.saturating_sub(self.tally.servers[service].dropped)
+    }
+
+    /// Broadcasts that have not come to a host's guest, and have not given way to newer ones.
+    fn owed_broadcasts<'l>(&'l self, host: &'l Host) -> impl Iterator<Item = usize> + 'l {
+        let of_member =
+            |member: &'l Membership| member.owed.iter().copied().filter(|owed| !self.has_given_way(member, *owed));
+        host.memberships().flat_map(of_member)
     }
 
     /// As often as guests of a service can at most wait for a broadcast that its home has refused.
@@ -72,9 +83,9 @@ impl Ledger {
             return 0;
         }
         let mut waiting: BTreeMap<usize, usize> = BTreeMap::new();
-        for owed in self.live_hosts_of(service).flat_map(|host| &host.rooms).flat_map(|member| &member.owed) {
-            if self.is_unheard(*owed) {
-                *waiting.entry(*owed).or_default() += 1;
+        for owed in self.live_hosts_of(service).flat_map(|host| self.owed_broadcasts(host)) {
+            if self.is_unheard(owed) {
+                *waiting.entry(owed).or_default() += 1;
             }
         }
         let mut waiting: Vec<usize> = waiting.into_values().collect();
@@ -82,23 +93,26 @@ impl Ledger {
         waiting.into_iter().take(self.refused_at_home(core, cores) as usize).sum()
     }
 
-    /// A broadcast that nobody has heard may be one of those that its home has refused because inboxes were full.
+    /// A broadcast of a session that nobody has heard may be one of those that its home has refused because inboxes were full.
     fn must_come(&self, broadcast: usize, cores: &[Core]) -> bool {
         let Some(owed) = self.rooms.get(broadcast) else { return false };
         let core = owed.room.0;
-        owed.heard > 0 || !self.is_tight[core] || self.unheard(core) > self.refused_at_home(core, cores)
+        owed.heard > 0
+            || !owed.goes_home()
+            || !self.is_tight[core]
+            || self.unheard(core) > self.refused_at_home(core, cores)
     }
 
     /// Broadcasts of a core that live members wait for, and nobody has heard.
     fn unheard(&self, core: usize) -> u64 {
         let hosts = self.live_hosts.iter().map(|host| &self.hosts[*host]).filter(|host| host.core == core);
-        let owed: BTreeSet<usize> =
-            hosts.flat_map(|host| &host.rooms).flat_map(|member| member.owed.iter().copied()).collect();
+        let owed: BTreeSet<usize> = hosts.flat_map(|host| self.owed_broadcasts(host)).collect();
         owed.into_iter().filter(|owed| self.is_unheard(*owed)).count() as u64
     }
 
+    /// Nobody has heard it, and it took the way over its room's home.
     fn is_unheard(&self, broadcast: usize) -> bool {
-        self.rooms.get(broadcast).is_some_and(|broadcast| broadcast.heard == 0)
+        self.rooms.get(broadcast).is_some_and(|broadcast| broadcast.heard == 0 && broadcast.goes_home())
     }
 
     /// Broadcasts that were refused and not to the face of who said them.
@@ -116,6 +130,15 @@ impl Ledger {
     pub(crate) fn stuck(&self, cores: &[Core], open_ends: usize) -> Violation {
         if let Some(side) = self.unsettled(cores) {
             return self.missing(side, cores);
+        }
+        if let Some(what) = self.disagreement() {
+            return Violation::WrongMembers(what);
+        }
+        if let Some(violation) = self.unfinished() {
+            return violation;
+        }
+        if let Some(list) = self.awaited_list() {
+            return Violation::Stuck(format!("list {list} of sessions has not come"));
         }
         match self.absent() {
             Some(number) => Violation::Stuck(format!("number {number} has not come back")),
@@ -149,22 +172,38 @@ impl Ledger {
                 if self.guests[guest].life != Life::Live {
                     return stuck("lives, and its guest does not");
                 }
-                if let Some((stamp, _)) = missing.forwards.front() {
+                if let Some(room) = missing.unacknowledged() {
+                    return stuck(&format!("has asked to be in room {room}, and was never told that it is"));
+                }
+                if let Some(room) = self.unvisited(missing) {
+                    return stuck(&format!("has posted to room {room}, and that has not run"));
+                }
+                if let Some(key) = missing.overdue(self.now) {
+                    return stuck(&format!("waits for timer {key}"));
+                }
+                if let Some((job, _)) = missing.answers.front() {
+                    return stuck(&format!("waits for the answer to job {job}"));
+                }
+                if let Some(forward) = missing.forwards.iter().find(|forward| forward.is_owed) {
                     return Violation::Lost(Whereabouts {
                         side: Side::Guest(guest),
-                        said: Some((Kind::Forwarded, *stamp, 0)),
+                        said: Some((Kind::Forwarded, forward.stamp, 0)),
                     });
                 }
                 if let Some(sequence) = self.unheard_announcements(missing).next() {
                     return self.announcement_lost(guest, missing.service, sequence);
                 }
-                let mut owed =
-                    missing.rooms.iter().flat_map(|member| &member.owed).filter(|owed| self.must_come(**owed, cores));
-                let broadcast = owed.next().and_then(|owed| self.rooms.get(*owed));
+                let mut owed = self.owed_broadcasts(missing).filter(|owed| self.must_come(*owed, cores));
+                let broadcast = owed.next().and_then(|owed| self.rooms.get(owed));
                 let said = broadcast.map(|broadcast| (Kind::Said, broadcast.stamp, broadcast.room.1));
                 Violation::Missed(Whereabouts { side: Side::Guest(guest), said })
             }
         }
+    }
+
+    /// Why something is left of what a core has to do before it ends, if something is.
+    pub(crate) fn unfinished(&self) -> Option<Violation> {
+        self.job_left().map(Violation::Stuck)
     }
 
     /// When all cores have stopped and everything was dropped, nothing is left, and every room had one order.

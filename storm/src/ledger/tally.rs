@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use pogu::CauseKind;
 
+use crate::judged::Judged;
 use crate::plan::Plan;
 
 /// Of one service.
@@ -25,6 +26,10 @@ pub(crate) struct ServiceTally {
     pub(crate) joins_refused: u64,
     /// Packets for others of which `send_to` said that messages pile up.
     pub(crate) sends_refused: u64,
+    /// Of lists that not all workers have taken, all: nobody says which.
+    pub(crate) of_lists_refused_max: u64,
+    pub(crate) timers_started: u64,
+    pub(crate) timers_fired: u64,
 }
 
 impl ServiceTally {
@@ -54,6 +59,8 @@ pub(crate) struct CoreTally {
     /// Packets that were posted to another worker.
     pub(crate) frames_posted: u64,
     pub(crate) broadcasts_refused: u64,
+    /// States of rooms that have panicked.
+    pub(crate) room_panics: u64,
 }
 
 #[derive(Debug, Default)]
@@ -67,6 +74,7 @@ pub(crate) struct Tally {
     /// Things that guests set out to ask for while faults happened, and afterwards.
     pub(crate) asked_in_storm: u64,
     pub(crate) asked_in_calm: u64,
+    pub(crate) judged: Judged,
 }
 
 impl Tally {
@@ -78,6 +86,7 @@ impl Tally {
             messages: 0,
             asked_in_storm: 0,
             asked_in_calm: 0,
+            judged: Judged::default(),
         }
     }
 }

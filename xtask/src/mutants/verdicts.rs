@@ -19,11 +19,16 @@ enum Verdict {
     Caught,
     /// No test did.
     Missed,
-    /// A test did not end.
+    /// A test did not end. The machine may have been busy.
     Hung,
+    /// A test did not end, and once more did not.
+    HungAgain,
     /// The compiler refused it: no mutant.
     Unviable,
 }
+
+/// What has to be caught.
+const SHARE_MIN: f64 = 0.9;
 
 /// The lists that `cargo mutants` writes.
 const LISTS: [(&str, Verdict); 4] = [
@@ -39,12 +44,14 @@ impl Verdict {
             Verdict::Caught => "caught",
             Verdict::Missed => "missed",
             Verdict::Hung => "hung",
+            Verdict::HungAgain => "hung-again",
             Verdict::Unviable => "unviable",
         }
     }
 
     fn named(name: &str) -> Option<Verdict> {
-        LISTS.map(|(_, verdict)| verdict).into_iter().find(|verdict| verdict.name() == name)
+        let all = LISTS.map(|(_, verdict)| verdict).into_iter().chain([Verdict::HungAgain]);
+        all.into_iter().find(|verdict| verdict.name() == name)
     }
 }
 
@@ -75,6 +82,25 @@ impl Verdicts {
         Ok(())
     }
 
+    /// Takes over the lists of those that had hung and were tried once more.
+    pub fn read_again(&mut self, lists: &Path) -> Result<(), Failure> {
+        self.read(lists)?;
+        for mutant in std::fs::read_to_string(lists.join("timeout.txt"))?.lines() {
+            self.enter(mutant, Verdict::HungAgain);
+        }
+        Ok(())
+    }
+
+    /// Those that have hung, and were not tried again.
+    pub fn hung(&self) -> Vec<&str> {
+        self.with(Verdict::Hung).collect()
+    }
+
+    fn with(&self, wanted: Verdict) -> impl Iterator<Item = &str> {
+        let wanted = self.0.iter().filter(move |(_, verdict)| **verdict == Some(wanted));
+        wanted.map(|(mutant, _)| mutant.as_str())
+    }
+
     fn enter(&mut self, mutant: &str, verdict: Verdict) {
         if let Some(entry) = self.0.get_mut(mutant) {
             *entry = Some(verdict);
@@ -87,9 +113,18 @@ impl Verdicts {
         Ok(std::fs::write(file, lines)?)
     }
 
-    /// How much is caught of what could be tried. A test that hangs has seen something, too.
-    pub fn share(&self) -> f64 {
-        self.0.values().fold(Counts::default(), |counts, verdict| counts.with(*verdict)).share()
+    /// Why this does not do; `None` if all was tried and enough is caught.
+    pub fn shortfall(&self) -> Option<String> {
+        let counts = self.counts();
+        match counts.untried {
+            0 if counts.share() >= SHARE_MIN => None,
+            0 => Some(format!("{:.1} % are caught, not {:.0} %", counts.share() * 100.0, SHARE_MIN * 100.0)),
+            untried => Some(format!("not all of it was tried: {untried} are left")),
+        }
+    }
+
+    fn counts(&self) -> Counts {
+        self.0.values().fold(Counts::default(), |counts, verdict| counts.with(*verdict))
     }
 }
 
@@ -99,6 +134,7 @@ struct Counts {
     caught: usize,
     missed: usize,
     hung: usize,
+    hung_again: usize,
     unviable: usize,
     untried: usize,
 }
@@ -109,18 +145,20 @@ impl Counts {
             Some(Verdict::Caught) => &mut self.caught,
             Some(Verdict::Missed) => &mut self.missed,
             Some(Verdict::Hung) => &mut self.hung,
+            Some(Verdict::HungAgain) => &mut self.hung_again,
             Some(Verdict::Unviable) => &mut self.unviable,
             None => &mut self.untried,
         } += 1;
         self
     }
 
+    /// How much is caught of what could be tried.
     fn share(self) -> f64 {
-        (self.caught + self.hung) as f64 / self.tried().max(1) as f64
+        (self.caught + self.hung_again) as f64 / self.tried().max(1) as f64
     }
 
     fn tried(self) -> usize {
-        self.caught + self.hung + self.missed
+        self.caught + self.hung + self.hung_again + self.missed
     }
 }
 
@@ -134,17 +172,20 @@ impl fmt::Display for Verdicts {
                 *entry = entry.with(counts.1);
             }
         }
-        writeln!(f, "{:<42} caught missed hung unviable untried share", "file")?;
+        writeln!(f, "{:<42} caught missed hung again unviable untried share", "file")?;
         for (file, counts) in &files {
-            let Counts { caught, missed, hung, unviable, untried } = counts;
+            let Counts { caught, missed, hung, hung_again, unviable, untried } = counts;
             let share = match counts.tried() {
                 0 => "-".to_owned(),
                 _ => format!("{:.0} %", counts.share() * 100.0),
             };
-            writeln!(f, "{file:<42} {caught:>6} {missed:>6} {hung:>4} {unviable:>8} {untried:>7} {share:>5}")?;
+            write!(f, "{file:<42} {caught:>6} {missed:>6} {hung:>4} {hung_again:>5} {unviable:>8} {untried:>7}")?;
+            writeln!(f, " {share:>5}")?;
         }
-        let missed = self.0.iter().filter(|(_, verdict)| **verdict == Some(Verdict::Missed));
-        missed.map(|(mutant, _)| mutant).try_for_each(|mutant| writeln!(f, "missed: {mutant}"))
+        for verdict in [Verdict::Missed, Verdict::Hung, Verdict::HungAgain] {
+            self.with(verdict).try_for_each(|mutant| writeln!(f, "{}: {mutant}", verdict.name()))?;
+        }
+        Ok(())
     }
 }
 
@@ -157,19 +198,35 @@ mod tests {
     #[test]
     fn a_later_verdict_takes_the_place_of_an_earlier_one() {
         let mut verdicts = Verdicts::of(LISTED);
-        assert!(verdicts.share() < 0.001, "what was not tried is not caught");
+        assert!(verdicts.counts().share() < 0.001, "what was not tried is not caught");
         verdicts.enter("a.rs:1:1: delete !", Verdict::Missed);
         verdicts.enter("a.rs:2:1: replace f with ()", Verdict::Caught);
         verdicts.enter("a.rs:3:1: delete -", Verdict::Unviable);
         verdicts.enter("c.rs:1:1: gone since", Verdict::Missed);
-        assert!((verdicts.share() - 0.5).abs() < 0.001);
+        assert!((verdicts.counts().share() - 0.5).abs() < 0.001);
         verdicts.enter("a.rs:1:1: delete !", Verdict::Hung);
-        assert!((verdicts.share() - 1.0).abs() < 0.001);
+        assert_eq!(verdicts.hung(), ["a.rs:1:1: delete !"]);
+        assert!((verdicts.counts().share() - 0.5).abs() < 0.001, "the machine may have been busy");
+        verdicts.enter("a.rs:1:1: delete !", Verdict::HungAgain);
+        assert!((verdicts.counts().share() - 1.0).abs() < 0.001 && verdicts.hung().is_empty());
         let said = verdicts.to_string();
         let rows: Vec<Vec<&str>> = said.lines().map(|line| line.split_whitespace().collect()).collect();
-        assert_eq!(rows[1], ["a.rs", "1", "0", "1", "1", "0", "100", "%"]);
-        assert_eq!(rows[2], ["b.rs", "0", "0", "0", "0", "1", "-"]);
-        assert_eq!(rows[3][2..6], ["1", "0", "1", "1"]);
+        assert_eq!(rows[1], ["a.rs", "1", "0", "0", "1", "1", "0", "100", "%"]);
+        assert_eq!(rows[2], ["b.rs", "0", "0", "0", "0", "0", "1", "-"]);
+        assert_eq!(rows[3][2..7], ["1", "0", "0", "1", "1"]);
+        assert_eq!(rows[4], ["hung-again:", "a.rs:1:1:", "delete", "!"]);
+    }
+
+    #[test]
+    fn what_was_not_tried_does_not_pass() {
+        let mut verdicts = Verdicts::of(LISTED);
+        let tried = ["a.rs:1:1: delete !", "a.rs:2:1: replace f with ()", "a.rs:3:1: delete -"];
+        tried.into_iter().for_each(|mutant| verdicts.enter(mutant, Verdict::Caught));
+        assert_eq!(verdicts.shortfall().as_deref(), Some("not all of it was tried: 1 are left"));
+        verdicts.enter("b.rs:1:1: delete !", Verdict::Missed);
+        assert_eq!(verdicts.shortfall().as_deref(), Some("75.0 % are caught, not 90 %"));
+        verdicts.enter("b.rs:1:1: delete !", Verdict::Unviable);
+        assert_eq!(verdicts.shortfall(), None);
     }
 
     #[test]

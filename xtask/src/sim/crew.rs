@@ -25,6 +25,7 @@ pub struct Crew<'r> {
     from: u64,
     seeds: u64,
     size: Size,
+    plant: Option<&'r str>,
     run: Run<'r>,
 }
 
@@ -42,8 +43,8 @@ enum News {
 }
 
 impl<'r> Crew<'r> {
-    pub fn new(from: u64, seeds: u64, size: Size, run: Run<'r>) -> Crew<'r> {
-        Crew { from, seeds, size, run }
+    pub fn new(from: u64, seeds: u64, (size, plant): (Size, Option<&'r str>), run: Run<'r>) -> Crew<'r> {
+        Crew { from, seeds, size, plant, run }
     }
 
     /// Runs all, or until `on_failure` says that it is enough. Those that have begun come to their end.
@@ -114,7 +115,7 @@ impl<'r> Crew<'r> {
                     // Its thread cannot be ended, so the process is.
                     let patience = PROGRESS * LOOKS_MAX;
                     eprintln!("xtask: seed {seed}, {}: it runs for {patience:?} and does not end", self.size);
-                    eprintln!("{}\ncommit: {}", pogu_storm::again(*seed, self.size), commit());
+                    eprintln!("{}\ncommit: {}", pogu_storm::again(*seed, self.size, self.plant), commit());
                     std::process::exit(1);
                 }
             }

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use pogu_storm::{Failure as Broken, Size};
+use pogu_storm::{Check, Failure as Broken, Size};
 
 use super::crew::Total;
 
@@ -22,12 +22,23 @@ fn entry(broken: &Broken) -> String {
     format!("{} {} # {}\n", broken.size, broken.seed, found.lines().next().unwrap_or_default())
 }
 
+/// What git says, if it says anything.
+fn git(arguments: &[&str]) -> Option<String> {
+    let output = Command::new("git").args(arguments).current_dir(env!("CARGO_MANIFEST_DIR")).output().ok()?;
+    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
+/// A seed that differs from commit to commit: the first ten digits of its name.
+pub fn seed_of_commit() -> Option<u64> {
+    seed_of(&git(&["rev-parse", "HEAD"])?)
+}
+
+fn seed_of(commit: &str) -> Option<u64> {
+    u64::from_str_radix(commit.get(..10)?, 16).ok()
+}
+
 /// The commit that was built, as far as it can be found out.
 pub fn commit() -> String {
-    let git = |arguments: &[&str]| {
-        let output = Command::new("git").args(arguments).current_dir(env!("CARGO_MANIFEST_DIR")).output().ok()?;
-        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
-    };
     let Some(commit) = git(&["rev-parse", "HEAD"]) else { return "unknown".to_owned() };
     match git(&["status", "--porcelain"]) {
         Some(changes) if changes.is_empty() => commit,
@@ -62,7 +73,27 @@ pub fn told(total: &Total, size: Size) -> String {
     for (name, count) in outcome.faults.iter() {
         row(&format!("  {name}"), grouped(count));
     }
+    row("judged", grouped(outcome.judged.iter().map(|(_, times)| times).sum()));
+    for (check, times) in outcome.judged.iter() {
+        row(&format!("  {}", check.name()), grouped(times));
+    }
     table
+}
+
+/// From so many small seeds on each fault has to have happened, and each check to have judged.
+const SEEDS_TO_SEE_ALL: u64 = 1_000;
+
+/// What so many storms have not met, or not judged: something has died, and nobody would notice.
+pub fn never_seen(total: &Total, size: Size) -> Vec<String> {
+    if size != Size::Small || total.seeds < SEEDS_TO_SEE_ALL {
+        return Vec::new();
+    }
+    let faults = total.outcome.faults.iter().filter(|(_, count)| *count == 0);
+    let faults = faults.map(|(name, _)| format!("no fault of the class {name} has happened"));
+    let least = |check: Check| check.least_per_thousand() * total.seeds / 1_000;
+    let judged = total.outcome.judged.iter().filter(|(check, times)| *times < least(*check));
+    let judged = judged.map(|(check, times)| format!("{} were judged {times} times of {}", check.name(), least(check)));
+    faults.chain(judged).collect()
 }
 
 fn grouped(number: u64) -> String {
@@ -87,10 +118,31 @@ mod tests {
     }
 
     #[test]
+    fn each_commit_has_seeds_of_its_own() {
+        let seeds = ["00000000ffab", "0000000100ab", "ffffffffff"].map(seed_of);
+        assert_eq!(seeds, [Some(255), Some(256), Some((1 << 40) - 1)]);
+        assert_eq!((seed_of("unknown"), seed_of("not hexadecimal")), (None, None));
+    }
+
+    #[test]
+    fn what_has_died_is_told_where_it_should_have_been_seen() {
+        let total = |seeds| Total {
+            seeds,
+            broken: 0,
+            took: std::time::Duration::ZERO,
+            outcome: pogu_storm::Outcome::default(),
+        };
+        assert!(never_seen(&total(999), Size::Small).is_empty() && never_seen(&total(2_000), Size::Large).is_empty());
+        let told = never_seen(&total(1_000), Size::Small);
+        assert!(told.contains(&"no fault of the class resets has happened".to_owned()), "{told:?}");
+        assert!(told.iter().any(|line| line.starts_with("last words were judged 0 times of ")), "{told:?}");
+    }
+
+    #[test]
     fn the_entry_of_a_failure_can_be_read_back() {
         let violation = pogu_storm::Violation::Panicked("assertion failed: it's\n  left: 1\n right: 2".to_owned());
         let time = pogu::Time::ZERO;
-        let broken = Broken { seed: 17, size: Size::Small, violation, time, last_lines: Vec::new() };
+        let broken = Broken { seed: 17, size: Size::Small, plant: None, violation, time, last_lines: Vec::new() };
         assert_eq!(entry(&broken), "small 17 # panicked: assertion failed: it's\n");
         assert!(broken.to_string().ends_with("cargo xtask sim --from 17 --seeds 1 --size small --trace"));
     }

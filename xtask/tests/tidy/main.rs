@@ -212,6 +212,7 @@ fn examples_stay_short() {
         ("crates/pogu/examples/echo.rs", 40),
         ("crates/pogu/examples/chat.rs", 60),
         ("crates/pogu/examples/game_loop.rs", 60),
+        ("crates/pogu/examples/rooms.rs", 80),
         ("crates/pogu-port/examples/five_workers.rs", 120),
     ] {
         let lines = fs::read_to_string(root().join(name)).expect(name).lines().count();

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use pogu::{DriverChoice, Rate, RateExceeded, SendOverflow};
+use pogu::{DriverChoice, Rate, RateExceeded, SendOverflow, WINDOW_MAX};
 
 use super::codec::{Body, Bytes, Codec, Count, Flag, Inline, Or, PowerOfTwo, Text, Time, Words};
 use super::key::{Key, Record, keys};
@@ -62,7 +62,7 @@ const PORT: &[Key<CoreOptions>] = keys! { CoreOptions, |core| core.port;
         "Make memory inaccessible as soon as it is released, so that a use after that is an error: slower, for development.";
     connections_max: u32 = Count(1..=u32::MAX as u64 - 1),
         "Connections and listeners per worker; one more is closed and counted.";
-    posts_max: usize = Count(1..=1 << 24), "Messages that may wait for a worker; one more is refused to its sender.";
+    posts_max: usize = Count(1..=1 << 24), "Messages that may wait for a worker; one more is refused to its sender, and a player of the plaza whom it concerned is ended. 5,000 who walk ten times a second there are some 150,000 a second.";
     receive_buffers: u16 = PowerOfTwo(1..=32_768),
         "Receive buffers per worker; when all are in use, connections wait their turn.";
     receive_buffer_bytes: u32 = Bytes(64..=1 << 24), "Bytes of one of them; larger frames arrive in several pieces.";
@@ -85,6 +85,8 @@ const SERVICE_ITSELF: &[Key<ServiceOptions>] = keys! { ServiceOptions, |service|
     listen: String = ADDRESS, "Where to listen; port 0 lets the system choose.";
     frame_bytes_max: usize = Bytes(HEADER_BYTES as u64..=FRAME_BYTES_MAX as u64),
         "Bytes of the largest frame, its header included, in both directions. A peer that announces more misbehaves.";
+    room_window: Duration = Time(Duration::ZERO..=WINDOW_MAX),
+        "How long what is said in a room, or happens on the plaza, may wait for more, so that it leaves together; 0s: not at all.";
     heartbeat: Option<HeartbeatOptions> = Or("off", Inline),
         "A ping for sessions from which nothing has come for `interval`: a packet with the id `ping_id` and `body`. \
          Packets with the id `pong_id` are its answers; with `pong_timeout` they have to come that soon.\n\
@@ -260,7 +262,8 @@ mod tests {
             with_keys.iter().chain(&of_code_or_clients).map(|name| name.to_string()).collect();
         assert_eq!(fields(&Service::server("127.0.0.1:7777"), &[]), known);
         let known: BTreeSet<String> = ["workers", "driver", "node", "port", "stall_limit"].map(str::to_owned).into();
-        assert_eq!(fields(&Core::builder(), &["simulation"]), known);
+        // `serve` gives nobody a job.
+        assert_eq!(fields(&Core::builder(), &["simulation", "jobs"]), known);
     }
 
     #[test]

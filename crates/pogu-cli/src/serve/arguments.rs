@@ -40,6 +40,10 @@ pub struct ServeArguments {
     /// file says send_overflow = "drop-newest": then what is new is dropped. Holds for each service [default: 262144]
     #[arg(long, value_name = "BYTES", value_parser = within(1024..=1 << 30))]
     send_queue: Option<u64>,
+    /// Milliseconds that what is said in a room, or happens on the plaza, may wait for more, 0 to 4,000. Holds for each
+    /// service [default: 10]
+    #[arg(long, value_name = "MS", value_parser = within(0..=4_000))]
+    room_window: Option<u64>,
     /// Make memory inaccessible as soon as it is released, so that a use after that is an error instead of silence: slower,
     /// for development. Switches it on; a file that has switched it on is not overruled by leaving this away
     #[arg(long)]
@@ -77,7 +81,9 @@ impl ServeArguments {
         core.workers = self.workers.map(size).or(core.workers);
         core.driver = self.driver.map_or(core.driver, Driver::into);
         core.port.guarded |= self.guarded;
-        for limits in options.services.iter_mut().map(|service| &mut service.limits) {
+        for service in &mut options.services {
+            service.room_window = self.room_window.map_or(service.room_window, Duration::from_millis);
+            let limits = &mut service.limits;
             limits.sessions_max = self.max_sessions.map_or(limits.sessions_max, size);
             limits.idle_timeout = self.idle_timeout.map_or(limits.idle_timeout, Duration::from_secs_f64);
             limits.send_bytes_max = self.send_queue.map_or(limits.send_bytes_max, size);

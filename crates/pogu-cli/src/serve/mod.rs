@@ -1,8 +1,9 @@
-//! `pogu serve`: rooms and echo, until it is interrupted.
+//! `pogu serve`: rooms, echo and the plaza, until it is interrupted.
 
 mod arguments;
 mod options;
 mod player;
+mod plaza;
 mod summary;
 
 use std::fmt;
@@ -15,14 +16,21 @@ use pogu::{Core, CoreBuilder, Counters, Interrupt, Lockstep, ServiceHandle};
 
 use crate::descriptors;
 use crate::failure::Failure;
+use crate::plaza::PLAZA_FRAME_BYTES_MAX;
 pub use arguments::ServeArguments;
 pub use options::{CoreOptions, HeartbeatAnswer, HeartbeatOptions, Options, PacketOptions, ServiceOptions};
 pub use player::Player;
+use player::plaza_of;
+use plaza::World;
 pub use summary::{Difficulties, Summary};
 
-/// How long sessions may take to end in good order before they are aborted, unless the configuration says otherwise: twice
-/// the engine's linger time.
+/// How long sessions may take to end in good order before they are aborted, unless the configuration says otherwise:
+/// twice the engine's linger time.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long what is said in a room, or happens on the plaza, may wait for more, unless the configuration says
+/// otherwise: what nobody notices in a chat, and a tenth of the sends where many speak.
+pub const ROOM_WINDOW: Duration = Duration::from_millis(10);
 
 /// A running server.
 #[derive(Debug)]
@@ -68,7 +76,14 @@ impl Server {
         let core = start(options.core.builder())?;
         let several = options.services.len() > 1;
         let serve = |(number, service): (u32, &ServiceOptions)| {
-            let handle = core.serve(service.service(), move |_incoming| Player::of(number)).map_err(|error| {
+            let room_window = service.room_window;
+            // Its packets must fit, all of them.
+            let has_plaza = service.frame_bytes_max >= PLAZA_FRAME_BYTES_MAX;
+            let world = move |_room| World::new(room_window);
+            let open = || core.open_room_with(plaza_of(number), service.format(), world);
+            let plaza = has_plaza.then(open).transpose()?;
+            let factory = move |_incoming| Player::of(number, room_window, plaza.clone());
+            let handle = core.serve(service.service(), factory).map_err(|error| {
                 let named = several || matches!(error, pogu::Error::Configuration { .. });
                 let failure = Failure::from(error);
                 if named { service.named(failure) } else { failure }

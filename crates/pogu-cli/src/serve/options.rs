@@ -7,9 +7,15 @@ use pogu::{
     StreamOptions,
 };
 
-use super::DRAIN_TIMEOUT;
+use super::{DRAIN_TIMEOUT, ROOM_WINDOW};
 use crate::failure::Failure;
 use crate::protocol::{FRAME_BYTES_MAX, HEADER_BYTES};
+
+/// Messages that may wait for a worker, unless the configuration says otherwise. 5,000 who walk ten times a second on the plaza
+/// are some 150,000 a second, and a pause of the machine is to end nobody: this is room for nearly half a second. One more is
+/// refused to its sender. Each may carry a whole frame, if clients say such to a room: four times what the engine's default
+/// bounds; or 512 of the names to which a step on the plaza is told, 256 MiB of them in all.
+pub(super) const POSTS_MAX: usize = 65_536;
 
 /// A core and the services on it.
 #[derive(Clone, Debug)]
@@ -46,6 +52,8 @@ pub struct ServiceOptions {
     pub listen: String,
     /// Bytes of the largest frame, its header included.
     pub frame_bytes_max: usize,
+    /// How long what is said in a room, or happens on the plaza, may wait for more, to leave together.
+    pub room_window: Duration,
     /// Pings for quiet sessions.
     pub heartbeat: Option<HeartbeatOptions>,
     /// Answers to the pings of clients.
@@ -104,6 +112,7 @@ impl Default for CoreOptions {
         let mut port = PortConfig::default();
         // Test runs may guard all ports through the environment; `builder` sees to that, a printed default does not change.
         port.guarded = false;
+        port.posts_max = POSTS_MAX;
         let stall_limit = Some(Duration::from_millis(100));
         CoreOptions {
             workers: None,
@@ -122,6 +131,7 @@ impl Default for ServiceOptions {
             name: "game".to_owned(),
             listen: "127.0.0.1:7777".to_owned(),
             frame_bytes_max: FRAME_BYTES_MAX,
+            room_window: ROOM_WINDOW,
             heartbeat: None,
             answer_heartbeats: None,
             refuse_full_with: None,
@@ -172,9 +182,13 @@ impl CoreOptions {
 }
 
 impl ServiceOptions {
+    pub(super) fn format(&self) -> FrameFormat {
+        FrameFormat::course().frame_bytes_max(self.frame_bytes_max)
+    }
+
     pub(super) fn service(&self) -> Service {
         let mut service = Service::server(&self.listen)
-            .format(FrameFormat::course().frame_bytes_max(self.frame_bytes_max))
+            .format(self.format())
             .limits(self.limits.clone())
             .listen_options(self.listen_options.clone())
             .stream_options(self.stream_options.clone());

@@ -1,21 +1,31 @@
 //! One session of `pogu serve`.
 
-use pogu::{BroadcastOutcome, Context, JoinOutcome, Packet, Room, Session};
+use std::time::Duration;
 
-use crate::protocol::{ECHO, JOIN, SAY};
+use pogu::{Broadcast, BroadcastOutcome, Context, Delivery, JoinOutcome, Packet, Room, RoomRef, Session};
+
+use super::plaza::{Asked, Letter, Walker, World};
+use crate::protocol::{CHAT, ECHO, ENTER, EXIT, JOIN, SAY, WALK};
 
 /// JOINs that may wait for their answer. An honest client waits for each; one more is a violation, so that a flood of
 /// JOINs costs nothing.
 const JOINS_UNANSWERED_MAX: usize = 64;
+
+/// The room that is the plaza of a service: none that a JOIN can name.
+pub(super) fn plaza_of(service: u32) -> Room {
+    Room(1 << 63 | u64::from(service))
+}
 
 /// The server's half of a connection; see [`crate::protocol`].
 #[derive(Debug, Default)]
 pub struct Player {
     /// The number of its service, whose rooms are not those of another one on the same core.
     service: u32,
+    room_window: Duration,
     place: Place,
     /// The rooms of the JOINs that have no answer yet, oldest first.
     unanswered: Vec<u32>,
+    walker: Walker,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -36,7 +46,13 @@ impl Session for Player {
                 // A full send queue ends the session by itself.
                 cx.send(ECHO, packet.body());
             }
-            id => cx.violation(id, "expected 1 (JOIN), 2 (SAY) or 3 (ECHO)"),
+            ENTER | WALK | CHAT | EXIT => {
+                let me = cx.reference(self);
+                if self.walker.ask(cx, me, packet) == Asked::Refused {
+                    self.on_broadcast_refused(cx, plaza_of(self.service));
+                }
+            }
+            id => cx.violation(id, "expected 1 (JOIN), 2 (SAY), 3 (ECHO) or 10 to 13 (the plaza)"),
         }
     }
 
@@ -50,12 +66,21 @@ impl Session for Player {
             }
         }
     }
+
+    fn on_timer(&mut self, cx: &mut Context<'_>) {
+        self.walker.give_up(cx);
+    }
 }
 
 impl Player {
-    /// A session of the service with this number.
-    pub fn of(service: u32) -> Player {
-        Player { service, ..Player::default() }
+    /// A session of the service with this number, whose rooms wait so long for more to be said.
+    pub(super) fn of(service: u32, room_window: Duration, plaza: Option<RoomRef<World>>) -> Player {
+        Player { service, room_window, walker: Walker::of(plaza), ..Player::default() }
+    }
+
+    /// What the plaza tells it, behind one of its actions.
+    pub(super) fn hear(&mut self, cx: &mut Context<'_>, letter: &Letter) {
+        self.walker.answered(cx, letter);
     }
 
     /// Rooms are known to the whole core.
@@ -104,7 +129,8 @@ impl Player {
         let (Place::In(room) | Place::Joining(room)) = self.place else {
             return cx.violation(SAY, "expected a JOIN before it");
         };
-        match cx.broadcast(self.room_name(room), SAY, packet.body()) {
+        let how = Broadcast::to_all().delivery(Delivery::within(self.room_window));
+        match cx.broadcast_with(self.room_name(room), &how, SAY, packet.body()) {
             BroadcastOutcome::Posted | BroadcastOutcome::Gone => {}
             // Nobody got it. A SAY that is silently missing would be worse than an end.
             _ => self.on_broadcast_refused(cx, self.room_name(room)),

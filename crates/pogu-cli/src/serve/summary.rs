@@ -32,9 +32,23 @@ impl fmt::Display for Summary<'_> {
         if counters.refused > 0 {
             writeln!(f, "  refused      {}", grouped(counters.refused))?;
         }
+        if counters.frames_replaced > 0 {
+            writeln!(
+                f,
+                "  replaced     {} frames, before they left, by newer ones",
+                grouped(counters.frames_replaced)
+            )?;
+        }
         let overloaded = overloaded(counters);
         if overloaded > 0 {
             writeln!(f, "  overloaded   {} of what was for other workers", grouped(overloaded))?;
+        }
+        if counters.timers_refused > 0 {
+            writeln!(
+                f,
+                "  timers       {} refused: their sessions had as many as they may",
+                grouped(counters.timers_refused)
+            )?;
         }
         let causes: Vec<String> =
             counters.causes().map(|(kind, count)| format!("{} {}", grouped(count), kind.label())).collect();
@@ -95,6 +109,23 @@ mod tests {
         assert!(!Difficulties(port).are_none());
         let expected = "pogu met\n            3  pauses of accept: the system ran out of something\n       16,384  messages refused by a full inbox";
         assert_eq!(Difficulties(port).to_string(), expected);
+    }
+
+    #[test]
+    fn frames_that_gave_way_are_told() {
+        let mut counters = Counters::default();
+        assert!(!Summary::from(counters).to_string().contains("replaced"));
+        counters.frames_replaced = 1_000;
+        assert!(Summary::from(counters).to_string().contains("\n  replaced     1,000 frames, "));
+    }
+
+    #[test]
+    fn timers_that_were_refused_are_told() {
+        let mut counters = Counters::default();
+        counters.timers_started = 2_000;
+        assert!(!Summary::from(counters).to_string().contains("timers"));
+        counters.timers_refused = 1_500;
+        assert!(Summary::from(counters).to_string().contains("\n  timers       1,500 refused: "));
     }
 
     #[test]

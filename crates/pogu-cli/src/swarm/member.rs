@@ -36,7 +36,9 @@ impl Session for Member {
     fn on_connected(&mut self, cx: &mut Context<'_>) {
         let Seat { shared, number, .. } = &self.seat;
         match shared.options.mode {
-            Mode::Echo | Mode::Hello | Mode::Idle | Mode::Churn => self.seat.slot().set_stage(Stage::Ready),
+            Mode::Echo | Mode::Hello | Mode::Idle | Mode::Churn | Mode::Plaza => {
+                self.seat.slot().set_stage(Stage::Ready);
+            }
             Mode::Room => {
                 self.seat.slot().set_stage(Stage::Connected);
                 cx.send(JOIN, &shared.room(*number).to_le_bytes());
@@ -54,7 +56,7 @@ impl Session for Member {
     }
 
     fn on_timer(&mut self, cx: &mut Context<'_>) {
-        self.pacer.go_on(cx, &self.seat);
+        self.pacer.go_on(cx, &mut self.seat);
     }
 
     fn on_disconnected(&mut self, _cx: &mut Context<'_>, cause: &Cause) {
@@ -94,7 +96,7 @@ impl Voice for Seat {
         start
     }
 
-    fn say(&self, cx: &mut Context<'_>, message: u64, due: Time) -> bool {
+    fn say(&mut self, cx: &mut Context<'_>, message: u64, due: Time) -> bool {
         let id = if self.shared.options.mode == Mode::Room { SAY } else { ECHO };
         let tag = Tag { sender: self.shared.sender(self.number), number: message, time: due.as_nanos() };
         // Before it leaves: whoever receives it may already look whether it was sent.
@@ -139,7 +141,7 @@ impl Member {
         self.order.see(tag.sender, tag.number);
         self.seat.slot().count_received();
         if sender == self.seat.number {
-            self.pacer.answered(cx, &self.seat, now);
+            self.pacer.answered(cx, &mut self.seat, now);
         }
     }
 

@@ -1,8 +1,9 @@
 //! `pogu swarm`: many client sessions that number every message and check every answer.
 //!
-//! A run connects all sessions, in room mode joins all and waits for every acknowledgement, sends for a while, waits for
-//! what is still under way, and closes. Sessions live in the workers of a core of their own. `churn` has another course:
-//! its connections come and go. What a sequence of numbers means is [`check`], what came of a run is a [`Report`].
+//! A run connects all sessions, in room mode joins all and waits for every acknowledgement, sends for a while, waits
+//! for what is still under way, and closes. Sessions live in the workers of a core of their own. `churn` has another
+//! course: its connections come and go. On the `plaza` a judge replays what the bots did. What a sequence of numbers
+//! means is [`check`], what came of a run is a [`Report`].
 //!
 //! A run that needs more descriptors than a process may have is split into parts, each a process, that go from phase to
 //! phase together.
@@ -18,6 +19,7 @@ mod pace;
 mod pacer;
 pub(crate) mod part;
 mod parts;
+mod plaza;
 mod progress;
 mod report;
 mod run;
@@ -67,6 +69,8 @@ pub enum Mode {
     Idle,
     /// Connect, send one ECHO frame, close, and connect again
     Churn,
+    /// Walk on the plaza, and see exactly those who are near
+    Plaza,
 }
 
 impl Mode {
@@ -75,6 +79,7 @@ impl Mode {
         match self {
             Mode::Echo | Mode::Idle | Mode::Churn => Pace::Depth(1),
             Mode::Room | Mode::Hello => Pace::Rate(1.0),
+            Mode::Plaza => Pace::Rate(4.0),
         }
     }
 
@@ -86,6 +91,7 @@ impl Mode {
             Mode::Hello => "hello",
             Mode::Idle => "idle",
             Mode::Churn => "churn",
+            Mode::Plaza => "plaza",
         }
     }
 }
@@ -111,7 +117,7 @@ pub struct Options {
     pub mode: Mode,
     /// How fast.
     pub pace: Pace,
-    /// Bytes of a whole frame, header included; `hello` has its own size.
+    /// Bytes of a whole frame, header included; `hello` and `plaza` have their own sizes.
     pub size: usize,
     /// Members of a room; the last room may have fewer.
     pub room_size: usize,
@@ -120,13 +126,16 @@ pub struct Options {
     /// How long to wait for an answer once none comes any more. Default 5 s: a server that is silent for so long will
     /// not answer any more.
     pub patience: Duration,
+    /// On the plaza: nobody is there but the sessions of this run. So what comes of anybody else is wrong, and some of the
+    /// sessions end their connection now and then and come back. If others are there, what comes of them is only counted.
+    pub alone: bool,
     /// How many workers.
     pub workers: usize,
     /// Which driver.
     #[serde(with = "driver_name")]
     pub driver: DriverChoice,
-    /// How badly a proxy between the sessions and their target treats connections; `None`: there is no proxy. With echo, room
-    /// and hello only.
+    /// How badly a proxy between the sessions and their target treats connections; `None`: there is no proxy. With
+    /// echo, room and hello only.
     pub chaos: Option<Mistreatment>,
     /// What is logged: by each process of a run in the same way.
     pub log: LogOptions,
@@ -154,6 +163,7 @@ impl Default for Options {
             room_size: 50,
             duration: Duration::from_secs(10),
             patience: Duration::from_secs(5),
+            alone: true,
             workers: 1,
             driver: DriverChoice::Auto,
             chaos: None,
@@ -191,6 +201,8 @@ impl Options {
     fn layout(&self) -> Layout {
         match self.mode {
             Mode::Hello => Layout { greeting: GREETING, body_bytes: GREETING.len() + TAG_BYTES },
+            // A WALK. Those of the plaza are of other layouts.
+            Mode::Plaza => Layout { greeting: b"", body_bytes: 8 },
             Mode::Echo | Mode::Room | Mode::Idle | Mode::Churn => {
                 Layout { greeting: b"", body_bytes: self.size.max(FRAME_BYTES_MIN) - HEADER_BYTES }
             }

@@ -9,6 +9,7 @@ use pogu::{CauseKind, Counters, ServiceHandle};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::chaos::Mishaps;
+use super::plaza::Counts;
 use super::state::empty_histogram;
 
 /// The fields mean what those of the same name in [`super::Report`] mean.
@@ -41,6 +42,8 @@ pub(super) struct Outcome {
     pub(super) interrupted: bool,
     /// There exactly if the run went through a proxy.
     pub(super) mishaps: Option<Mishaps>,
+    /// There exactly if the run was on the plaza.
+    pub(super) plaza: Option<Counts>,
 }
 
 impl Outcome {
@@ -78,6 +81,9 @@ impl Outcome {
         self.interrupted |= other.interrupted;
         if let Some(others) = &other.mishaps {
             self.mishaps.get_or_insert_default().add(others);
+        }
+        if let Some(others) = &other.plaza {
+            self.plaza.get_or_insert_default().add(others);
         }
     }
 

@@ -36,7 +36,7 @@ pub(super) trait Voice {
     fn owes_from(&self, start: Time, now: Time) -> Time;
 
     /// Sends a message that was due at `due`; false if it has to wait.
-    fn say(&self, cx: &mut Context<'_>, message: u64, due: Time) -> bool;
+    fn say(&mut self, cx: &mut Context<'_>, message: u64, due: Time) -> bool;
 }
 
 /// See the [module](self).
@@ -75,7 +75,7 @@ impl Pacer {
     }
 
     /// Does what is due, and sets the timer for what comes next.
-    pub(super) fn go_on(&mut self, cx: &mut Context<'_>, voice: &impl Voice) {
+    pub(super) fn go_on(&mut self, cx: &mut Context<'_>, voice: &mut impl Voice) {
         match self.state {
             State::Waiting => self.begin(cx, voice),
             State::Scheduled(schedule) => self.send_due(cx, voice, schedule),
@@ -85,7 +85,7 @@ impl Pacer {
     }
 
     /// One of the session's own messages has come back.
-    pub(super) fn answered(&mut self, cx: &mut Context<'_>, voice: &impl Voice, now: Time) {
+    pub(super) fn answered(&mut self, cx: &mut Context<'_>, voice: &mut impl Voice, now: Time) {
         let State::Answered { end, .. } = self.state else { return };
         match now < end && !voice.shared().has_stopped() {
             true => drop(self.send(cx, voice, now)),
@@ -93,7 +93,7 @@ impl Pacer {
         }
     }
 
-    fn begin(&mut self, cx: &mut Context<'_>, voice: &impl Voice) {
+    fn begin(&mut self, cx: &mut Context<'_>, voice: &mut impl Voice) {
         let shared = voice.shared();
         let Some(began) = shared.start(cx.now()) else { return cx.set_timer(shared.look_again()) };
         let options = &shared.options;
@@ -115,13 +115,13 @@ impl Pacer {
         }
     }
 
-    fn schedule(&mut self, cx: &mut Context<'_>, voice: &impl Voice, schedule: Schedule) {
+    fn schedule(&mut self, cx: &mut Context<'_>, voice: &mut impl Voice, schedule: Schedule) {
         self.state = State::Scheduled(schedule);
         self.send_due(cx, voice, schedule);
     }
 
     /// Sends what the schedule says, and sets the timer for what comes next.
-    fn send_due(&mut self, cx: &mut Context<'_>, voice: &impl Voice, schedule: Schedule) {
+    fn send_due(&mut self, cx: &mut Context<'_>, voice: &mut impl Voice, schedule: Schedule) {
         let now = cx.now();
         for _ in 0..BURST_MAX {
             let Some(due) = schedule.due(self.sent).filter(|_| !voice.shared().has_stopped()) else {
@@ -143,7 +143,7 @@ impl Pacer {
     }
 
     /// At the start: fills the depth. At the end: stops.
-    fn keep_in_flight(&mut self, cx: &mut Context<'_>, voice: &impl Voice, start: Time, end: Time) {
+    fn keep_in_flight(&mut self, cx: &mut Context<'_>, voice: &mut impl Voice, start: Time, end: Time) {
         if cx.now() >= end || voice.shared().has_stopped() {
             return self.finish(voice);
         }
@@ -159,7 +159,7 @@ impl Pacer {
     }
 
     /// Sends the next message; false if it has to wait.
-    fn send(&mut self, cx: &mut Context<'_>, voice: &impl Voice, due: Time) -> bool {
+    fn send(&mut self, cx: &mut Context<'_>, voice: &mut impl Voice, due: Time) -> bool {
         let is_queued = voice.say(cx, self.sent, due);
         self.sent += u64::from(is_queued);
         is_queued

@@ -7,6 +7,7 @@ use pogu_chaos::Mistreatment;
 use serde::{Serialize, Serializer};
 
 use super::outcome::Outcome;
+use super::plaza::Counts;
 use super::{Mode, Options, Pace};
 
 /// The results of a run. Its JSON form has these names as keys.
@@ -38,12 +39,13 @@ pub struct Report {
     pub rate: Option<f64>,
     /// Members of a room, in room mode.
     pub room_size: Option<u64>,
-    /// Messages sent.
+    /// Messages sent; on the plaza, actions.
     pub sent: u64,
-    /// Messages received, each once: `received + lost + unanswered = expected`;
-    /// with chaos `+ chaos.void`, too.
+    /// Messages received, each once; on the plaza, all that the server told its bots: `received + lost + unanswered =
+    /// expected`; with chaos `+ chaos.void`, too.
     pub received: u64,
-    /// Messages that were to come: as many as were sent, in room mode once for every member of the sender's room.
+    /// Messages that were to come: as many as were sent, in room mode once for every member of the sender's room, on
+    /// the plaza what the rule of sight says.
     pub expected: u64,
     /// Messages that never came to a session that was there to the end.
     pub lost: u64,
@@ -65,7 +67,8 @@ pub struct Report {
     pub unsent: u64,
     /// Messages received per second.
     pub messages_per_second: f64,
-    /// Half of the messages took no longer than this. Microseconds in JSON, rounded.
+    /// Half of the messages (on the plaza: of the answers to actions) took no longer than this. Microseconds in JSON,
+    /// rounded.
     #[serde(rename = "p50_us", serialize_with = "microseconds")]
     pub p50: Duration,
     /// 90 of 100 took no longer.
@@ -84,6 +87,8 @@ pub struct Report {
     pub connections: Option<Connections>,
     /// What was done by the proxy of a run with chaos, and what that cost; `null` without.
     pub chaos: Option<Chaos>,
+    /// What the bots did and saw on the plaza; `null` in the other modes.
+    pub plaza: Option<Plaza>,
     /// Bytes that left for the system.
     pub bytes_sent: u64,
     /// Bytes that came.
@@ -125,6 +130,36 @@ pub struct Chaos {
     pub stalls: u64,
     /// Times that it did not receive, because it held as much as it may.
     pub pauses: u64,
+}
+
+/// What bots did on the plaza, and what they saw there.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize)]
+pub struct Plaza {
+    /// Acknowledged ENTERs.
+    pub enters: u64,
+    /// Acknowledged WALKs.
+    pub walks: u64,
+    /// Acknowledged CHATs.
+    pub chats: u64,
+    /// Acknowledged EXITs.
+    pub exits: u64,
+    /// How often a bot that was on the map ended its connection, to come back over another one.
+    pub left: u64,
+    /// How many others saw a bot that walked, on average.
+    pub in_view: f64,
+    /// APPEAREDs that came.
+    pub appeared: u64,
+    /// VANISHEDs that came.
+    pub vanished: u64,
+    /// WALKEDs of others that came and were to come.
+    pub seen_walking: u64,
+    /// WALKEDs of others that did not come, because newer ones of the same entity came in their place.
+    pub replaced: u64,
+    /// What came of players who are not of this swarm. If it is alone, each is foreign; if it has company, nobody here can tell
+    /// whether it is right.
+    pub strangers: u64,
+    /// Whether nobody else was to be on the plaza.
+    pub alone: bool,
 }
 
 /// What churn measures of its connections.
@@ -207,6 +242,7 @@ impl Report {
             max,
             connections: (options.mode == Mode::Churn).then(|| Connections::new(outcome)),
             chaos: options.chaos.as_ref().map(|mistreatment| Chaos::new(mistreatment, outcome)),
+            plaza: outcome.plaza.as_ref().map(|counts| Plaza::new(counts, options.alone)),
             bytes_sent: outcome.bytes_sent,
             bytes_received: outcome.bytes_received,
             ended: outcome.ended.clone(),
@@ -219,8 +255,8 @@ impl Report {
     }
 
     /// True if every session was there to the end and every answer came once, in order and unaltered. In churn also: if
-    /// every connection could be made and was closed in good order. With chaos: of the sessions that the proxy did not cut, and
-    /// if all others came back.
+    /// every connection could be made and was closed in good order. With chaos: of the sessions that the proxy did not
+    /// cut, and if all others came back.
     pub fn is_clean(&self) -> bool {
         let wrong = [self.lost, self.duplicated, self.reordered, self.foreign, self.cut_off, self.unanswered];
         let complete = match &self.connections {
@@ -248,6 +284,25 @@ impl Chaos {
             delayed: mishaps.delayed,
             stalls: mishaps.stalls,
             pauses: mishaps.pauses,
+        }
+    }
+}
+
+impl Plaza {
+    fn new(counts: &Counts, alone: bool) -> Plaza {
+        Plaza {
+            enters: counts.enters,
+            walks: counts.walks,
+            chats: counts.chats,
+            exits: counts.exits,
+            left: counts.left,
+            in_view: counts.in_view(),
+            appeared: counts.appeared,
+            vanished: counts.vanished,
+            seen_walking: counts.seen_walking,
+            replaced: counts.replaced,
+            strangers: counts.strangers,
+            alone,
         }
     }
 }

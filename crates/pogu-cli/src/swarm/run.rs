@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use pogu::{Core, Interrupt, Limits, Refusal, SendOverflow, Service, ServiceHandle};
+use pogu::{Core, Counters, Interrupt, Limits, Refusal, SendOverflow, Service, ServiceHandle};
 
 use super::helm::{Helm, LOOK, Patience, Signals};
 use super::member::Member;
@@ -12,7 +12,7 @@ use super::pacer::OVERTIME;
 use super::progress::{Phase, Progress, Sight};
 use super::report::Report;
 use super::state::{Shared, Stage};
-use super::{Mode, Options, Pace, chaos, churn, tally};
+use super::{Mode, Options, Pace, chaos, churn, plaza, tally};
 use crate::descriptors;
 use crate::failure::Failure;
 use crate::numbers::{counted, grouped};
@@ -41,6 +41,7 @@ pub(super) fn run_part(options: &Options, helm: Helm<'_>) -> Result<Outcome, Fai
     descriptors::allow((options.sessions * options.descriptors_per_session()) as u64)?;
     match options.mode {
         Mode::Churn => churn::run(options, helm),
+        Mode::Plaza => plaza::run(options, helm),
         _ if options.chaos.is_some() => chaos::run(options, helm),
         Mode::Echo | Mode::Room | Mode::Hello | Mode::Idle => run_sessions(options, helm),
     }
@@ -72,15 +73,20 @@ fn run_sessions(options: &Options, helm: Helm<'_>) -> Result<Outcome, Failure> {
     let counters = core.stop_unless_interrupted(CLOSE_TIMEOUT, helm.interrupt())?;
     outcome.take_counters(&counters);
     tally::count(&shared, &mut outcome);
+    count_missing(options, &handle, &counters, &mut outcome);
+    Ok(outcome)
+}
+
+/// Adds why sessions could not be connected.
+pub(super) fn count_missing(options: &Options, handle: &ServiceHandle, counters: &Counters, outcome: &mut Outcome) {
     let mut missing = (options.sessions as u64).saturating_sub(outcome.connected);
-    for (label, count) in not_connected(&handle, &counters) {
+    for (label, count) in not_connected(handle, counters) {
         outcome.add_error(label, count);
         missing = missing.saturating_sub(count);
     }
     if !outcome.interrupted {
         outcome.add_error("still connecting", missing);
     }
-    Ok(outcome)
 }
 
 pub(super) fn service(options: &Options) -> Service {

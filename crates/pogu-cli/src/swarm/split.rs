@@ -15,7 +15,7 @@ pub(super) fn split(options: &Options, processes: Option<usize>, sessions_max: u
     let targets: Vec<&str> = options.target.split(',').map(str::trim).collect();
     let (unit, noun) = match options.mode {
         Mode::Room => (options.room_size.max(1), "room"),
-        Mode::Echo | Mode::Hello | Mode::Idle | Mode::Churn => (1, "session"),
+        Mode::Echo | Mode::Hello | Mode::Idle | Mode::Churn | Mode::Plaza => (1, "session"),
     };
     let units = options.sessions.div_ceil(unit);
     let count = processes.unwrap_or_else(|| needed(units, (sessions_max / unit).max(1), targets.len()));
@@ -32,6 +32,13 @@ pub(super) fn split(options: &Options, processes: Option<usize>, sessions_max: u
         return Err(Failure::Usage(format!(
             "{sessions} sessions need {count} processes of {each} sessions, allowed are {PROCESSES_MAX}: raise the limit of \
              open files (ulimit -n)"
+        )));
+    }
+    if options.mode == Mode::Plaza && count > 1 {
+        let most = grouped(sessions_max as u64);
+        return Err(Failure::Usage(format!(
+            "plaza needs one process, which knows where all bots are: one target, no --processes, and at most {most} sessions \
+             with this limit of open files"
         )));
     }
     let part = |index: usize| {
@@ -109,6 +116,13 @@ mod tests {
             sentence(&options(Mode::Room, 99, "a:1"), Some(3), 10),
             "2 rooms cannot be shared out among 3 processes"
         );
+        for (sessions, processes, target) in [(20, Some(2), "a:1"), (101, None, "a:1"), (20, None, "a:1,b:2")] {
+            let sentence = sentence(&options(Mode::Plaza, sessions, target), processes, 100);
+            assert!(
+                sentence.starts_with("plaza needs one process") && sentence.contains("at most 100 sessions"),
+                "{sentence}"
+            );
+        }
         assert!(sentence(&options(Mode::Echo, 9_000, "a:1"), None, 100).contains("need 90 processes of 100 sessions"));
     }
 }

@@ -254,7 +254,7 @@ impl Shared {
     /// The sessions whose messages this one receives: itself, or its room.
     pub(super) fn senders(&self, number: usize) -> std::ops::Range<usize> {
         match self.options.mode {
-            Mode::Echo | Mode::Hello | Mode::Idle | Mode::Churn => number..number + 1,
+            Mode::Echo | Mode::Hello | Mode::Idle | Mode::Churn | Mode::Plaza => number..number + 1,
             Mode::Room => {
                 let first = number - number % self.options.room_size;
                 first..(first + self.options.room_size).min(self.opened())
@@ -282,7 +282,7 @@ impl Shared {
     pub(super) fn sending_time(&self) -> Duration {
         match self.options.mode {
             Mode::Idle => self.options.duration + LAST_ECHO_INTERVAL * u32::try_from(self.opened()).unwrap_or(u32::MAX),
-            Mode::Echo | Mode::Room | Mode::Hello | Mode::Churn => self.options.duration,
+            Mode::Echo | Mode::Room | Mode::Hello | Mode::Churn | Mode::Plaza => self.options.duration,
         }
     }
 

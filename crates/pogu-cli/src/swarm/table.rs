@@ -5,7 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::Report;
-use super::report::{Chaos, Connections};
+use super::report::{Chaos, Connections, Plaza};
 use crate::numbers::{bytes, counted, grouped, latency};
 
 /// A line of the table, and the fields of the report that it shows.
@@ -73,6 +73,9 @@ impl Report {
         if let Some(chaos) = &self.chaos {
             rows.extend(chaos.rows());
         }
+        if let Some(plaza) = &self.plaza {
+            rows.extend(plaza.rows());
+        }
         rows.extend([row("ended", &["ended"], causes(&self.ended)), row("errors", &["errors"], causes(&self.errors))]);
         rows
     }
@@ -122,6 +125,7 @@ impl Report {
             true if self.chaos.is_some() => {
                 "Every answer came once, in order and unaltered, to every session that was not cut."
             }
+            true if self.plaza.is_some() => "Every bot saw exactly whom it had to see, in order and unaltered.",
             true => "Every answer came once, in order and unaltered.",
             false => "Something was wrong: see above.",
         }
@@ -151,6 +155,35 @@ impl Connections {
             row("connections", fields, made),
             row("churn", &["connections.per_second"], rate),
             row("connect", quantile_fields, connect),
+        ]
+    }
+}
+
+impl Plaza {
+    fn rows(&self) -> [Row; 3] {
+        let [enters, walks, chats, exits] = [self.enters, self.walks, self.chats, self.exits].map(grouped);
+        let left = grouped(self.left);
+        let did = format!("{walks} walks, {chats} chats, {enters} enters, {exits} exits, {left} left and came back");
+        let [appeared, vanished, walking] = [self.appeared, self.vanished, self.seen_walking].map(grouped);
+        let mut saw = format!(
+            "{:.1} others on average; {appeared} appeared, {vanished} vanished, {walking} walked",
+            self.in_view
+        );
+        if self.replaced > 0 {
+            saw = format!("{saw}, {} gave way to newer ones", grouped(self.replaced));
+        }
+        let strangers = match (self.alone, self.strangers) {
+            (true, 0) => "none".to_owned(),
+            (true, strangers) => {
+                format!("{} of players who should not be there (are others? --company)", counted(strangers, "message"))
+            }
+            (false, strangers) => format!("{} not judged", counted(strangers, "message")),
+        };
+        let saw_fields = &["plaza.in_view", "plaza.appeared", "plaza.vanished", "plaza.seen_walking", "plaza.replaced"];
+        [
+            row("did", &["plaza.walks", "plaza.chats", "plaza.enters", "plaza.exits", "plaza.left"], did),
+            row("saw", saw_fields, saw),
+            row("strangers", &["plaza.strangers", "plaza.alone"], strangers),
         ]
     }
 }
@@ -193,6 +226,7 @@ mod tests {
 
     use super::super::chaos::Mishaps;
     use super::super::outcome::Outcome;
+    use super::super::plaza::Counts;
     use super::super::{Mode, Options};
     use super::*;
 
@@ -204,13 +238,14 @@ mod tests {
         let outcome =
             Outcome { received: 1, altered: 1, foreign: 1, left_open: 1, cut_off_idle: 1, ..Outcome::default() };
         let chaos = matches!(mode, Mode::Echo | Mode::Room | Mode::Hello).then(Mistreatment::default);
-        let outcome = Outcome { mishaps: chaos.as_ref().map(|_| mishaps()), ..outcome };
+        let plaza = (mode == Mode::Plaza).then(Counts::default);
+        let outcome = Outcome { mishaps: chaos.as_ref().map(|_| mishaps()), plaza, ..outcome };
         Report::new(&Options { mode, chaos, pace: mode.default_pace(), ..Options::default() }, 2, &outcome)
     }
 
     #[test]
     fn every_row_has_its_fields_in_the_json() {
-        for mode in [Mode::Echo, Mode::Room, Mode::Hello, Mode::Idle, Mode::Churn] {
+        for mode in [Mode::Echo, Mode::Room, Mode::Hello, Mode::Idle, Mode::Churn, Mode::Plaza] {
             let report = report(mode);
             let json = serde_json::to_value(&report).expect("JSON");
             for Row { label, fields, text } in report.rows().into_iter().chain([report.headline()]) {
@@ -226,7 +261,7 @@ mod tests {
 
     #[test]
     fn every_row_is_shown_once() {
-        for mode in [Mode::Churn, Mode::Echo] {
+        for mode in [Mode::Churn, Mode::Echo, Mode::Plaza] {
             let table = report(mode).to_string();
             for Row { label, text, .. } in report(mode).rows() {
                 assert_eq!(table.matches(&format!("\n  {label:<11} {text}\n")).count(), 1, "{label}: {table}");

@@ -9,19 +9,25 @@ use super::state::{Ended, Shared, Stage};
 
 /// Adds what came of all sessions. `outcome.seconds` is for how long they sent.
 pub(super) fn count(shared: &Shared, outcome: &mut Outcome) {
+    let ended = count_sessions(shared, outcome);
+    let balance = Balance::of(shared, &ended);
+    outcome.received = balance.received;
+    outcome.lost = balance.lost;
+    outcome.unanswered = balance.unanswered;
+    outcome.reordered += balance.disordered;
+}
+
+/// Adds all but what was right and wrong with the messages that came. What the sessions left behind, by their numbers.
+pub(super) fn count_sessions(shared: &Shared, outcome: &mut Outcome) -> Vec<Ended> {
     let mut ended = Vec::new();
     shared.shards().for_each(|mut shard| ended.append(&mut shard.ended));
     ended.sort_unstable_by_key(|ended: &Ended| ended.number);
     outcome.take_shards(shared);
     outcome.connected = shared.known().len() as u64;
+    outcome.sent = shared.known().iter().map(|slot| slot.sent()).sum();
     outcome.unsent = ended.iter().map(|ended| ended.unsent).sum();
     count_cut_off(shared, &ended, outcome);
-    let balance = Balance::of(shared, &ended);
-    outcome.sent = balance.sent;
-    outcome.received = balance.received;
-    outcome.lost = balance.lost;
-    outcome.unanswered = balance.unanswered;
-    outcome.reordered += balance.disordered;
+    ended
 }
 
 impl Outcome {
@@ -56,7 +62,6 @@ fn count_cut_off(shared: &Shared, ended: &[Ended], outcome: &mut Outcome) {
 /// What was sent against what came.
 #[derive(Default)]
 struct Balance {
-    sent: u64,
     received: u64,
     lost: u64,
     unanswered: u64,
@@ -65,7 +70,7 @@ struct Balance {
 
 impl Balance {
     fn of(shared: &Shared, ended: &[Ended]) -> Balance {
-        let mut balance = Balance { sent: shared.known().iter().map(|slot| slot.sent()).sum(), ..Balance::default() };
+        let mut balance = Balance::default();
         let mut rest = ended;
         while let Some(first) = rest.first() {
             let senders = shared.senders(first.number);

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::io::{ErrorKind, Write};
 use std::time::Duration;
 
-use pogu::sim::{Peer, Simulation};
+use pogu::sim::{FaultCounts, Peer, Simulation, SimulationOptions};
 use pogu::{Lockstep, Time};
 use pogu_cli::command_line::{Command, Parsed, parse};
 use pogu_cli::serve::{Options, Server, Summary};
@@ -33,7 +33,12 @@ impl World {
 
     /// A server with these options.
     pub fn of(options: &Options) -> World {
-        let simulation = Simulation::new();
+        World::in_simulation(&SimulationOptions::default(), options)
+    }
+
+    /// The same in another simulation.
+    pub fn in_simulation(simulation: &SimulationOptions, options: &Options) -> World {
+        let simulation = Simulation::with_options(simulation);
         let mut lockstep = Lockstep::new(&simulation);
         let server = Server::start_simulated(options, &mut lockstep).expect("a server");
         World { simulation, lockstep, server }
@@ -79,6 +84,11 @@ impl World {
     /// Goes on until the moment before `time`.
     pub fn run_to_just_before(&mut self, time: Time) {
         self.run_to(Time::from_nanos(time.as_nanos() - 1));
+    }
+
+    /// What has gone wrong in its simulation.
+    pub fn faults_met(&self) -> FaultCounts {
+        self.simulation.faults_met()
     }
 
     /// What the command would print at its end.
@@ -127,6 +137,19 @@ impl Client {
         let expected = frame(id, body);
         assert!(self.received.starts_with(&expected), "{} bytes, then {flow:?}", self.received.len());
         self.received.drain(..expected.len());
+    }
+
+    /// All frames that have come.
+    pub fn take_what_came(&mut self) -> Vec<(u16, Vec<u8>)> {
+        self.flow();
+        let mut frames = Vec::new();
+        while let [low, high, id_low, id_high, ..] = *self.received {
+            let size = usize::from(u16::from_le_bytes([low, high]));
+            assert!((4..=self.received.len()).contains(&size), "a whole frame");
+            let frame: Vec<u8> = self.received.drain(..size).collect();
+            frames.push((u16::from_le_bytes([id_low, id_high]), frame[4..].to_vec()));
+        }
+        frames
     }
 
     /// Nothing has come that was not expected.

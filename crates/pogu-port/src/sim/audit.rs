@@ -61,7 +61,7 @@ impl Network {
     }
 
     fn all_ends(&self) -> impl Iterator<Item = &End> {
-        self.ends.names().filter_map(|name| self.ends.get(name))
+        self.ends.values()
     }
 
     pub(super) fn audit(&self) -> Result<(), Imbalance> {
@@ -99,12 +99,16 @@ impl Network {
 
     /// Every end is held, or waits in one backlog or one completion, or its machine has vanished.
     fn audit_sockets(&self) -> Result<(), Imbalance> {
-        let held = self.all_ends().filter(|end| end.held || end.vanished).count();
-        let listening = self.listeners.names().filter_map(|name| self.listeners.get(name));
+        let (mut open, mut held) = (0, 0);
+        for end in self.all_ends() {
+            open += 1;
+            held += usize::from(end.held || end.vanished);
+        }
         let waits = |name: &_| self.ends.get(*name).is_some_and(|end| !end.held);
-        let in_backlog = listening.flat_map(|listening| &listening.waiting).filter(|name| waits(name)).count();
+        let in_backlog =
+            self.listeners.values().flat_map(|listening| &listening.waiting).filter(|name| waits(name)).count();
         let queued = self.kernels.values().flat_map(|kernel| kernel.accepted()).filter(waits).count();
-        let (open, owned) = (self.all_ends().count() as u64, (held + in_backlog + queued) as u64);
+        let owned = (held + in_backlog + queued) as u64;
         if open == owned { Ok(()) } else { Err(Imbalance::Sockets { open, owned }) }
     }
 }

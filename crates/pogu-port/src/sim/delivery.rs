@@ -121,9 +121,13 @@ impl Delivery {
     /// Chooses the completions of this turn, of a kernel that is not prompt, and handles them.
     pub(super) fn handle_turn<M>(&mut self, sink: &mut Sink<'_, M>) {
         let Berth { simulation, port } = &self.table.berth;
-        let overflowed = simulation.with(|network| network.begin_turn(*port));
+        let (overflowed, mut next) =
+            simulation.with(|network| (network.begin_turn(*port), network.next_completion(*port)));
         self.table.counters.completion_overflows += u64::from(overflowed);
-        self.handle_completions(sink);
+        while let Some(event) = next {
+            self.handle(event, sink);
+            next = self.table.next_completion();
+        }
     }
 
     /// True if there was one.

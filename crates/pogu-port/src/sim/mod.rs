@@ -124,11 +124,15 @@ impl Berth {
     }
 
     fn is_held_up(&self) -> bool {
-        self.simulation.with(|network| network.ports.is_held_up(self.port, network.now()))
+        self.simulation.look(|network| network.is_held_up(self.port))
     }
 
     fn is_asleep(&self) -> bool {
-        self.simulation.with(|network| network.sound_sleep && network.ports.sleeps_on(self.port, network.now()))
+        self.simulation.look(|network| network.sleeps_soundly(self.port))
+    }
+
+    fn has_no_turn(&self) -> bool {
+        self.simulation.look(|network| network.is_held_up(self.port) || network.sleeps_soundly(self.port))
     }
 }
 
@@ -189,8 +193,9 @@ pub(crate) struct Simulated {
 }
 
 impl Simulated {
-    /// Lies down if there is nothing to do, which ends the turn, not the thread's work.
-    fn sleep(&mut self, until: Option<Time>, park: &dyn Fn() -> bool) {
+    /// Lies down if there is nothing to do, which ends the turn, not the thread's work. What is to be looked at is taken over
+    /// before that: false if there is no turn, because the thread is held up.
+    fn sleep(&mut self, until: Option<Time>, park: &dyn Fn() -> bool) -> bool {
         let table = &mut self.delivery.table;
         let until = [until, table.pause_ends()].into_iter().flatten().min();
         let due = until.is_some_and(|until| until <= table.now);
@@ -201,20 +206,24 @@ impl Simulated {
         let busy = due || left;
         let Berth { simulation, port } = &table.berth;
         // First to sleep, then to look whether anything was posted: the other way round a post could be slept over.
-        let asleep = simulation.with(|network| network.sleep(*port, until, busy));
+        let (asleep, list) = simulation.with(|network| {
+            let asleep = network.sleep(*port, until, busy);
+            let list = (!network.is_held_up(*port)).then(|| network.ports.take(*port));
+            (asleep, list)
+        });
         if asleep && !park() && !plant::is(Plant::MissedWake) {
             simulation.with(|network| network.ports.release(*port));
         }
         table.counters.waits += 1;
+        let is_awake = list.is_some();
+        table.looks.extend(list.into_iter().flatten());
+        is_awake
     }
 }
 
 impl<M> Driver<M> for Simulated {
     fn turn(&mut self, until: Option<Time>, park: &dyn Fn() -> bool, sink: &mut Sink<'_, M>) -> Result<usize, OsError> {
         let table = &mut self.delivery.table;
-        if table.berth.is_held_up() {
-            return Ok(0);
-        }
         table.counters.turns += 1;
         table.now = table.berth.simulation.now();
         table.resume_accepts();
@@ -222,11 +231,10 @@ impl<M> Driver<M> for Simulated {
         // What a callback of this turn leaves over waits for the next one.
         let leftovers = table.leftovers.len();
         self.delivery.delivered = 0;
-        self.sleep(until, park);
-        if self.delivery.table.berth.is_held_up() {
+        if !self.sleep(until, park) {
             return Ok(0);
         }
-        for _ in 0..self.delivery.table.take_list() {
+        for _ in 0..self.delivery.table.looks.len() {
             let Some(name) = self.delivery.table.looks.front().copied() else { break };
             self.delivery.look(name, sink);
             self.delivery.table.looks.pop_front();
@@ -251,5 +259,9 @@ impl<M> Driver<M> for Simulated {
 
     fn is_asleep(&self) -> bool {
         self.delivery.table.berth.is_asleep()
+    }
+
+    fn has_no_turn(&self) -> bool {
+        self.delivery.table.berth.has_no_turn()
     }
 }

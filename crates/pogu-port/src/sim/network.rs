@@ -152,6 +152,14 @@ impl Network {
         order
     }
 
+    pub(super) fn held_task(&mut self) -> Option<Time> {
+        if !self.fate.throws(|faults| faults.held_tasks) {
+            return None;
+        }
+        self.fate.count(FaultClass::HeldTask);
+        Some(self.now() + self.fate.time(|faults| faults.held_tasks_max))
+    }
+
     /// After the time that everything takes.
     pub(super) fn later(&mut self, event: Event) {
         self.agenda.add(self.now() + self.latency, event);
@@ -217,6 +225,16 @@ impl Network {
             until = Some(time + self.fate.time(|faults| faults.late_waits_max));
         }
         self.ports.sleep(port, until, busy)
+    }
+
+    /// True if the port's thread is held up just now.
+    pub(super) fn is_held_up(&self, port: Name) -> bool {
+        self.ports.is_held_up(port, self.now())
+    }
+
+    /// True if the port's thread sleeps just now, and nobody is dispatched in his sleep.
+    pub(super) fn sleeps_soundly(&self, port: Name) -> bool {
+        self.sound_sleep && self.ports.sleeps_on(port, self.now())
     }
 
     /// Until when a port that is about to be woken sleeps on, if it does.

@@ -153,7 +153,7 @@ impl Ports {
     }
 
     fn sleeps(&self) -> impl Iterator<Item = Sleep> {
-        self.0.names().filter_map(|name| self.0.get(name)).map(|sleeper| sleeper.asleep)
+        self.0.values().map(|sleeper| sleeper.asleep)
     }
 
     /// True if some port has something to do now.

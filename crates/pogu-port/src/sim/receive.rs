@@ -129,9 +129,12 @@ impl Table {
     /// Arms the connections again that have waited longest for a buffer, one for each buffer. No buffer is held from one turn
     /// to the next, so all of them are back between turns.
     pub(super) fn rearm_starved(&mut self) {
+        if self.starved.is_empty() {
+            return;
+        }
         let port = self.berth.port;
         let simulation = &self.berth.simulation;
-        let mut left = simulation.with(|network| network.kernels.get(&port).map_or(0, |kernel| kernel.pool.total()));
+        let mut left = simulation.look(|network| network.kernels.get(&port).map_or(0, |kernel| kernel.pool.total()));
         while left > 0 {
             let Some(name) = self.starved.pop_front() else { return };
             let Some(connection) = self.connection(name).filter(|connection| connection.arm == Arm::Starved) else {

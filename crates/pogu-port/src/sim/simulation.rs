@@ -167,12 +167,12 @@ impl Simulation {
 
     /// True if every started port slept after its last dispatch, and nothing has happened since that would wake one.
     pub fn is_idle(&self) -> bool {
-        self.with(|network| !network.ports.is_busy(network.now()))
+        self.look(|network| !network.ports.is_busy(network.now()))
     }
 
     /// When something will happen by itself: something arrives, or a sleeping port reaches the end of its wait.
     pub fn next_due(&self) -> Option<Time> {
-        self.with(|network| network.ports.next().into_iter().chain(network.agenda.next()).min())
+        self.look(|network| network.ports.next().into_iter().chain(network.agenda.next()).min())
     }
 
     /// If all ports are idle, moves the clock to the next time at which something happens.
@@ -251,12 +251,17 @@ impl Simulation {
     /// # Errors
     /// What does not.
     pub fn audit(&self) -> Result<(), Imbalance> {
-        self.with(|network| network.audit())
+        self.look(Network::audit)
     }
 
     /// The order in which `count` workers get their next turns: as they are numbered, unless it is a fault's to say.
     pub fn order(&self, count: usize) -> Vec<usize> {
         self.with(|network| network.order(count))
+    }
+
+    /// Until when a task that is to run now has to wait for a thread, if that is a fault's to say.
+    pub fn held_task(&self) -> Option<Time> {
+        self.with(Network::held_task)
     }
 
     /// Works on the network; afterwards everything that is due has happened. Nothing that `work` does may come back here.
@@ -265,6 +270,11 @@ impl Simulation {
         let result = work(&mut network);
         network.settle();
         result
+    }
+
+    /// Looks at the network, in which nothing happens by that.
+    pub(super) fn look<R>(&self, work: impl FnOnce(&Network) -> R) -> R {
+        work(&self.network.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     pub(super) fn is_same(&self, other: &Simulation) -> bool {

@@ -90,13 +90,6 @@ impl Table {
         Some(Watch::new(self.berth.port, name))
     }
 
-    /// Takes over the network's list; how much there is to look at in all.
-    pub(super) fn take_list(&mut self) -> usize {
-        let list = self.berth.simulation.with(|network| network.ports.take(self.berth.port));
-        self.looks.extend(list);
-        self.looks.len()
-    }
-
     pub(super) fn connection(&mut self, name: Name) -> Option<&mut Connection> {
         match self.things.get_mut(name) {
             Some(Thing::Connection(connection)) => Some(connection),

@@ -31,6 +31,8 @@ pub(super) struct Connection {
     /// True exactly while the name stands in one of the table's lists of what is due.
     pub(super) queued: bool,
     pub(super) kept: Kept,
+    /// The turn in which something was received last, as far as that was looked at.
+    pub(super) heard_in: u32,
     budget: Budget,
 }
 
@@ -137,6 +139,7 @@ impl Connection {
             watched: false,
             queued: false,
             kept: Kept::default(),
+            heard_in: 0,
             budget: Budget::default(),
         }
     }

@@ -5,7 +5,7 @@
 //! when it is ending and the kernel holds nothing of it any more, the last word.
 
 use super::connection::{Arm, Connection, Ended, Phase, Receive, Sending};
-use super::send::shut_if_requested;
+use super::send::{SpareOperations, shut_if_requested};
 use super::table::{Table, cancelled};
 use crate::completion::Completion;
 use crate::error::{Operation, OsError};
@@ -30,8 +30,9 @@ pub(super) enum Due<M> {
 impl Table {
     /// What is due for a connection.
     pub(super) fn connection_due<M>(&mut self, name: Name) -> Due<M> {
-        let Some(connection) = self.connections.get_mut(name) else { return Due::Nothing };
-        if let Some(completion) = sent(name, connection).or_else(|| pause_over(name, connection)) {
+        let Table { connections, spare_operations, .. } = self;
+        let Some(connection) = connections.get_mut(name) else { return Due::Nothing };
+        if let Some(completion) = sent(name, connection, spare_operations).or_else(|| pause_over(name, connection)) {
             return Due::Completion(completion);
         }
         match connection.phase {
@@ -99,12 +100,12 @@ impl Table {
 }
 
 /// The end of a send.
-fn sent<M>(name: Name, connection: &mut Connection) -> Option<Completion<'static, M>> {
+fn sent<M>(name: Name, connection: &mut Connection, spares: &mut SpareOperations) -> Option<Completion<'static, M>> {
     if !matches!(connection.sending, Sending::Left(_)) {
         return None;
     }
     let Sending::Left(operation) = std::mem::replace(&mut connection.sending, Sending::Idle) else { return None };
-    let (owner, gather, error) = (connection.owner, operation.gather, operation.error);
+    let (owner, (gather, error)) = (connection.owner, spares.take_apart(operation));
     Some(Completion::Sent { connection: ConnectionId(name), owner, gather, error })
 }
 

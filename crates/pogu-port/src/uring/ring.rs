@@ -190,7 +190,18 @@ impl Ring {
             Err(error) if is(&error, Errno::AGAIN) => self.enter_once(0, Wait::AtMost(SHORTAGE_WAIT)),
             entered => entered,
         }
-        .or_else(|error| if is_transient(&error) { Ok(()) } else { Err(OsError::from_io(Operation::Dispatch, &error)) })
+        .or_else(unless_transient)
+    }
+
+    /// True if the last enter has left deferred work over: since Linux 6.13 it does at most twenty pieces of it before it waits
+    /// and twenty behind, whatever is ready.
+    pub(super) fn has_deferred(&mut self) -> bool {
+        self.io.submission().taskrun()
+    }
+
+    /// Lets the kernel do some of the deferred work, and nothing else.
+    pub(super) fn do_deferred(&mut self) -> Result<(), OsError> {
+        self.enter_once(0, Wait::No).or_else(unless_transient)
     }
 
     fn enter_once(&mut self, submit: u32, wait: Wait) -> io::Result<()> {
@@ -266,6 +277,10 @@ fn is_transient(error: &io::Error) -> bool {
     [Errno::INTR, Errno::TIME, Errno::AGAIN, Errno::BUSY].iter().any(|&errno| is(error, errno))
 }
 
+fn unless_transient(error: io::Error) -> Result<(), OsError> {
+    if is_transient(&error) { Ok(()) } else { Err(OsError::from_io(Operation::Dispatch, &error)) }
+}
+
 fn is(error: &io::Error, errno: Errno) -> bool {
     error.raw_os_error() == Some(errno.raw_os_error())
 }
@@ -275,7 +290,8 @@ pub(super) fn build(submissions: u32, completions: u32, set_up: SetUp) -> io::Re
     let mut builder = IoUring::builder();
     builder.dontfork().setup_submit_all().setup_clamp().setup_cqsize(completions.max(submissions));
     if set_up.defer_taskrun {
-        builder.setup_single_issuer().setup_defer_taskrun().setup_r_disabled();
+        // The flag tells whether an enter has left work over; whoever knows the one knows the other.
+        builder.setup_single_issuer().setup_defer_taskrun().setup_taskrun_flag().setup_r_disabled();
     } else if set_up.coop_taskrun {
         builder.setup_coop_taskrun().setup_taskrun_flag();
     }

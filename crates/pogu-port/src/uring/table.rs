@@ -15,7 +15,7 @@ use super::features::Features;
 use super::listener::{Accepting, Listener};
 use super::receive::Forms;
 use super::ring::Ring;
-use super::send::SpareMessages;
+use super::send::{SpareMessages, SpareOperations};
 use super::token::{ACCEPTS_MAX, Kind, Token};
 use super::wake::WakeEvent;
 use super::writable::Writable;
@@ -52,6 +52,8 @@ pub(super) struct Table {
     pub(super) paused: Vec<Name>,
     /// A descriptor to give up for a moment.
     pub(super) spare: Spare,
+    /// Memory for sends.
+    pub(super) spare_operations: SpareOperations,
     /// Memory for sends of several slices.
     pub(super) spare_messages: SpareMessages,
     pub(super) forms: Forms,
@@ -97,6 +99,7 @@ impl Table {
             starved: VecDeque::new(),
             paused: Vec::new(),
             spare: Spare::reserve(),
+            spare_operations: SpareOperations::default(),
             spare_messages: SpareMessages::default(),
             forms: Forms { multishot: features.multishot, cap, buffer_bytes },
             counters: Counters::default(),

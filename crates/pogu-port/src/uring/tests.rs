@@ -157,6 +157,80 @@ fn one_buffer_is_enough() {
     echo_all(&selection, &config, 10, 1000);
 }
 
+/// So many connections, all of which are received from.
+fn talkers(echo: &mut Echo, count: usize) -> Vec<TcpStream> {
+    let mut talkers: Vec<TcpStream> = Vec::new();
+    while talkers.len() < count {
+        talkers.push(TcpStream::connect(echo.address).expect("connects"));
+        let connected = talkers.len();
+        echo.run_until(|echo| echo.unsent.len() == connected);
+    }
+    // The receive of the last one is armed by a turn.
+    echo.turn();
+    talkers
+}
+
+/// Whether one enter does so much of the deferred work and no more: since Linux 6.13, and where there is deferred work at all.
+/// Elsewhere who floods is heard until all buffers are in use, as receive.rs says.
+fn enters_are_bounded(selection: &Selection) -> bool {
+    let is_deferred = selection.features.as_ref().is_some_and(|features| features.set_up.defer_taskrun);
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").expect("Linux");
+    let mut numbers = release.split('.').map(|number| number.parse::<u32>().unwrap_or_default());
+    let version = (numbers.next().unwrap_or_default(), numbers.next().unwrap_or_default());
+    is_deferred && version >= (6, 13)
+}
+
+#[test]
+fn one_that_floods_is_heard_no_longer_than_all_others() {
+    const TALKERS: usize = 200;
+    // Two enters of forty buffers of 2 KiB. Without a bound it would be all 512 KiB.
+    const FLOOD_BYTES_MAX: u64 = 160 * 1024;
+    let Some(selection) = selection(|features| features) else { return };
+    if !enters_are_bounded(&selection) {
+        return println!("SKIPPED: this kernel does all deferred work at once");
+    }
+    let config = PortConfig { receive_buffers: 256, ..PortConfig::default() };
+    let mut echo = Echo::start(&selection, &config);
+    let mut talkers = talkers(&mut echo, TALKERS + 1);
+    let mut flooder = talkers.remove(TALKERS / 2);
+    flooder.set_nonblocking(true).expect("a stream");
+    let mut flood = 0;
+    while let Ok(bytes) = flooder.write(&[b'f'; 64 * 1024]) {
+        flood += bytes;
+    }
+    assert!(flood as u64 > 4 * FLOOD_BYTES_MAX, "{flood} bytes");
+    talkers.iter_mut().for_each(|talker| talker.write_all(b"!").expect("sends"));
+    let mut most = 0;
+    for _ in 0..3 {
+        let before = echo.port.counters().received_bytes;
+        echo.turn();
+        most = most.max(echo.port.counters().received_bytes - before);
+    }
+    assert!(most <= FLOOD_BYTES_MAX + TALKERS as u64, "{most} bytes in one turn");
+    assert_eq!(echo.port.counters().buffer_starvations, 0);
+    for talker in &mut talkers {
+        talker.set_read_timeout(Some(Duration::from_secs(10))).expect("a stream");
+        let mut heard = [0];
+        talker.read_exact(&mut heard).expect("it was answered within these turns");
+    }
+}
+
+#[test]
+fn what_many_have_said_comes_in_few_turns() {
+    const TALKERS: usize = 400;
+    let Some(selection) = selection(|features| features) else { return };
+    let mut echo = Echo::start(&selection, &PortConfig::default());
+    let mut talkers = talkers(&mut echo, TALKERS);
+    talkers.iter_mut().for_each(|talker| talker.write_all(b"!").expect("sends"));
+    let before = echo.port.counters().turns;
+    while echo.port.counters().received_bytes < TALKERS as u64 {
+        echo.turn();
+    }
+    let turns = echo.port.counters().turns - before;
+    // An enter of Linux 6.13 or newer tells of forty.
+    assert!(turns <= 3, "{turns} turns");
+}
+
 #[test]
 fn a_submission_queue_of_four_loses_nothing() {
     let Some(selection) = selection(|features| features) else { return };

@@ -26,6 +26,10 @@ use crate::error::OsError;
 use crate::identity::{ConnectionId, Name, Owner};
 use crate::kept::Taken;
 
+/// Enters of one turn that do nothing but deferred work: at twenty pieces each, as many as there are receive buffers by default.
+/// What is left then comes in the next turn.
+const DEFERRED_ROUNDS_MAX: usize = 205;
+
 /// Completions of one connection in one turn, besides its received bytes; the rest waits for the next turn.
 const STEPS_MAX: usize = 8;
 
@@ -68,10 +72,40 @@ impl Uring {
         table.rearm_starved(self.buffers.entries());
         table.ring.flush_backlog()?;
         let wait = self.how_long(until, park);
+        let from = self.events.len();
         let entered = self.table.ring.enter(wait);
         self.table.now = self.clock.now();
         self.table.ring.take_completions(&mut self.events);
-        entered
+        entered.and_then(|()| self.take_deferred(from))
+    }
+
+    /// Lets the kernel go on with what it has left over, until everybody who is ready was heard once, or nothing is left. A turn of
+    /// one enter would see forty connections at most, and what it sends would gather no more than those have said. Who has more
+    /// to say than one buffer holds is queued again behind the others: when somebody is heard for the second time, all have been.
+    /// `from`: the first event of this turn.
+    fn take_deferred(&mut self, from: usize) -> Result<(), OsError> {
+        let mut seen = from;
+        for _ in 0..DEFERRED_ROUNDS_MAX {
+            if !self.table.ring.has_deferred() || self.hears_twice(seen) {
+                break;
+            }
+            seen = self.events.len();
+            self.table.ring.do_deferred()?;
+            self.table.ring.take_completions(&mut self.events);
+        }
+        Ok(())
+    }
+
+    /// Notes who was heard in the events from `seen` on; true if one of them was heard in this turn before.
+    fn hears_twice(&mut self, seen: usize) -> bool {
+        let Uring { table, events, .. } = self;
+        let turn = table.turn;
+        let received = events.range(seen.min(events.len())..).filter_map(|event| Token::decode(event.user_data));
+        let mut received = received.filter(|token| token.kind == Kind::Receive && !token.cancels);
+        received.any(|token| {
+            let connection = table.connections.get_mut(token.name);
+            connection.is_some_and(|connection| std::mem::replace(&mut connection.heard_in, turn) == turn)
+        })
     }
 
     fn how_long(&self, until: Option<Time>, park: &dyn Fn() -> bool) -> Wait {

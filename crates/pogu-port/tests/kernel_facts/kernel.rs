@@ -69,7 +69,7 @@ pub fn build(submissions: u32, completions: u32, set_up: SetUp) -> io::Result<Io
     let mut builder = IoUring::builder();
     builder.setup_submit_all().setup_cqsize(completions);
     if set_up == SetUp::Deferred {
-        builder.setup_single_issuer().setup_defer_taskrun();
+        builder.setup_single_issuer().setup_defer_taskrun().setup_taskrun_flag();
     }
     builder.build(submissions)
 }

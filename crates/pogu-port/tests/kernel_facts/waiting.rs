@@ -4,7 +4,7 @@ use std::io::Read;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::Duration;
 
-use io_uring::{opcode, types};
+use io_uring::{EnterFlags, opcode, types};
 use rustix::event::{EventfdFlags, eventfd};
 
 use crate::kernel::*;
@@ -32,6 +32,37 @@ fn a_read_of_a_blocking_eventfd_waits_for_a_write() {
             [] => say("a read of a non-blocking eventfd waits"),
             [refused] if refused.result == -libc::EAGAIN => say("a read of a non-blocking eventfd is refused"),
             others => panic!("kernel {}: {others:?}", release()),
+        }
+    });
+}
+
+#[test]
+fn a_flag_tells_of_the_deferred_work_that_an_enter_left_over() {
+    const EVENTS: u64 = 100;
+    ask("deferred work left over", |set_up| {
+        let mut kernel = Kernel::with_completions(set_up, 256);
+        let events: Vec<OwnedFd> =
+            (0..EVENTS).map(|_| eventfd(0, EventfdFlags::CLOEXEC).expect("an eventfd")).collect();
+        for (number, event) in (0..).zip(&events) {
+            kernel.submit(read(event), number);
+        }
+        assert_eq!(kernel.all_by_now(), [], "kernel {}", release());
+        for event in &events {
+            rustix::io::write(event, &1u64.to_ne_bytes()).expect("adds");
+        }
+        let mut came = Vec::new();
+        loop {
+            let flags = EnterFlags::GETEVENTS.bits();
+            // SAFETY: no argument is passed, and what the operations point to is leaked.
+            unsafe { kernel.ring.submitter().enter::<libc::sigset_t>(0, 0, flags, None) }.expect("enters");
+            came.push(kernel.ring.completion().count() as u64);
+            if !kernel.ring.submission().taskrun() {
+                break;
+            }
+        }
+        assert_eq!(came.iter().sum::<u64>(), EVENTS, "kernel {}: {came:?}", release());
+        if came.len() > 1 {
+            say(&format!("of {EVENTS} operations whose work is deferred, enters finished {came:?}"));
         }
     });
 }

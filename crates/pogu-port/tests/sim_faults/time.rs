@@ -110,3 +110,18 @@ fn rounds_are_shuffled_only_by_their_knob() {
     assert!(orders.len() > 30);
     assert!(shuffled.faults_met().of(FaultClass::ShuffledRound) > 40);
 }
+
+#[test]
+fn tasks_are_held_only_by_their_knob_and_until_all_is_healed() {
+    let (plain, _port) = simulation(|_| {});
+    assert_eq!(plain.held_task(), None);
+    let (holding, _port) = simulation(|options| {
+        options.faults.held_tasks = 1000;
+        options.faults.held_tasks_max = Duration::from_millis(3);
+    });
+    let until = holding.held_task().expect("it is held each time");
+    assert!(until > holding.now() && until <= holding.now() + Duration::from_millis(3));
+    assert_eq!(holding.faults_met().of(FaultClass::HeldTask), 1);
+    holding.heal();
+    assert_eq!(holding.held_task(), None);
+}

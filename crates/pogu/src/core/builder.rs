@@ -8,17 +8,24 @@ use pogu_port::sim::Simulation;
 use pogu_port::{DriverChoice, PortConfig, PortSeed, Selection};
 
 use crate::core::crew::NOT_STOPPING;
+use crate::core::departures::Departures;
 use crate::core::presence::{Attendance, Presence};
 use crate::core::shared::Shared;
+use crate::core::speakers::Speakers;
 use crate::core::watch::Watch;
 use crate::core::{Core, Resolver, spawn};
 use crate::error::{Error, Result};
+use crate::jobs::{Executor, JobSettings, SharedJobs};
 use crate::message::Message;
 use crate::outside::Outside;
+use crate::room_kinds::RoomKinds;
 use crate::worker::WorkerSeed;
 
 /// The most workers of one core; more than any machine that this was measured on has processors.
 const WORKERS_MAX: usize = 1024;
+
+/// The most threads of one pool for jobs; more of them wait for each other, not for processors or databases.
+const JOB_THREADS_MAX: usize = 1024;
 
 /// Configuration of a [`Core`].
 #[derive(Clone, Debug)]
@@ -29,6 +36,7 @@ pub struct CoreBuilder {
     node: u16,
     port: PortConfig,
     stall_limit: Option<Duration>,
+    jobs: JobSettings,
 }
 
 /// How long a handler may run before it is reported, unless the builder is told otherwise.
@@ -47,6 +55,7 @@ impl CoreBuilder {
             node: 0,
             port: PortConfig::default(),
             stall_limit: Some(STALL_LIMIT),
+            jobs: JobSettings::default(),
         }
     }
 
@@ -88,9 +97,43 @@ impl CoreBuilder {
     ///
     /// A thread of the core looks four times per limit, but every 1 ms to 250 ms: a handler that runs for one and a half times
     /// the limit is sure to be seen, one that runs a little longer than the limit may slip through. Also the limit of
-    /// [`Turns::long`](crate::Turns::long). In a simulation handlers take no time, and nobody looks.
+    /// [`Turns::long`](crate::Turns::long), and of jobs ([`JobCounts::long`](crate::JobCounts::long)). In a simulation handlers
+    /// take no time, and nobody looks.
     pub fn stall_limit(mut self, stall_limit: Option<Duration>) -> CoreBuilder {
         self.stall_limit = stall_limit;
+        self
+    }
+
+    /// Threads for [job queues](crate::JobQueue), started with the first queue. Default: one per processor that this process
+    /// may use. Workers need their processors, too: a server that keeps its workers busy may want fewer.
+    pub fn job_threads(mut self, threads: usize) -> CoreBuilder {
+        self.jobs.threads = threads;
+        self
+    }
+
+    /// Threads for [jobs that block](crate::BlockingQueue), started with the first such queue: so many of them wait at a time.
+    /// All such queues share them, in the order in which jobs were pushed. Default 4.
+    pub fn blocking_threads(mut self, threads: usize) -> CoreBuilder {
+        self.jobs.blocking_threads = threads;
+        self
+    }
+
+    /// Threads for sessions [whose handlers run on a pool](crate::Jobs::pooled), started with the first such session: so many
+    /// handlers may block at a time without holding up another session. All services with such sessions share them. Default 16.
+    pub fn handler_threads(mut self, threads: usize) -> CoreBuilder {
+        self.jobs.handler_threads = threads;
+        self
+    }
+
+    /// What job queues run on, in the place of threads of the core's own. In a simulation they are stepped all the same.
+    pub fn executor(mut self, executor: Arc<dyn Executor>) -> CoreBuilder {
+        self.jobs.executor = Some(executor);
+        self
+    }
+
+    /// As [`CoreBuilder::executor`], for jobs that block.
+    pub fn blocking_executor(mut self, executor: Arc<dyn Executor>) -> CoreBuilder {
+        self.jobs.blocking_executor = Some(executor);
         self
     }
 
@@ -114,7 +157,8 @@ impl CoreBuilder {
     /// Opens the workers and hands them out, to be started on threads of yours: a game loop, say, that dispatches its worker once
     /// per frame with a timeout of zero. Nothing of a worker happens but while it is dispatched.
     ///
-    /// To end: [`Core::begin_stop`], and dispatch until [`WorkerStatus::Stopped`](crate::WorkerStatus::Stopped). From another
+    /// To end: [`Core::begin_stop`], and dispatch until [`WorkerStatus::Stopped`](crate::WorkerStatus::Stopped); all of them, by
+    /// turns, if one thread has several: they wait for each other's sessions until the drain is over. From another
     /// thread [`Core::stop`] does, as long as the loops go on. A worker that is dropped ends its sessions at once.
     ///
     /// # Errors
@@ -123,6 +167,16 @@ impl CoreBuilder {
         if self.workers == 0 || self.workers > WORKERS_MAX {
             let value = self.workers.to_string();
             return Err(Error::Configuration { field: "workers", value, allowed: "1 to 1024" });
+        }
+        let jobs = &self.jobs;
+        for (field, threads) in [
+            ("job_threads", jobs.threads),
+            ("blocking_threads", jobs.blocking_threads),
+            ("handler_threads", jobs.handler_threads),
+        ] {
+            if threads == 0 || threads > JOB_THREADS_MAX {
+                return Err(Error::Configuration { field, value: threads.to_string(), allowed: "1 to 1024" });
+            }
         }
         if let Some(limit) = self.stall_limit.filter(|limit| *limit < STALL_LIMIT_MIN) {
             let value = format!("{limit:?}");
@@ -137,6 +191,8 @@ impl CoreBuilder {
         config.clock = clock.clone();
         let ports: Vec<PortSeed<Message>> =
             (0..self.workers).map(|_| PortSeed::open(&selection, &config)).collect::<Result<_, _>>()?;
+        let simulated = self.simulation.is_some();
+        let jobs = SharedJobs::new(clock.clone(), self.jobs, self.workers, simulated);
         let shared = Arc::new(Shared {
             node: self.node,
             incarnation: pogu_port::entropy() as u32,
@@ -144,9 +200,12 @@ impl CoreBuilder {
             outbox_max: config.posts_max,
             seed: selection.seed(),
             resolver: Resolver::of(&selection),
+            room_kinds: RoomKinds::new(self.workers),
             posters: ports.iter().map(PortSeed::poster).collect(),
             loads: (0..self.workers).map(|_| AtomicUsize::new(0)).collect(),
             ledgers: (0..self.workers).map(|_| Mutex::default()).collect(),
+            departures: Departures::new(self.workers),
+            speakers: Speakers::default(),
             outside: Outside::default(),
             services: Mutex::default(),
             stop_at: AtomicU64::new(NOT_STOPPING),
@@ -156,13 +215,13 @@ impl CoreBuilder {
             stalls: Mutex::default(),
             limits_changes: AtomicU64::new(0),
             services_over: AtomicU64::new(0),
+            jobs,
         });
         let seed = |(index, port)| WorkerSeed { port, presence: Presence::of(&shared, index), index };
         let seeds = ports.into_iter().enumerate().map(seed).collect();
         // In a simulation a handler takes no time.
-        let watched = self.stall_limit.filter(|_| self.simulation.is_none());
+        let watched = self.stall_limit.filter(|_| !simulated);
         let watch = watched.map(|limit| Watch::begin(&shared, limit)).transpose()?;
-        let simulated = self.simulation.is_some();
         Ok((Core { shared, selection, threads: Vec::new(), simulated, _watch: watch }, seeds))
     }
 }

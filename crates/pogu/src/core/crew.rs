@@ -5,6 +5,7 @@
 use pogu_port::{Owner, PostError, Time};
 
 use crate::core::Shared;
+use crate::core::departures::Departures;
 use crate::message::Message;
 use crate::service_handle::FanOutOutcome;
 use crate::sync::{Ordering, fence};
@@ -117,6 +118,17 @@ impl Shared {
         fence(Ordering::SeqCst);
         let nanoseconds = self.stop_at.load(Ordering::Acquire);
         (nanoseconds != NOT_STOPPING).then_some(Time::from_nanos(nanoseconds))
+    }
+
+    pub(crate) fn departures(&self) -> &Departures {
+        &self.departures
+    }
+
+    /// Nothing comes from this worker any more. Every other one strikes its sessions from its rooms.
+    pub(crate) fn note_departure(&self, worker: usize) {
+        if self.departures.note(worker) {
+            (0..self.workers()).filter(|other| *other != worker).for_each(|other| self.nudge(other));
+        }
     }
 
     pub(crate) fn note_service_over(&self) {

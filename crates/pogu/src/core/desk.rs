@@ -16,10 +16,6 @@ use crate::core::Shared;
 use crate::core::question::{Answer, Question};
 use crate::sync::{JoinHandle, Mutex, MutexGuard, Receiver, RecvTimeoutError, Sender, ThreadBuilder, channel};
 
-/// How long the end of a core waits for a lookup that is under way. The thread of one that takes longer is left to itself:
-/// it ends with the lookup, and touches nothing of the core but memory that it keeps alive.
-const STOP_TIMEOUT: Duration = Duration::from_secs(1);
-
 pub(super) type LookUp = dyn Fn(&str) -> io::Result<Vec<SocketAddr>> + Send + Sync;
 
 /// See the [module](self).
@@ -112,12 +108,13 @@ impl Desk {
         Ok(Clerk { questions, finished, thread })
     }
 
-    /// Ends the thread, after the lookup that is under way if that ends soon.
-    pub(super) fn stop(&self) -> Ended {
+    /// Ends the thread, after the lookup that is under way if that ends within `timeout`. The thread of one that takes longer is
+    /// left to itself: it ends with the lookup, and touches nothing of the core but memory that it keeps alive.
+    pub(super) fn stop(&self, timeout: Duration) -> Ended {
         let State::Working(clerk) = std::mem::replace(&mut *self.state(), State::Closed) else { return Ended::InTime };
         let Clerk { questions, finished, thread } = clerk;
         drop(questions);
-        match finished.recv_timeout(STOP_TIMEOUT) {
+        match finished.recv_timeout(timeout) {
             Err(RecvTimeoutError::Timeout) => Ended::LeftBehind,
             _ => {
                 drop(thread.join());

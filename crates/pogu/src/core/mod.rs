@@ -3,6 +3,7 @@
 mod address;
 mod builder;
 mod crew;
+mod departures;
 mod desk;
 mod gate;
 mod place;
@@ -10,6 +11,8 @@ mod presence;
 mod question;
 mod resolver;
 mod shared;
+mod speakers;
+mod stopping;
 mod watch;
 
 use std::fmt;
@@ -17,13 +20,12 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex, Weak};
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use pogu_port::{Counters as PortCounters, DriverKind, PostError, Selection, Time};
 
 use crate::counters::Counters;
 use crate::error::{Error, Result};
-use crate::interrupt::{Interrupt, drain_within};
+use crate::jobs::Jobs;
 use crate::limits::LiveLimits;
 use crate::message::Message;
 use crate::outside::Outside;
@@ -43,21 +45,12 @@ pub(crate) use presence::Presence;
 pub(crate) use question::Question;
 pub(crate) use resolver::Resolver;
 pub(crate) use shared::Shared;
+pub(crate) use speakers::Voice;
 use watch::Watch;
 pub use watch::{Stall, Stalls};
 
-/// How long [`Core::run_until_interrupted`] lets sessions end in good order: twice the default linger time.
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// How long a stop waits for handed-out workers after the end of the drain: aborting what has not ended takes them a few turns,
-/// and a game loop that dispatches once per frame has a turn every 50 ms, or rarer.
-const ABORT_TIME: Duration = Duration::from_millis(500);
-
 /// Descriptors of a core's own, and of whatever else the process has open: of no account beside those of its sessions.
 const OWN_DESCRIPTORS: usize = 64;
-
-/// How often a thread that waits for an interrupt looks whether a worker has ended.
-const WATCH_INTERVAL: Duration = Duration::from_millis(20);
 
 /// Starts a worker on a thread of its own and waits until it runs there.
 fn spawn(seed: WorkerSeed) -> Result<JoinHandle<Result<()>>> {
@@ -221,8 +214,7 @@ impl Core {
         })
     }
 
-    #[cfg(test)]
-    pub(crate) fn shared(&self) -> &Shared {
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
         &self.shared
     }
 
@@ -269,126 +261,14 @@ impl Core {
         self.shared.stalls()
     }
 
+    /// Job queues, and what was measured of them.
+    pub fn jobs(&self) -> Jobs {
+        Jobs::new(&self.shared)
+    }
+
     /// How long its workers were away from their ports.
     pub fn turns(&self) -> Turns {
         self.shared.turns()
-    }
-
-    /// Waits for Ctrl-C or SIGTERM, then stops; a second one cuts the drain short. Also ends if a worker fails.
-    ///
-    /// # Errors
-    /// The handler could not be installed, or a worker failed.
-    pub fn run_until_interrupted(self) -> Result<()> {
-        let interrupt = Interrupt::install()?;
-        while !interrupt.wait_timeout(WATCH_INTERVAL) {
-            if self.threads.iter().any(JoinHandle::is_finished) {
-                break;
-            }
-        }
-        self.stop_unless_interrupted(DRAIN_TIMEOUT, Some(&interrupt)).map(drop)
-    }
-
-    /// Ends everything: listeners close, sessions are told, what was sent leaves, connections end in good order; what has
-    /// not ended after `drain_timeout` is aborted. Returns the final totals once the core's own threads have ended; a handler
-    /// that never returns keeps it from that; a name that is just being looked up does so for a second at most, then its thread
-    /// is left to end by itself.
-    ///
-    /// Workers that were handed out end while their threads dispatch them. They are waited for until `drain_timeout` is over,
-    /// and half a second more for what has to be aborted. Those of the calling thread are not waited for: a game loop that owns
-    /// the core as well as its worker calls [`Core::begin_stop`] instead, and dispatches until
-    /// [`WorkerStatus::Stopped`](crate::WorkerStatus::Stopped). Nor are simulated ones, whose time does not move by waiting: see
-    /// [`Lockstep::stop`](crate::Lockstep::stop).
-    ///
-    /// # Errors
-    /// A worker failed, or [`Error::WorkersAbsent`]: workers that were handed out did not stop in time, because their threads do
-    /// not dispatch them, or because they were never started.
-    pub fn stop(self, drain_timeout: Duration) -> Result<Counters> {
-        self.stop_unless_interrupted(drain_timeout, None)
-    }
-
-    /// As [`Core::stop`]; a further interrupt cuts the drain short, and one that announced the end of the process
-    /// ([`Interrupt::granted`]) leaves it no more time than there is, a second of which is kept for the last words.
-    ///
-    /// # Errors
-    /// As [`Core::stop`].
-    pub fn stop_unless_interrupted(
-        mut self,
-        drain_timeout: Duration,
-        interrupt: Option<&Interrupt>,
-    ) -> Result<Counters> {
-        let now = self.shared.clock.now();
-        let drain_timeout = drain_within(interrupt.and_then(Interrupt::granted), drain_timeout);
-        self.announce_stop(now + drain_timeout);
-        let handed_out = self.threads.is_empty() && !self.simulated;
-        let mut until = now + drain_timeout + ABORT_TIME;
-        match interrupt {
-            Some(interrupt) => {
-                while self.is_waiting(handed_out, until) {
-                    if interrupt.wait_timeout(WATCH_INTERVAL) {
-                        self.announce_stop(now);
-                        until = until.min(self.shared.clock.now() + ABORT_TIME);
-                    }
-                }
-            }
-            None if handed_out => self.shared.attendance.wait(drain_timeout.saturating_add(ABORT_TIME)),
-            None => {}
-        }
-        self.join()?;
-        match self.shared.attendance.absent() {
-            workers if workers.is_empty() => Ok(self.counters()),
-            workers => Err(Error::WorkersAbsent { workers, counters: Box::new(self.counters()) }),
-        }
-    }
-
-    /// True as long as a stop has somebody to wait for.
-    fn is_waiting(&self, handed_out: bool, until: Time) -> bool {
-        match handed_out {
-            true => self.shared.clock.now() < until && !self.shared.attendance.others_have_gone(),
-            false => !self.threads.iter().all(JoinHandle::is_finished),
-        }
-    }
-
-    /// Begins to end everything, as [`Core::stop`] does, and returns at once: for a core whose workers were handed out and
-    /// are dispatched by the caller. A second call may bring the end of the drain forward.
-    pub fn begin_stop(&self, drain_timeout: Duration) {
-        self.announce_stop(self.shared.clock.now() + drain_timeout);
-    }
-
-    /// True once every worker has stopped or was dropped; the totals are final then, but for what handles of its services are
-    /// refused later.
-    pub fn has_stopped(&self) -> bool {
-        self.shared.has_stopped()
-    }
-
-    /// Tells every worker when to have ended; a second time only to bring that forward.
-    fn announce_stop(&self, deadline: Time) {
-        for running in self.shared.services().iter().filter_map(Weak::upgrade) {
-            running.gate.close();
-        }
-        self.shared.request_stop(deadline);
-    }
-
-    fn join(&mut self) -> Result<()> {
-        let mut first = Ok(());
-        let own = std::thread::current().id();
-        // A handler that stops or drops its own core does not wait for itself.
-        for thread in self.threads.drain(..).filter(|thread| thread.thread().id() != own) {
-            let ended = thread.join().unwrap_or(Err(Error::Workers("a worker thread panicked")));
-            first = first.and(ended);
-        }
-        self.shared.resolver.stop();
-        first
-    }
-}
-
-impl Drop for Core {
-    fn drop(&mut self) {
-        if self.shared.stop_at().is_none() {
-            self.announce_stop(self.shared.clock.now());
-        }
-        if let Err(error) = self.join() {
-            tracing::error!(%error, "a worker failed");
-        }
     }
 }
 

@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use pogu_port::{DriverKind, Selection};
 
@@ -32,9 +33,9 @@ impl Resolver {
         self.0.ask(shared, worker, name)
     }
 
-    /// Ends the thread, after the lookup that is under way if that ends soon.
-    pub(super) fn stop(&self) {
-        if self.0.stop() == Ended::LeftBehind {
+    /// Ends the thread, after the lookup that is under way if that ends within `timeout`.
+    pub(super) fn stop(&self, timeout: Duration) {
+        if self.0.stop(timeout) == Ended::LeftBehind {
             tracing::warn!("a name is still being looked up; its thread is left behind");
         }
     }
@@ -84,7 +85,7 @@ mod tests {
         let third = resolver.ask(&shared, 0, "third.example:80");
         assert!(first.take_answer().is_none() && third.take_answer().is_none());
         drop(release);
-        resolver.stop();
+        resolver.stop(Duration::from_secs(10));
         assert_eq!(told.try_iter().collect::<Vec<_>>(), ["third.example:80"]);
         for question in [first, third] {
             assert_eq!(question.take_answer(), Some(Ok(vec![SocketAddr::from(([10, 0, 0, 1], 80))])));
@@ -104,7 +105,7 @@ mod tests {
         });
         let question = resolver.ask(&shared(), 0, "stuck.example:80");
         told.recv().expect("it is being looked up");
-        resolver.stop();
+        resolver.stop(Duration::from_millis(10));
         assert_eq!(question.take_answer(), None);
         drop((release, resolver));
         // Its last owner goes when the thread has ended, and the closure with it.

@@ -9,12 +9,17 @@ use std::time::Duration;
 use pogu_port::{Clock, Counters as PortCounters, Poster};
 
 use crate::core::Resolver;
+use crate::core::departures::Departures;
 use crate::core::presence::Attendance;
+use crate::core::speakers::Speakers;
 use crate::core::watch::{Stall, Stalls};
 use crate::counters::{Counters, Ledger};
+use crate::identity::Room;
+use crate::jobs::SharedJobs;
 use crate::message::Message;
 use crate::outside::Outside;
 use crate::progress::{Call, Marker, Progress, Turns};
+use crate::room_kinds::RoomKinds;
 use crate::service::Running;
 
 /// What the workers of a core share with each other and with its handles.
@@ -27,15 +32,20 @@ pub(crate) struct Shared {
     /// Where the randomness of its workers begins.
     pub(super) seed: u64,
     pub(super) resolver: Resolver,
+    pub(super) room_kinds: RoomKinds,
     pub(super) posters: Vec<Poster<Message>>,
     /// Sessions by worker: where the next one goes.
     pub(super) loads: Vec<AtomicUsize>,
     pub(super) ledgers: Vec<Mutex<Ledger>>,
+    /// Workers that have gone. Not a message either, and for the same reason as `stop_at`.
+    pub(super) departures: Departures,
+    /// Workers in which something may still be said.
+    pub(super) speakers: Speakers,
     /// What handles of services count.
     pub(crate) outside: Outside,
     pub(super) services: Mutex<Vec<Weak<Running>>>,
-    /// When what has not ended is to be aborted, in nanoseconds of the clock; [`NOT_STOPPING`](super::crew::NOT_STOPPING) while the core runs. Not a
-    /// message, because it must arrive however full an inbox is.
+    /// When what has not ended is to be aborted, in nanoseconds of the clock; [`NOT_STOPPING`](super::crew::NOT_STOPPING) while
+    /// the core runs. Not a message, because it must arrive however full an inbox is.
     pub(super) stop_at: AtomicU64,
     pub(super) attendance: Attendance,
     /// What each worker is doing.
@@ -47,6 +57,7 @@ pub(crate) struct Shared {
     pub(super) limits_changes: AtomicU64,
     /// Counts services of which nothing is left: what was counted for them by name concerns nobody any more.
     pub(super) services_over: AtomicU64,
+    pub(super) jobs: SharedJobs,
 }
 
 impl Shared {
@@ -62,14 +73,28 @@ impl Shared {
         &self.clock
     }
 
+    pub(crate) fn jobs(&self) -> &SharedJobs {
+        &self.jobs
+    }
+
     /// The end of a worker's [`Progress`] that writes.
     pub(crate) fn marker(&self, worker: usize) -> Marker {
         Marker::new(self.progress.get(worker).map(Arc::clone).unwrap_or_default(), self.stall_limit)
     }
 
+    /// How long a handler, or a job, may run.
+    pub(crate) fn stall_limit(&self) -> Option<Duration> {
+        self.stall_limit
+    }
+
     /// The handler that a worker is in.
     pub(super) fn call_of(&self, worker: usize) -> Call {
         self.progress.get(worker).map_or(Call::NONE, |progress| progress.call())
+    }
+
+    /// The room whose state a worker is in.
+    pub(super) fn room_of(&self, worker: usize, call: Call) -> Option<Room> {
+        self.progress.get(worker)?.room_of(call)
     }
 
     pub(super) fn turns(&self) -> Turns {
@@ -109,6 +134,11 @@ impl Shared {
     /// Where the randomness of a worker begins.
     pub(crate) fn seed(&self, worker: usize) -> u64 {
         self.seed.wrapping_add(worker as u64)
+    }
+
+    /// Rooms with a state.
+    pub(crate) fn room_kinds(&self) -> &RoomKinds {
+        &self.room_kinds
     }
 
     pub(crate) fn resolver(&self) -> &Resolver {

@@ -1,7 +1,8 @@
 //! The stall watch: a thread per core that names the handler which holds up its worker, while it still does.
 //!
 //! It looks at every worker's [`Progress`] four times per limit. A handler that is still the same after the limit is
-//! stalled. What it writes is bounded: a line a second per core, however many stall.
+//! stalled. What it writes is bounded: a line a second per core, however many stall; and as much for jobs, which it asks the
+//! queues for.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -13,6 +14,8 @@ use pogu_port::Time;
 
 use crate::core::Shared;
 use crate::error::{Error, Result};
+use crate::identity::Room;
+use crate::jobs::JobWatcher;
 use crate::progress::{Call, Handler};
 
 /// Looks per limit: a stall is noticed at most a quarter of the limit late.
@@ -41,6 +44,8 @@ pub struct Stall {
     pub handler: Handler,
     /// The id of the packet that was being handled; `None` if it was none.
     pub packet_id: Option<u16>,
+    /// The room whose state it was; `None` if it was none, or if that was over when it was asked.
+    pub room: Option<Room>,
     /// How long it has run, as far as was seen: up to a quarter of the limit (at least 1 ms, at most 250 ms) less than it did.
     pub ran_for: Duration,
 }
@@ -83,8 +88,10 @@ impl Watch {
         let body = move || {
             let interval = interval(limit);
             let mut watcher = Watcher::new(limit, shared.workers());
+            let mut job_watcher = JobWatcher::new(limit);
             while !until.wait(interval) {
                 watcher.look(&shared);
+                shared.jobs().look_after(&mut job_watcher);
             }
         };
         let thread = std::thread::Builder::new().name("pogu-watch".to_owned()).spawn(body).map_err(Error::Thread)?;
@@ -163,8 +170,9 @@ impl Watcher {
             Some(Line::Stalled { worker, ran_for, suppressed }) => {
                 let call = self.workers.get(worker).map_or(Call::NONE, |seen| seen.call);
                 let Some(stall) = stall(shared, worker, call, ran_for) else { return };
-                let (service, packet_id) = (stall.service.map(tracing::field::display), stall.packet_id);
-                tracing::warn!(worker, service, handler = %stall.handler, packet_id, ?ran_for, suppressed, "a handler stalls");
+                let (service, room) = (stall.service.map(tracing::field::display), stall.room.map(|room| room.0));
+                let (handler, packet_id) = (stall.handler, stall.packet_id);
+                tracing::warn!(worker, service, %handler, packet_id, room, ?ran_for, suppressed, "a handler stalls");
             }
             Some(Line::Suppressed(suppressed)) => tracing::warn!(suppressed, "further handlers stalled"),
             None => {}
@@ -214,7 +222,8 @@ impl Watcher {
 
 fn stall(shared: &Shared, worker: usize, call: Call, ran_for: Duration) -> Option<Stall> {
     let service = call.service().and_then(|index| shared.address_of(index));
-    Some(Stall { worker, service, handler: call.handler()?, packet_id: call.packet_id(), ran_for })
+    let room = shared.room_of(worker, call);
+    Some(Stall { worker, service, handler: call.handler()?, packet_id: call.packet_id(), room, ran_for })
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use pogu_port::{BoundListener, ConnectionId, Detached, ListenerId, Operations, O
 use crate::addresses::{AddressSeat, TooMuch};
 use crate::cause::{Cause, CauseKind};
 use crate::core::Place;
+use crate::delivery::Delivery;
 use crate::message::Message;
 use crate::progress::Handler;
 use crate::service::Running;
@@ -262,7 +263,7 @@ impl State {
 
     fn say_goodbye(&mut self, operations: &mut Operations<'_>, name: Name, refusal: &Refusal) {
         if let Some((id, body)) = refusal.packet() {
-            self.send(operations, name, id, body);
+            self.send(operations, name, Delivery::PROMPT, id, body);
         }
         self.stop(operations, name, Cause::HandlerAsked(refusal.reason().to_owned().into()));
     }

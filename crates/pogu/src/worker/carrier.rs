@@ -5,10 +5,12 @@
 //!  Connecting ----------> Live ------------> Flush ------------> Drain ---------------> Close ------> gone
 //!      |                   |                   |                   |                      ^
 //!      +-- failed, late ---+-- reset ----------+-- reset, late ----+-- reset, late -------+
+//!
+//!  handlers on a pool:    Live --> Handle --> Flush ...                   ... Close --> LastCall --> gone
 //! ```
 //!
-//! `Live` is the only stage in which the user's half is called and in which rooms and sends reach it. A stage owns what
-//! is valid in it alone; what every stage needs is in [`Carrier`].
+//! `Live` is the only stage in which the user's half is called and in which rooms and sends reach it, but for handlers on a
+//! pool: see `handlers_on_pool`. A stage owns what is valid in it alone; what every stage needs is in [`Carrier`].
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -26,6 +28,7 @@ use crate::session::Session;
 use crate::worker::roster::NOWHERE;
 use crate::worker::send_queue::SendQueue;
 use crate::worker::vigil::Vigil;
+use crate::worker::wheel::Chain;
 
 /// A time that never comes.
 pub(crate) const NEVER: Time = Time::from_nanos(u64::MAX);
@@ -52,10 +55,17 @@ pub(crate) struct Carrier {
     pub(crate) timer_at: Time,
     /// The earliest entry of this carrier in the worker's deadlines; later ones are stale.
     pub(crate) armed_at: Time,
+    /// When the last batch left its send queue; [`NEVER`] before the first.
+    pub(crate) flushed_at: Time,
+    /// The lists of windows that it is in, a bit each.
+    pub(crate) windows: u16,
     /// Its place among the live sessions of its service that live in this worker.
     pub(crate) roster_place: u32,
-    /// A turn, and the bytes that the session has broadcast in it.
-    pub(crate) broadcasts: (u32, u32),
+    /// Those that it has started.
+    pub(crate) timers: Chain,
+    /// A turn (the low bits of its number: after 65,536 turns it may hold back a packet for one turn), and the bytes that the
+    /// session has broadcast in it, or 65,535.
+    pub(crate) broadcasts: (u16, u16),
     /// True exactly while the carrier is in the worker's list of those to flush.
     pub(crate) dirty: bool,
     /// True once the peer's end of stream has come.
@@ -126,16 +136,22 @@ pub(crate) struct Ending {
     pub(crate) unconnected: bool,
     /// When patience ends and the connection is aborted.
     pub(crate) deadline: Time,
+    /// True if the last handler or a drop has panicked: it ended for `cause`, and is counted for that.
+    pub(crate) broke: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) enum Step {
+    /// Handlers on a pool have not handled everything that came before the end.
+    Handle,
     /// What was sent is leaving.
     Flush,
     /// The write side is shut; what the peer still sends is discarded until it finishes.
     Drain,
     /// The port has been told to close or abort; `Closed` will come.
     Close,
+    /// It has come. The last handler, on a pool, has not returned, or the user's half has not been dropped.
+    LastCall,
 }
 
 /// The beginning of a frame whose end has not come.
@@ -171,7 +187,10 @@ impl Carrier {
             active_at: now,
             timer_at: NEVER,
             armed_at: NEVER,
+            flushed_at: NEVER,
+            windows: 0,
             roster_place: NOWHERE,
+            timers: Chain::default(),
             broadcasts: (0, 0),
             dirty: false,
             peer_finished: false,
@@ -188,7 +207,12 @@ impl Carrier {
     /// Bytes that the session has broadcast in `turn`.
     pub(crate) fn has_broadcast(&self, turn: u32) -> usize {
         let (last, bytes) = self.broadcasts;
-        if last == turn { bytes as usize } else { 0 }
+        if last == turn as u16 { usize::from(bytes) } else { 0 }
+    }
+
+    /// True while nothing is received because its handlers want it so.
+    pub(crate) fn is_held_back(&self) -> bool {
+        self.vigil.as_ref().is_some_and(|vigil| vigil.is_held_back())
     }
 
     /// True while nothing is received because the session went over one of its rates.
@@ -220,12 +244,17 @@ impl Carrier {
         matches!(self.stage, Stage::Live)
     }
 
+    /// True while its handlers, on a pool, answer what came before its end.
+    pub(crate) fn is_answering(&self) -> bool {
+        matches!(&self.stage, Stage::Ending(ending) if ending.step == Step::Handle)
+    }
+
     /// The earliest time at which something is due, seen from what is known now. No limit is enforced before `limits_from`.
     pub(crate) fn next_due(&self, limits_from: Time) -> Time {
         let limits = self.running().limits();
         match &self.stage {
             Stage::Connecting { since } => (*since + limits.connect_timeout.get()).max(limits_from),
-            Stage::Ending(ending) if ending.step == Step::Close => NEVER,
+            Stage::Ending(ending) if ending.step >= Step::Close => NEVER,
             Stage::Ending(ending) => ending.deadline,
             Stage::Live => {
                 let oldest = self.outgoing.as_ref().and_then(|outgoing| outgoing.oldest());
@@ -238,7 +267,7 @@ impl Carrier {
                     return age.max(limits_from).min(more);
                 }
                 let frame = self.unfinished.as_ref().map_or(NEVER, |frame| frame.since + limits.frame_timeout.get());
-                let idle = self.active_at + limits.idle_timeout.get();
+                let idle = if self.is_with_handlers() { NEVER } else { self.active_at + limits.idle_timeout.get() };
                 age.min(heard).min(frame).min(idle).max(limits_from).min(more)
             }
         }
@@ -251,6 +280,6 @@ mod tests {
 
     #[test]
     fn an_idle_carrier_is_small() {
-        assert!(size_of::<Carrier>() <= 192, "{} bytes", size_of::<Carrier>());
+        assert!(size_of::<Carrier>() <= 208, "{} bytes", size_of::<Carrier>());
     }
 }

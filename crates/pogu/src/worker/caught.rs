@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 const PAYLOADS_MAX: usize = 8;
 
 /// Calls code of the user's. `None` if it panicked; what it threw is gone, even if its drop panics in turn.
-pub(super) fn caught<R>(code: impl FnOnce() -> R) -> Option<R> {
+pub(crate) fn caught<R>(code: impl FnOnce() -> R) -> Option<R> {
     let mut thrown = match catch_unwind(AssertUnwindSafe(code)) {
         Ok(result) => return Some(result),
         Err(payload) => payload,

@@ -1,14 +1,16 @@
 //! How a session ends: once, in order, the same on every system.
 //!
-//! 1. *Stop*: the stage is no longer `Live`; rooms and sends do not reach the session any more.
+//! 1. *Stop*: the stage is no longer `Live`; rooms and sends do not reach the session any more. Handlers on a pool *handle*
+//!    first what came before, and what they send leaves as well.
 //! 2. *Flush*: what was sent leaves.
 //! 3. *Shut* the write side, then *drain*: read and discard until the peer finishes. Closing with unread input would make
 //!    the system reset the connection and destroy what the peer has not read yet.
 //! 4. *Close*, and wait until every operation has come back.
-//! 5. `on_disconnected`, exactly once. Then the slot may be reused and the place in the service is given back.
+//! 5. `on_disconnected`, exactly once. Then the slot may be reused and the place in the service is given back; if the handler
+//!    runs on a pool, once it has returned there.
 //!
-//! Flush and drain together have the service's linger time; when it is up, or when something fails, the connection is
-//! *aborted* (everything cancelled, reset) and step 4 follows. The first cause stays the cause.
+//! What is handled on a pool, flush and drain together have the service's linger time; when it is up, or when something
+//! fails, the connection is *aborted* (everything cancelled, reset) and step 4 follows. The first cause stays the cause.
 
 use std::time::Duration;
 
@@ -21,6 +23,7 @@ use crate::context::Context;
 use crate::progress::Handler;
 use crate::worker::carrier::{Ending, NEVER, Reached};
 use crate::worker::caught::{caught, drop_quietly};
+use crate::worker::handlers_on_pool::OnPool;
 use crate::worker::log_gate::Line;
 use crate::worker::{Carrier, Stage, State, Step};
 
@@ -28,11 +31,18 @@ use crate::worker::{Carrier, Stage, State, Step};
 /// turn or two from worker to worker.
 const TELL_TIME: Duration = Duration::from_millis(20);
 
+/// How long a worker in which nothing more will be said stays after the end of the drain, if others have not come to their end:
+/// those of their sessions that were aborted say in their last handler what is to be kept. Such an end takes a few turns, which
+/// a game loop has every 50 ms, and less than a stop waits for workers that were handed out.
+const LAST_WORDS_TIME: Duration = Duration::from_millis(200);
+
 /// The state of a worker whose core was stopped.
 pub(crate) struct Stopping {
     /// When what has not ended is aborted.
     deadline: Time,
     step: StopStep,
+    /// True once nothing more is said in any worker: what was said before is heard in the next turn.
+    is_last_turn: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -46,11 +56,13 @@ enum StopStep {
 }
 
 impl Stopping {
-    /// When there is something to be done.
-    pub(super) fn next_look(&self) -> Time {
+    /// When there is something to be done. `waits`: nothing more will be said here, and others are waited for.
+    pub(super) fn next_look(&self, waits: bool) -> Time {
         match self.step {
+            _ if self.is_last_turn => Time::ZERO,
             StopStep::Telling { until } => until.min(self.deadline),
             StopStep::Ending => self.deadline,
+            StopStep::Aborting if waits => self.deadline + LAST_WORDS_TIME,
             StopStep::Aborting => NEVER,
         }
     }
@@ -64,10 +76,11 @@ impl State {
             Stage::Ending(_) => {}
             Stage::Connecting { .. } => self.abort(operations, name, cause),
             Stage::Live => {
-                self.end_at(name, cause, Step::Flush);
+                let step = if carrier.is_with_handlers() { Step::Handle } else { Step::Flush };
+                self.end_at(name, cause, step);
                 // A delay keeps nobody from hearing that the peer has finished.
                 self.resume(operations, name);
-                self.mark_dirty(name);
+                self.flush_soon(name);
                 self.arm(name);
             }
         }
@@ -93,10 +106,11 @@ impl State {
         let limit = self.stopping.as_ref().map_or(NEVER, |stopping| stopping.deadline);
         let deadline = (now + carrier.running().limits().linger_timeout.get()).min(limit);
         let unconnected = matches!(carrier.stage, Stage::Connecting { .. });
-        carrier.stage = Stage::Ending(Box::new(Ending { cause, step, unconnected, deadline }));
+        carrier.stage = Stage::Ending(Box::new(Ending { cause, step, unconnected, deadline, broke: false }));
         carrier.timer_at = NEVER;
         let unfinished = carrier.unfinished.take();
         self.recycle_unfinished(unfinished);
+        self.cancel_timers(name);
         self.leave_all(name);
         self.strike(name);
     }
@@ -128,7 +142,7 @@ impl State {
     pub(super) fn linger_expired(&mut self, operations: &mut Operations<'_>, name: Name) {
         let Some(carrier) = self.carriers.get_mut(name) else { return };
         let Stage::Ending(ending) = &mut carrier.stage else { return };
-        if ending.step == Step::Close {
+        if ending.step >= Step::Close {
             return;
         }
         ending.step = Step::Close;
@@ -140,35 +154,58 @@ impl State {
 
     /// Every operation of the connection has come back.
     pub(super) fn closed(&mut self, operations: &mut Operations<'_>, name: Name) {
-        let cause = match self.carriers.get(name).map(|carrier| &carrier.stage) {
-            None => return,
-            Some(Stage::Ending(ending)) => ending.cause.clone(),
-            Some(_) => Cause::System(OsError::from_code(Operation::Dispatch, 0)),
-        };
-        let well = self.say_disconnected(operations, name, &cause);
+        if self.carriers.get(name).is_none() {
+            return;
+        }
+        self.end_at(name, Cause::System(OsError::from_code(Operation::Dispatch, 0)), Step::Close);
+        let well = self.say_disconnected(operations, name);
         let layer = self.carriers.get_mut(name).and_then(|carrier| carrier.layer.take());
         let well = drop_quietly(layer) && well;
         if !well {
-            self.tell_panic(name);
+            self.broke(name);
         }
-        let blamed = if well { &cause } else { &Cause::HandlerPanicked };
+        self.cancel_timers(name);
         self.leave_all(name);
         self.strike(name);
         self.forget_unsent(name);
+        let is_called = self.carriers.get(name).is_some_and(|carrier| carrier.handlers() != OnPool::No);
+        match is_called && !self.is_aborting() {
+            true => self.end_at(name, Cause::ServiceStopping, Step::LastCall),
+            false => self.forget(name),
+        }
+    }
+
+    /// Nothing of the session is left: it is counted, and its place is given back.
+    pub(super) fn forget(&mut self, name: Name) {
+        self.drop_what_was_put_off(name);
+        let session = self.session_id(name);
         let Some(carrier) = self.carriers.remove(name) else { return };
+        let Stage::Ending(ending) = &carrier.stage else { return };
+        let blamed = if ending.broke { &Cause::HandlerPanicked } else { &ending.cause };
         if self.log.allows(Line::SessionEnded, self.now) {
-            let session = self.session_id(name);
             tracing::debug!(service = %carrier.running().address, %session, cause = %blamed, "session ended");
         }
         let goes_on = carrier.is_unconnected() && self.tries_next_address(&carrier);
         if !goes_on {
             self.account(&carrier, blamed.kind());
         }
+        let cause = ending.cause.clone();
         self.place_left(carrier, &cause, goes_on);
+    }
+
+    /// Its last handler, or a drop, has panicked: that is what it is counted for.
+    fn broke(&mut self, name: Name) {
+        self.tell_panic(name);
+        if let Some(Stage::Ending(ending)) = self.carriers.get_mut(name).map(|carrier| &mut carrier.stage) {
+            ending.broke = true;
+        }
     }
 
     /// A handler, a layer or a drop of this session panicked: it ends for that, whatever it was ending for.
     pub(super) fn panicked(&mut self, operations: &mut Operations<'_>, name: Name) {
+        if self.carriers.get(name).is_some_and(Carrier::is_in_last_call) {
+            return self.broke(name);
+        }
         self.tell_panic(name);
         self.stop(operations, name, Cause::HandlerPanicked);
         self.blame(name, Cause::HandlerPanicked);
@@ -183,12 +220,14 @@ impl State {
     }
 
     /// The last call of the user's half, and its drop. False if one of them panicked.
-    fn say_disconnected(&mut self, operations: &mut Operations<'_>, name: Name, cause: &Cause) -> bool {
+    fn say_disconnected(&mut self, operations: &mut Operations<'_>, name: Name) -> bool {
         let Some(carrier) = self.carriers.get_mut(name) else { return true };
+        let Stage::Ending(ending) = &carrier.stage else { return true };
+        let cause = ending.cause.clone();
         let Some(mut session) = carrier.session.take() else { return true };
         let service = carrier.running().index;
         self.marker.begin(Handler::Disconnected, service, 0);
-        let called = caught(|| session.on_disconnected(&mut Context::new(self, operations.reborrow(), name), cause));
+        let called = caught(|| session.on_disconnected(&mut Context::new(self, operations.reborrow(), name), &cause));
         self.drop_session(service, session) && called.is_some()
     }
 
@@ -222,7 +261,8 @@ impl State {
         for (listener, _) in &self.listeners {
             let _ = operations.close_listener(*listener);
         }
-        self.stopping = Some(Stopping { deadline, step: StopStep::Telling { until: self.now + TELL_TIME } });
+        let until = if plant::is(Plant::ToldAndEnded) { self.now } else { self.now + TELL_TIME };
+        self.stopping = Some(Stopping { deadline, step: StopStep::Telling { until }, is_last_turn: false });
         let names: Vec<Name> = self.carriers.names().collect();
         for name in names {
             self.call_live(operations, name, Handler::Stopping, |session, cx| session.on_stopping(cx));
@@ -243,7 +283,16 @@ impl State {
         for name in names {
             self.end_at(name, Cause::ServiceStopping, Step::Flush);
             self.linger_expired(operations, name);
+            // Whoever is in its last handler is not waited for.
+            if self.carriers.get(name).is_some_and(Carrier::is_in_last_call) {
+                self.forget(name);
+            }
         }
+    }
+
+    /// True once sessions are not waited for any more.
+    fn is_aborting(&self) -> bool {
+        self.stopping.as_ref().is_some_and(|stopping| stopping.step == StopStep::Aborting)
     }
 
     fn step_to(&mut self, step: StopStep) {
@@ -252,11 +301,22 @@ impl State {
         }
     }
 
-    /// True once everything of this worker has ended, and what its sessions said last has left or is late.
-    pub(super) fn has_stopped(&self) -> bool {
-        let Some(stopping) = &self.stopping else { return false };
-        let delivered = self.mail.waiting() == 0 || self.now >= stopping.deadline;
-        delivered && self.carriers.is_empty() && self.listeners.is_empty()
+    /// True once everything of this worker has ended, and all that sessions of any worker said last has come to the rooms whose
+    /// home is here, or is late.
+    pub(super) fn has_stopped(&mut self) -> bool {
+        let Some(stopping) = &mut self.stopping else { return false };
+        if !self.carriers.is_empty() || !self.listeners.is_empty() {
+            return false;
+        }
+        let is_late = self.now >= stopping.deadline;
+        if is_late || self.mail.waiting() == 0 && !self.homes.have_members() {
+            self.voice = None;
+        }
+        if plant::is(Plant::HomeEndsFirst) {
+            return is_late || self.mail.waiting() == 0;
+        }
+        let was_last_turn = std::mem::replace(&mut stopping.is_last_turn, self.shared.is_silent());
+        was_last_turn || self.now >= stopping.deadline + LAST_WORDS_TIME
     }
 
     /// The worker is dropped with everything that lives on it: no further session comes here, and the user's halves hear of
@@ -268,6 +328,7 @@ impl State {
         for name in names {
             self.end_at(name, Cause::ServiceStopping, Step::Close);
             self.closed(operations, name);
+            self.forget(name);
         }
     }
 

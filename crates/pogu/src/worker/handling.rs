@@ -20,11 +20,6 @@ use crate::worker::caught::{caught, drop_quietly};
 use crate::worker::vigil::Metered;
 use crate::worker::{State, Unfinished};
 
-/// Bytes that one session may broadcast in one turn before its further packets wait for the next turn. A broadcast is sent
-/// to every member, whose send queues leave only at the end of a turn: a few members that burst must not fill the queues of
-/// all. 8 KiB: a hundred small packets, and thirty members bursting at once stay below the default bound of a queue.
-const BROADCAST_BYTES_PER_TURN: usize = 8 * 1024;
-
 /// What the engine does with frames before a session sees them.
 #[derive(Clone, Copy)]
 struct Rules {
@@ -68,10 +63,10 @@ impl State {
         let now = self.now;
         let Some(carrier) = self.carriers.get_mut(name) else { return };
         let service = carrier.running().index;
-        if carrier.is_live() && carrier.has_broadcast(self.turn) >= BROADCAST_BYTES_PER_TURN {
+        if carrier.is_live() && carrier.has_said_enough(self.turn) {
             return bytes.keep_from(0);
         }
-        if carrier.is_live() && carrier.is_delayed() {
+        if carrier.is_live() && (carrier.is_delayed() || carrier.is_held_back() || carrier.is_put_off()) {
             bytes.keep_from(0);
             return self.hold_back(operations, name);
         }
@@ -121,16 +116,9 @@ impl State {
         }
     }
 
-    pub(crate) fn charge_broadcast(&mut self, name: Name, bytes: usize) {
-        let turn = self.turn;
-        if let Some(carrier) = self.carriers.get_mut(name) {
-            let before = carrier.has_broadcast(turn);
-            carrier.broadcasts = (turn, u32::try_from(before.saturating_add(bytes)).unwrap_or(u32::MAX));
-        }
-    }
-
-    /// A whole frame is about to be handed over.
-    pub(crate) fn begin_frame(&mut self, name: Name, id: u16) {
+    /// A whole frame of so many bytes is about to be handed over.
+    pub(crate) fn begin_frame(&mut self, name: Name, id: u16, frame_bytes: usize) {
+        self.frame_bytes = frame_bytes;
         let Some(carrier) = self.carriers.get_mut(name) else { return };
         let service = carrier.standing.running().index;
         self.marker.begin(Handler::Packet, service, id);
@@ -149,7 +137,7 @@ impl State {
             self.meter(operations, name, Metered::Bytes, frame_bytes as u64);
         }
         let Some(carrier) = self.carriers.get(name).filter(|carrier| carrier.is_live()) else { return Flow::Ended };
-        let enough = carrier.has_broadcast(self.turn) >= BROADCAST_BYTES_PER_TURN || carrier.is_delayed();
+        let enough = self.has_said_enough(name) || carrier.is_delayed();
         if enough || self.is_congested(name) { Flow::Enough } else { Flow::Go }
     }
 
@@ -262,6 +250,7 @@ impl State {
         let carrier = self.carriers.get_mut(name)?;
         let service = carrier.standing.running().index;
         let mut session = carrier.session.take()?;
+        self.frame_bytes = 0;
         // Each packet says for itself when it begins.
         if what != Handler::Packet {
             self.marker.begin(what, service, 0);
@@ -348,7 +337,7 @@ fn hand_over(session: &mut dyn Session, cx: &mut Context<'_>, rules: Rules, fram
             cx.send(answer.pong_id, frame.body);
         }
         _ => {
-            cx.begin_frame(frame.id);
+            cx.begin_frame(frame.id, frame_bytes);
             session.on_packet(cx, frame.into());
         }
     }

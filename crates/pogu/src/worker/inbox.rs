@@ -3,7 +3,8 @@
 use pogu_port::Operations;
 use pogu_port::plant::{self, Plant};
 
-use crate::message::Message;
+use crate::delivery::Delivery;
+use crate::message::{Letter, Message};
 use crate::progress::Handler;
 use crate::worker::State;
 
@@ -16,6 +17,7 @@ impl State {
             // The end of the turn looks at everything that is shared.
             Message::Adopt { place: None, .. } | Message::Look => {}
             Message::Visit { session, visit } => self.visit(operations, session.name(), visit),
+            Message::Handled { session, lane } => self.handled(operations, session.name(), lane),
             Message::Kick(kick) => self.kick(operations, *kick),
             Message::KickAll { service, reason } => self.kick_all(operations, service, *reason),
             Message::BroadcastToService { service, frame } => self.broadcast_to_service(operations, service, &frame),
@@ -25,10 +27,18 @@ impl State {
                 if plant::is(Plant::ReplyToReusedSlot) {
                     name = self.carriers.names().find(|other| other.slot == name.slot).unwrap_or(name);
                 }
-                self.send(operations, name, id, &body);
+                self.send(operations, name, Delivery::PROMPT, id, &body);
             }
+            Message::SendWith(letter) => {
+                let Letter { session, delivery, id, body } = *letter;
+                self.send(operations, session.name(), delivery, id, &body);
+            }
+            Message::SendMany { sessions, frame } => self.send_to_own(operations, &sessions, &frame),
             Message::Join { room, session, ticket } => self.home_join(room, session, ticket),
-            Message::Leave { room, worker } => self.home_leave(room, worker),
+            Message::Leave { room, session } => self.home_leave(room, session),
+            Message::VisitRoom { room, visit } => self.visit_room(room, visit),
+            Message::OpenRoom { room, kind } => self.open_room(room, kind),
+            Message::CloseRoom { room, kind } => self.close_room_of(room, kind.as_ref()),
             Message::Broadcast { room, from, frame } => self.home_broadcast(room, from, &frame),
             Message::Joined { room, session, ticket } => self.joined(operations, room, session, ticket),
             Message::Deliver { room, frame } => self.deliver(operations, room, &frame),
@@ -52,9 +62,30 @@ impl State {
 
     /// This worker ends: what still waits reaches nobody.
     pub(super) fn give_up_mail(&mut self) {
+        while let Some(message) = self.mail.take_own() {
+            self.give_up(message);
+        }
         self.retry_mail();
         for message in self.mail.take_all() {
-            self.lose(message);
+            self.miss(message);
+        }
+    }
+
+    /// What this worker itself does not come to. Rooms whose home is here still hear of those who left.
+    pub(super) fn give_up(&mut self, message: Message) {
+        match message {
+            Message::Leave { room, session } => self.home_leave(room, session),
+            message => self.lose(message),
+        }
+    }
+
+    /// Counts what a worker that lives on does not get because this one goes: its sessions are there, and miss it. Whom it does
+    /// not hear of is struck there.
+    fn miss(&mut self, message: Message) {
+        match message {
+            Message::Deliver { .. } => self.ledger.core().broadcasts_refused += 1,
+            Message::Joined { .. } => self.ledger.core().room_calls_to_gone += 1,
+            message => self.lose(message),
         }
     }
 
@@ -62,8 +93,11 @@ impl State {
     /// was for all of them is no loss.
     pub(super) fn lose(&mut self, message: Message) {
         match message {
-            Message::Send { .. } => self.ledger.core().frames_to_gone += 1,
-            Message::Visit { .. } | Message::Kick(_) => self.ledger.core().posts_to_gone += 1,
+            Message::Send { .. } | Message::SendWith(_) => self.ledger.core().frames_to_gone += 1,
+            Message::SendMany { sessions, .. } => self.ledger.core().frames_to_gone += sessions.len() as u64,
+            Message::Visit { .. } | Message::VisitRoom { .. } | Message::Kick(_) => {
+                self.ledger.core().posts_to_gone += 1
+            }
             Message::Join { .. } | Message::Broadcast { .. } => self.ledger.core().room_calls_to_gone += 1,
             Message::Adopt { place: Some(place), .. } => self.ledger.row(place.running().index).refused += 1,
             _ => {}

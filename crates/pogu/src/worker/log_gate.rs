@@ -31,10 +31,13 @@ pub(crate) enum Line {
     AnswerPanicked,
     NameNotFound,
     ConnectNotBegun,
+    RoomPanicked,
+    FilterPanicked,
+    JobPanicked,
 }
 
 impl Line {
-    const ALL: [Line; 11] = [
+    const ALL: [Line; 14] = [
         Line::SessionPanicked,
         Line::FactoryPanicked,
         Line::LayerPanicked,
@@ -46,6 +49,9 @@ impl Line {
         Line::AnswerPanicked,
         Line::NameNotFound,
         Line::ConnectNotBegun,
+        Line::RoomPanicked,
+        Line::FilterPanicked,
+        Line::JobPanicked,
     ];
 
     fn label(self) -> &'static str {
@@ -61,6 +67,9 @@ impl Line {
             Line::AnswerPanicked => "the receiver of an enumeration panicked",
             Line::NameNotFound => "a name could not be looked up",
             Line::ConnectNotBegun => "the port refused to connect",
+            Line::RoomPanicked => "the state of a room panicked",
+            Line::FilterPanicked => "the filter of a broadcast panicked",
+            Line::JobPanicked => "a job panicked",
         }
     }
 
@@ -68,7 +77,11 @@ impl Line {
     fn is_ordinary(self) -> bool {
         match self {
             Line::SessionPanicked | Line::FactoryPanicked | Line::LayerPanicked => false,
-            Line::ListenerNotTaken | Line::AnswerPanicked => false,
+            Line::ListenerNotTaken
+            | Line::AnswerPanicked
+            | Line::RoomPanicked
+            | Line::FilterPanicked
+            | Line::JobPanicked => false,
             Line::ConnectionNotTaken | Line::FactoryRefused | Line::SessionEnded | Line::AcceptPaused => true,
             Line::NameNotFound | Line::ConnectNotBegun => true,
         }
@@ -85,7 +98,8 @@ struct Written {
 
 /// See the [module](self).
 pub(crate) struct LogGate {
-    worker: usize,
+    /// `None`: the lines are of no worker, but of jobs.
+    worker: Option<usize>,
     written: [Written; Line::ALL.len()],
     /// When something is to be told of suppressed lines.
     due: Time,
@@ -93,7 +107,12 @@ pub(crate) struct LogGate {
 
 impl LogGate {
     pub(crate) fn new(worker: usize) -> LogGate {
-        LogGate { worker, written: Default::default(), due: NEVER }
+        LogGate { worker: Some(worker), written: Default::default(), due: NEVER }
+    }
+
+    /// For what jobs cause, in the place of peers: they run on no worker.
+    pub(crate) fn of_jobs() -> LogGate {
+        LogGate { worker: None, written: Default::default(), due: NEVER }
     }
 
     /// Whether a line may be written now. If not, it is counted.
@@ -145,7 +164,7 @@ impl LogGate {
     }
 }
 
-fn tell(worker: usize, line: Line, written: &mut Written) {
+fn tell(worker: Option<usize>, line: Line, written: &mut Written) {
     let suppressed = std::mem::take(&mut written.suppressed);
     match line.is_ordinary() {
         _ if suppressed == 0 => {}

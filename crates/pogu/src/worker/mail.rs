@@ -3,7 +3,8 @@
 //! The inbox of another worker is bounded and may be full; what does not fit waits in an outbox here and is tried again
 //! every turn, so that the order of two messages from one worker to another never changes. Messages that a user caused
 //! are refused when the outbox is full too; messages that keep the engine's books right (`Leave`, `Joined`) are always
-//! taken, and are bounded by the sessions that cause them.
+//! taken, and are bounded by the sessions that cause them. What still waits when its worker goes is lost and counted; whom a
+//! home does not hear of any more it strikes by itself.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -39,6 +40,12 @@ impl Mail {
     /// True if a further message to `worker` would find room.
     pub(crate) fn has_room(&self, worker: usize) -> bool {
         self.outboxes.get(worker).is_none_or(|outbox| outbox.len() < self.outbox_max)
+    }
+
+    /// The same for several, which are to be taken all or not at all. More than there ever is room for are taken if nothing waits.
+    pub(crate) fn has_room_for(&self, worker: usize, messages: usize) -> bool {
+        let fits = |waiting: usize| waiting == 0 || waiting + messages <= self.outbox_max;
+        self.outboxes.get(worker).is_none_or(|outbox| fits(outbox.len()))
     }
 
     /// Messages that wait for room in other workers' inboxes, and for this worker itself.
@@ -108,7 +115,7 @@ impl Mail {
         lost
     }
 
-    /// Gives up: takes everything that waits, for others and for this worker itself.
+    /// Gives up: takes everything that waits.
     pub(crate) fn take_all(&mut self) -> Vec<Message> {
         self.outboxes.iter_mut().flat_map(|outbox| outbox.drain(..)).collect()
     }

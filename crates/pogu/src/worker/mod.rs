@@ -9,6 +9,7 @@
 //! together.
 
 mod admission;
+mod backlog;
 mod blocks;
 mod carrier;
 mod caught;
@@ -16,19 +17,25 @@ mod deadlines;
 mod dial;
 mod dialling;
 mod ending;
+mod fan_out;
+mod handlers_on_pool;
 mod handling;
 mod inbox;
 mod log_gate;
 mod mail;
-mod room_map;
+mod room_home;
 mod rooms;
 mod roster;
+mod saying;
 mod send_queue;
 mod sending;
 mod service_orders;
 mod spares;
+mod timers;
 mod timing;
 mod vigil;
+mod wheel;
+mod windows;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -40,29 +47,34 @@ use pogu_port::{
     Completion, Counters as PortCounters, Gather, ListenerId, Operations, Owner, Port, PortSeed, Random, Time,
 };
 
-use crate::core::{Presence, Shared};
+use crate::core::{Presence, Shared, Voice};
 use crate::counters::{Counters, Ledger};
 use crate::error::{Error, Result};
 use crate::identity::SessionId;
+use crate::jobs::{give_up, move_on};
+use crate::keyed::NumberKey;
 use crate::message::Message;
 use crate::progress::Marker;
 use crate::service::Running;
 
 pub(crate) use carrier::{Carrier, NEVER, Stage, Step, Unfinished};
-pub(crate) use caught::drop_quietly;
+pub(crate) use caught::{caught, drop_quietly};
 use deadlines::Deadlines;
+pub(crate) use handlers_on_pool::Reporting;
 pub(crate) use handling::Flow;
-use log_gate::LogGate;
+pub(crate) use log_gate::{Line, LogGate};
 use mail::Mail;
 pub(crate) use mail::Undelivered;
-use room_map::RoomKey;
+use room_home::Homes;
 use rooms::Rooms;
 pub use rooms::{BroadcastOutcome, JoinOutcome, ROOMS_PER_SESSION_MAX};
 use send_queue::SendQueue;
-pub use send_queue::{FRAME_OVERHEAD_BYTES, LARGE_FRAME_OVERHEAD_BYTES};
+pub use send_queue::{FRAME_OVERHEAD_BYTES, LARGE_FRAME_OVERHEAD_BYTES, REPLACEABLE_FRAME_OVERHEAD_BYTES};
 pub use sending::SendOutcome;
 use spares::Spares;
+use timers::Timers;
 pub(crate) use vigil::Metered;
+pub(crate) use wheel::Handle;
 
 /// How long a worker sleeps at most while messages wait for room in another worker's inbox.
 const MAIL_RETRY: Duration = Duration::from_millis(1);
@@ -145,8 +157,11 @@ impl Worker {
     /// Nothing comes in any more, and what will not be delivered is counted: then the totals are final.
     fn finish(&mut self) {
         let state = &mut self.state;
-        self.port.close_inbox(|message| state.lose(message));
+        self.port.close_inbox(|message| state.give_up(message));
+        give_up(&state.shared, state.index);
         state.give_up_mail();
+        state.voice = None;
+        state.shared.note_departure(state.index);
         state.log.tell_all();
         state.ledger.port = self.port.counters();
         state.shared.publish_last(state.index, &mut state.ledger);
@@ -154,7 +169,7 @@ impl Worker {
 
     /// True if a simulation holds up its thread just now, or lets it sleep soundly.
     pub(crate) fn has_no_turn(&self) -> bool {
-        self.port.is_held_up() || self.port.is_asleep()
+        self.port.has_no_turn()
     }
 
     /// Its number in the core, from 0.
@@ -199,8 +214,15 @@ pub(crate) struct State {
     pub(crate) carriers: Slots<Carrier>,
     pub(crate) ledger: Ledger,
     pub(crate) rooms: Rooms,
+    homes: Homes,
     /// Says what is going on.
     marker: Marker,
+    /// The session whose handlers, on a pool, have asked for what is being done: it may answer although it is ending.
+    speaking: Option<Name>,
+    /// Sessions whose handlers, on a pool, have asked for more than this turn has room for.
+    put_off: Vec<Name>,
+    /// Of the packet that is being handled; 0 in other handlers.
+    frame_bytes: usize,
     log: LogGate,
     rosters: roster::Rosters,
     /// The changes of limits that deadlines follow already.
@@ -213,15 +235,21 @@ pub(crate) struct State {
     dials: BTreeMap<usize, dial::Dial>,
     random: Random,
     deadlines: Deadlines,
+    timers: Timers,
     /// The memory of the list that `due` walks.
     due_now: Vec<(Time, Name)>,
+    /// The memory of the lists that `send_to_many` sorts into.
+    by_worker: Vec<Vec<Name>>,
     /// Sessions with something to flush at the end of the turn.
     dirty: Vec<Name>,
+    windows: windows::Windows,
     spare_gathers: Spares<Gather>,
     spare_outgoing: Spares<Box<SendQueue>>,
     spare_unfinished: Spares<Box<Unfinished>>,
     lingering_refusals: usize,
     stopping: Option<ending::Stopping>,
+    /// `None` once nothing more will be said here.
+    voice: Option<Voice>,
     /// True exactly while others read older counters than these.
     unpublished: bool,
     /// If the last turn brought nothing: until when it was told to wait. A simulated port waits between two turns.
@@ -234,15 +262,19 @@ pub(crate) struct State {
 
 impl State {
     fn new(shared: Arc<Shared>, index: usize) -> State {
-        let outbox_max = shared.outbox_max();
+        let (outbox_max, key) = (shared.outbox_max(), NumberKey::new(shared.seed(index)));
         State {
             index,
             now: shared.clock().now(),
             turn: 0,
             carriers: Slots::with_generations(u32::MAX, u32::MAX),
             ledger: Ledger::default(),
-            rooms: Rooms::new(shared.workers(), RoomKey::new(shared.seed(index))),
+            rooms: Rooms::new(shared.workers(), key),
+            homes: Homes::new(shared.workers(), key),
             marker: shared.marker(index),
+            speaking: None,
+            put_off: Vec::new(),
+            frame_bytes: 0,
             log: LogGate::new(index),
             rosters: roster::Rosters::default(),
             limits_seen: 0,
@@ -252,13 +284,17 @@ impl State {
             dials: BTreeMap::new(),
             random: Random::new(shared.seed(index)),
             deadlines: Deadlines::default(),
+            timers: Timers::new(),
             due_now: Vec::new(),
+            by_worker: Vec::new(),
             dirty: Vec::new(),
+            windows: windows::Windows::default(),
             spare_gathers: Spares::default(),
             spare_outgoing: Spares::default(),
             spare_unfinished: Spares::default(),
             lingering_refusals: 0,
             stopping: None,
+            voice: Some(Voice::of(&shared)),
             unpublished: false,
             asleep_until: Time::ZERO,
             lenient_until: Time::ZERO,
@@ -305,13 +341,14 @@ impl State {
     /// How long the worker may sleep; `None`: until something happens.
     fn sleep_until(&self, now: Time) -> Option<Time> {
         let retry = match self.mail.waiting() {
+            _ if self.mail.own_waiting() > 0 || !self.put_off.is_empty() => Some(now),
             0 => None,
-            _ if self.mail.own_waiting() > 0 => Some(now),
             _ => Some(now + MAIL_RETRY),
         };
-        let stop = self.stopping.as_ref().map(|stopping| stopping.next_look());
+        let stop = self.stopping.as_ref().map(|stopping| stopping.next_look(self.voice.is_none()));
         let publish = self.unpublished.then(|| now + MAIL_RETRY);
         let others = self.log.next_due().into_iter().chain(self.next_dial());
+        let others = others.chain(self.next_timer()).chain(self.windows.next());
         self.deadlines.next().into_iter().chain(publish).chain(retry).chain(stop).chain(others).min()
     }
 
@@ -338,15 +375,20 @@ impl State {
     }
 
     fn finish_turn(&mut self, operations: &mut Operations<'_>) {
+        self.follow_what_was_put_off(operations);
         self.own_messages(operations);
         // First of what is looked at, for its fence: the others are as new.
         self.look_at_stopping(operations);
+        self.look_at_departures();
         self.look_at_services(operations);
+        move_on(&self.shared, self.index);
         self.due(operations);
+        self.fire_timers(operations);
         self.own_messages(operations);
         self.retry_mail();
         self.close_listeners(operations);
         self.dial(operations);
+        self.end_windows();
         self.flush(operations);
         self.log.tell_due(self.now);
     }

@@ -1,7 +1,7 @@
 //! Rooms: one order for all members, one post per worker.
 //!
 //! A room has a *home*, the worker that its number falls to. Joins, leaves and broadcasts go there and are put in order by
-//! arriving there. The home knows only how many members each worker has; each worker knows its own members.
+//! arriving there. The [home](super::room_home) knows how many members each worker has; each worker knows its own members.
 //!
 //! ```text
 //!   session --join-->       home --Joined-->  its worker       (the member is added there: it misses nothing after this)
@@ -15,13 +15,15 @@
 use pogu_port::Operations;
 use pogu_port::plant::{self, Plant};
 use pogu_port::slots::Name;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::identity::{Room, SessionId};
+use crate::keyed::NumberKey;
 use crate::message::{Message, SharedFrame};
 use crate::progress::Handler;
+use crate::trim::{trim_list, trim_table};
 use crate::worker::carrier::Membership;
-use crate::worker::room_map::{RoomKey, RoomMap};
 use crate::worker::{State, Undelivered};
 
 /// Rooms that one session may be in or joining: bounds what it costs others to forget it. One more join is refused.
@@ -38,6 +40,8 @@ pub enum JoinOutcome {
     Already,
     /// The session is in as many rooms as it may be ([`ROOMS_PER_SESSION_MAX`]).
     TooMany,
+    /// The session is not in the room that it was to move from. It is where it was.
+    NotThere,
     /// Messages to the room's home pile up; try again later.
     Overloaded,
     /// The session has ended or is ending, or the worker that the room lives in has gone: the core is stopping.
@@ -61,19 +65,16 @@ pub enum BroadcastOutcome {
 
 pub(crate) struct Rooms {
     workers: usize,
-    /// Members by worker, of the rooms whose home is here. A room without members has no entry.
-    homes: RoomMap<Vec<u32>>,
     /// Acknowledged members that live here.
-    members: RoomMap<Vec<Name>>,
+    members: HashMap<Room, Vec<Name>, NumberKey>,
     /// The memory of the list that `deliver` walks.
     walk: Vec<Name>,
     tickets: u32,
 }
 
 impl Rooms {
-    pub(crate) fn new(workers: usize, key: RoomKey) -> Rooms {
-        let (homes, members) = (RoomMap::with_hasher(key), RoomMap::with_hasher(key));
-        Rooms { workers, homes, members, walk: Vec::new(), tickets: 0 }
+    pub(crate) fn new(workers: usize, key: NumberKey) -> Rooms {
+        Rooms { workers, members: HashMap::with_hasher(key), walk: Vec::new(), tickets: 0 }
     }
 
     fn home(&self, room: Room) -> usize {
@@ -100,6 +101,10 @@ impl State {
         }
         let service = carrier.standing.running().index;
         let ticket = self.rooms.next_ticket();
+        if plant::is(Plant::JoinRefused) && ticket.is_multiple_of(50) {
+            self.ledger.row(service).joins_refused += 1;
+            return JoinOutcome::Overloaded;
+        }
         match self.mail.post(self.rooms.home(room), Message::Join { room, session, ticket }) {
             Ok(()) => {
                 carrier.rooms.push(Membership { room, ticket, place: None });
@@ -121,24 +126,55 @@ impl State {
         let Some(carrier) = self.carriers.get_mut(name) else { return false };
         let Some(index) = carrier.rooms.iter().position(|membership| membership.room == room) else { return false };
         let membership = carrier.rooms.swap_remove(index);
-        self.forget_member(membership);
+        if carrier.rooms.is_empty() {
+            carrier.rooms = Vec::new();
+        }
+        self.forget_member(self.session_id(name), membership);
         true
     }
 
     pub(super) fn leave_all(&mut self, name: Name) {
         let Some(carrier) = self.carriers.get_mut(name) else { return };
         for membership in std::mem::take(&mut carrier.rooms) {
-            self.forget_member(membership);
+            if plant::is(Plant::EndUntold) {
+                membership.place.into_iter().for_each(|place| self.remove_member(membership.room, place));
+                continue;
+            }
+            self.forget_member(self.session_id(name), membership);
         }
     }
 
-    fn forget_member(&mut self, membership: Membership) {
+    /// Out of one room and into another: both, or neither. True if it was in the first, or joining it.
+    pub(crate) fn move_room(&mut self, name: Name, from: Room, to: Room) -> JoinOutcome {
+        let Some(carrier) = self.carriers.get_mut(name).filter(|carrier| carrier.is_live()) else {
+            return JoinOutcome::Gone;
+        };
+        let Some(index) = carrier.rooms.iter().position(|membership| membership.room == from) else {
+            return JoinOutcome::NotThere;
+        };
+        if from == to {
+            return JoinOutcome::Already;
+        }
+        // Its place is free for the other room, and taken again if that is not to be had.
+        let left = carrier.rooms.swap_remove(index);
+        let outcome = if plant::is(Plant::MovedNowhere) { JoinOutcome::Asked } else { self.join(name, to) };
+        match outcome {
+            JoinOutcome::Asked => self.forget_member(self.session_id(name), left),
+            _ => {
+                if let Some(carrier) = self.carriers.get_mut(name) {
+                    carrier.rooms.push(left);
+                }
+            }
+        }
+        outcome
+    }
+
+    fn forget_member(&mut self, session: SessionId, membership: Membership) {
         let Membership { room, place, .. } = membership;
         if let Some(place) = place {
             self.remove_member(room, place);
         }
-        let worker = self.index;
-        self.mail.tell(self.rooms.home(room), Message::Leave { room, worker });
+        self.mail.tell(self.rooms.home(room), Message::Leave { room, session });
     }
 
     fn remove_member(&mut self, room: Room, place: usize) {
@@ -147,8 +183,12 @@ impl State {
             members.swap_remove(place);
         }
         let moved = members.get(place).copied();
-        if members.is_empty() {
-            self.rooms.members.remove(&room);
+        match members.len() {
+            0 => {
+                self.rooms.members.remove(&room);
+                trim_table(&mut self.rooms.members);
+            }
+            count => trim_list(members, count),
         }
         let moved = moved.and_then(|moved| self.carriers.get_mut(moved));
         if let Some(membership) = moved.and_then(|carrier| carrier.rooms.iter_mut().find(|other| other.room == room))
@@ -158,8 +198,18 @@ impl State {
         }
     }
 
-    pub(crate) fn broadcast(&mut self, room: Room, from: SessionId, frame: SharedFrame) -> BroadcastOutcome {
-        let message = Message::Broadcast { room, from, frame: Arc::new(frame) };
+    pub(crate) fn broadcast(
+        &mut self,
+        room: Room,
+        from: SessionId,
+        frame: SharedFrame,
+        unordered: bool,
+    ) -> BroadcastOutcome {
+        if unordered {
+            let taken = self.deliver_to_all(room, &Arc::new(frame));
+            return if taken { BroadcastOutcome::Posted } else { BroadcastOutcome::Overloaded };
+        }
+        let message = Message::Broadcast { room, from: Some(from), frame: Arc::new(frame) };
         match self.mail.post(self.rooms.home(room), message) {
             Ok(()) => BroadcastOutcome::Posted,
             Err(Undelivered::Full) => {
@@ -173,40 +223,17 @@ impl State {
         }
     }
 
-    /// At the home: a member joins.
-    pub(super) fn home_join(&mut self, room: Room, session: SessionId, ticket: u32) {
-        let workers = self.rooms.workers;
-        let counts = self.rooms.homes.entry(room).or_insert_with(|| vec![0; workers]);
-        if let Some(count) = counts.get_mut(session.worker()) {
-            *count = if plant::is(Plant::MemberCountedOnce) { 1 } else { *count + 1 };
-        }
-        self.mail.tell(session.worker(), Message::Joined { room, session, ticket });
-    }
-
-    /// At the home: a member leaves.
-    pub(super) fn home_leave(&mut self, room: Room, worker: usize) {
-        let Some(counts) = self.rooms.homes.get_mut(&room) else { return };
-        if let Some(count) = counts.get_mut(worker) {
-            *count = count.saturating_sub(1);
-        }
-        if counts.iter().all(|count| *count == 0) {
-            self.rooms.homes.remove(&room);
-        }
-    }
-
-    /// At the home: a broadcast takes its place in the order.
-    pub(super) fn home_broadcast(&mut self, room: Room, from: SessionId, frame: &Arc<SharedFrame>) {
-        let Some(counts) = self.rooms.homes.get(&room) else { return };
-        let mut targets = counts.iter().enumerate().filter(|(_, count)| **count > 0).map(|(worker, _)| worker);
-        if targets.clone().any(|worker| !self.mail.has_room(worker)) {
+    /// To all workers, past the home, which alone knows where there are members. True if all of them take it; else none does,
+    /// and that is counted.
+    pub(super) fn deliver_to_all(&mut self, room: Room, frame: &Arc<SharedFrame>) -> bool {
+        let workers =
+            if plant::is(Plant::OrderlessNearby) { self.index..self.index + 1 } else { 0..self.rooms.workers };
+        if workers.clone().any(|worker| !self.mail.has_room(worker)) {
             self.ledger.core().broadcasts_refused += 1;
-            // If there is no room to tell it either, it is counted all the same.
-            let _ = self.mail.post(from.worker(), Message::BroadcastRefused { room, session: from });
-            return;
+            return false;
         }
-        targets.by_ref().for_each(|worker| {
-            self.mail.tell(worker, Message::Deliver { room, frame: Arc::clone(frame) });
-        });
+        workers.for_each(|worker| self.mail.tell(worker, Message::Deliver { room, frame: Arc::clone(frame) }));
+        true
     }
 
     /// At the member's worker: the home has put the join in order.
@@ -230,6 +257,8 @@ impl State {
         walk.clear();
         walk.extend_from_slice(self.rooms.members.get(&room).map_or(&[], Vec::as_slice));
         self.fan_out(operations, &walk, frame);
+        let count = walk.len();
+        trim_list(&mut walk, count);
         self.rooms.walk = walk;
     }
 }

@@ -4,6 +4,7 @@
 use pogu_port::slots::Name;
 use rustc_hash::FxHashMap;
 
+use crate::trim::trim_list;
 use crate::worker::State;
 
 /// The place of a carrier that is on no roster.
@@ -30,7 +31,9 @@ impl Rosters {
         walk
     }
 
-    pub(super) fn walked(&mut self, walk: Vec<Name>) {
+    pub(super) fn walked(&mut self, mut walk: Vec<Name>) {
+        let count = walk.len();
+        trim_list(&mut walk, count);
         self.walk = walk;
     }
 }

@@ -9,11 +9,19 @@
 //! An entry stays until the last byte of its frame has left, so the age of the queue is that of its oldest unsent frame,
 //! and what is charged is what is held. A batch is bounded: a peer that reads slowly but steadily is not taken for one that
 //! has stopped, and what waits can still be dropped or replaced.
+//!
+//! Frames that may be replaced, and all that come behind them, wait one by one in the [backlog](super::backlog) behind `waiting`;
+//! what a batch needs of them becomes entries, and is replaced no more. A batch is taken only when it is *wanted*: frames with
+//! a window wait for company.
 
 use bytes::Bytes;
 use pogu_port::plant::{self, Plant};
 use pogu_port::{Gather, Time};
 
+use crate::delivery::Keep;
+use crate::keyed::NumberKey;
+pub(super) use crate::worker::backlog::Displaced;
+use crate::worker::backlog::{Backlog, Piece};
 use crate::worker::blocks::Blocks;
 
 /// What an entry of the queue is charged beside the bytes of its frame: its place in the list, and its share of the memory
@@ -22,6 +30,16 @@ pub const FRAME_OVERHEAD_BYTES: usize = 48;
 
 /// What the entry of a frame above 1,024 bytes is charged instead, which has an allocation of its own.
 pub const LARGE_FRAME_OVERHEAD_BYTES: usize = 96;
+
+/// What a frame that waits in the backlog is charged: its place there, in its index, and an allocation of its own.
+pub const REPLACEABLE_FRAME_OVERHEAD_BYTES: usize = 192;
+
+/// Bytes that wait and leave without waiting for the end of their window: a share of a batch, and more than what a window of 10 ms
+/// holds at game rates.
+const WINDOW_BYTES_MAX: usize = 16 * 1024;
+
+/// As many frames do the same.
+const WINDOW_FRAMES_MAX: usize = 128;
 
 /// Frames up to this size are copied into the send queue, larger ones are shared: below it a copy costs less than an
 /// entry of its own in the gather list.
@@ -55,6 +73,25 @@ impl Entry {
     }
 }
 
+/// What a frame may displace, and what the index needs that says so.
+#[derive(Clone, Copy)]
+pub(super) struct Order {
+    pub(super) keep: Keep,
+    /// Where the key of the index begins; no peer knows it.
+    pub(super) seed: u64,
+}
+
+impl Displaced {
+    /// What was charged for it.
+    fn charge(self) -> usize {
+        match self {
+            Displaced::Nothing => 0,
+            Displaced::Older { bytes } => bytes + REPLACEABLE_FRAME_OVERHEAD_BYTES,
+            Displaced::Oldest { frames, bytes } => bytes + frames * REPLACEABLE_FRAME_OVERHEAD_BYTES,
+        }
+    }
+}
+
 /// What has become of a batch.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(super) struct Left {
@@ -72,6 +109,11 @@ pub(crate) struct SendQueue {
     /// Bytes of the send in flight; 0 exactly when none is.
     leaving_bytes: usize,
     charged_bytes: usize,
+    backlog: Option<Box<Backlog>>,
+    /// Frames in `waiting` since a batch was taken last. What such a batch left there is wanted, and waits for no company.
+    waiting_frames: u32,
+    /// What waits is to leave as soon as it can.
+    is_wanted: bool,
 }
 
 impl SendQueue {
@@ -86,14 +128,53 @@ impl SendQueue {
         frame_bytes.saturating_add(overhead)
     }
 
+    /// What will be charged when a frame of so many bytes has been queued.
+    pub(super) fn charged_with(&self, frame_bytes: usize, keep: Keep) -> usize {
+        match self.goes_into_backlog(keep) {
+            false => self.charged_bytes.saturating_add(SendQueue::charge_of(frame_bytes)),
+            true => {
+                let displaced = self.backlog.as_ref().map_or(Displaced::Nothing, |backlog| backlog.displaced_by(keep));
+                let rest = self.charged_bytes.saturating_sub(displaced.charge());
+                rest.saturating_add(frame_bytes).saturating_add(REPLACEABLE_FRAME_OVERHEAD_BYTES)
+            }
+        }
+    }
+
     /// When the oldest frame that has not wholly left was queued.
     pub(crate) fn oldest(&self) -> Option<Time> {
-        self.entries.first().map(|entry| entry.queued_at)
+        let of_backlog = || self.backlog.as_ref().and_then(|backlog| backlog.oldest());
+        self.entries.first().map(|entry| entry.queued_at).or_else(of_backlog)
     }
 
     /// Frames that have not wholly left, heartbeats not counted.
     pub(super) fn frames(&self) -> usize {
-        self.entries.iter().filter(|entry| entry.kind != Kind::Heartbeat).count()
+        let in_backlog = self.backlog.as_ref().map_or(0, |backlog| backlog.frames());
+        self.entries.iter().filter(|entry| entry.kind != Kind::Heartbeat).count() + in_backlog
+    }
+
+    /// Everything that waits is to leave as soon as it can.
+    pub(super) fn want(&mut self) {
+        self.is_wanted = !self.waiting.is_empty() || !self.is_backlog_empty();
+    }
+
+    /// True if something waits that is to leave as soon as it can.
+    pub(super) fn is_wanted(&self) -> bool {
+        self.is_wanted
+    }
+
+    /// True if so much waits that the end of a window is not waited for.
+    pub(super) fn fills_window(&self) -> bool {
+        let in_backlog = self.backlog.as_ref().map_or((0, 0), |backlog| (backlog.bytes(), backlog.frames()));
+        self.waiting.len().saturating_add(in_backlog.0) >= WINDOW_BYTES_MAX
+            || (self.waiting_frames as usize).saturating_add(in_backlog.1) >= WINDOW_FRAMES_MAX
+    }
+
+    fn goes_into_backlog(&self, keep: Keep) -> bool {
+        keep != Keep::All || !self.is_backlog_empty() && !plant::is(Plant::BacklogOvertaken)
+    }
+
+    fn is_backlog_empty(&self) -> bool {
+        self.backlog.as_ref().is_none_or(|backlog| backlog.is_empty())
     }
 
     pub(super) fn is_leaving(&self) -> bool {
@@ -105,13 +186,18 @@ impl SendQueue {
         &mut self,
         now: Time,
         frame_bytes: usize,
+        order: Order,
         encode: impl FnOnce(&mut Vec<u8>) -> Result<usize, E>,
-    ) -> Result<(), E> {
-        if frame_bytes > INLINE_MAX {
+    ) -> Result<Displaced, E> {
+        let into_backlog = self.goes_into_backlog(order.keep);
+        if into_backlog || frame_bytes > INLINE_MAX {
             let mut whole = Vec::with_capacity(frame_bytes);
             encode(&mut whole)?;
+            if into_backlog {
+                return Ok(self.push_piece(now, whole.into(), order));
+            }
             self.push_shared(now, whole.into());
-            return Ok(());
+            return Ok(Displaced::Nothing);
         }
         let before = self.waiting.len();
         if frame_bytes <= self.waiting.inline_room() {
@@ -122,16 +208,34 @@ impl SendQueue {
             self.waiting.push(&whole);
         }
         self.enter(now, self.waiting.len() - before, Kind::Small);
-        Ok(())
+        Ok(Displaced::Nothing)
     }
 
     /// Puts an encoded frame behind what is there: a copy of it if it is small.
-    pub(super) fn push(&mut self, now: Time, frame: &Bytes) {
+    pub(super) fn push(&mut self, now: Time, frame: &Bytes, order: Order) -> Displaced {
+        if self.goes_into_backlog(order.keep) {
+            return self.push_piece(now, frame.clone(), order);
+        }
+        self.push_plain(now, frame);
+        Displaced::Nothing
+    }
+
+    fn push_plain(&mut self, now: Time, frame: &Bytes) {
         if frame.len() > INLINE_MAX {
             return self.push_shared(now, frame.clone());
         }
         self.waiting.push(frame);
         self.enter(now, frame.len(), Kind::Small);
+    }
+
+    fn push_piece(&mut self, now: Time, frame: Bytes, order: Order) -> Displaced {
+        if frame.is_empty() {
+            return Displaced::Nothing;
+        }
+        self.charged_bytes = self.charged_with(frame.len(), order.keep);
+        self.backlog
+            .get_or_insert_with(|| Box::new(Backlog::new(NumberKey::new(order.seed))))
+            .push(now, frame, order.keep)
     }
 
     /// Puts a heartbeat behind what is there.
@@ -154,13 +258,32 @@ impl SendQueue {
         if kind != Kind::Large || !plant::is(Plant::Uncharged) {
             self.charged_bytes += bytes + entry.overhead();
         }
+        self.waiting_frames = self.waiting_frames.saturating_add(1);
         self.entries.push(entry);
+    }
+
+    /// Moves as much of the backlog behind what waits as a batch takes: from then on it is not replaced.
+    fn load(&mut self) {
+        let Some(mut backlog) = self.backlog.take() else { return };
+        let mut room = BATCH_BYTES.saturating_sub(self.waiting.len());
+        while room > 0
+            && let Some(Piece { frame, queued_at, .. }) = backlog.pop()
+        {
+            room = room.saturating_sub(frame.len());
+            self.charged_bytes = self.charged_bytes.saturating_sub(frame.len() + REPLACEABLE_FRAME_OVERHEAD_BYTES);
+            self.push_plain(queued_at, &frame);
+        }
+        self.backlog = Some(backlog);
     }
 
     /// The next batch, if something waits and nothing is leaving. What the batch holds stays charged until it has left.
     pub(super) fn take_batch(&mut self, empty: impl FnOnce() -> Gather) -> Option<Gather> {
         let is_leaving = self.is_leaving() && !plant::is(Plant::TwoSendsInFlight);
-        if is_leaving || self.waiting.is_empty() {
+        if is_leaving {
+            return None;
+        }
+        self.load();
+        if self.waiting.is_empty() {
             return None;
         }
         let batch = match self.waiting.len() <= BATCH_BYTES {
@@ -168,6 +291,8 @@ impl SendQueue {
             false => self.waiting.take_front(BATCH_BYTES),
         };
         self.leaving_bytes = batch.len();
+        self.is_wanted = !self.waiting.is_empty() || !self.is_backlog_empty();
+        self.waiting_frames = 0;
         Some(batch)
     }
 
@@ -196,165 +321,20 @@ impl SendQueue {
 
     /// True if nothing waits and nothing is leaving.
     pub(super) fn is_empty(&self) -> bool {
-        !self.is_leaving() && self.waiting.is_empty()
+        !self.is_leaving() && self.waiting.is_empty() && self.is_backlog_empty()
     }
 
     /// True if nothing of what was in an empty queue is left: no entry, no charge.
     pub(super) fn is_clean(&self) -> bool {
-        self.entries.first().is_none() && self.charged_bytes == 0
+        self.entries.first().is_none() && self.charged_bytes == 0 && !self.is_wanted && self.is_backlog_empty()
     }
 
     /// Bytes of memory that an empty queue holds on to.
     pub(super) fn spare_bytes(&self) -> usize {
-        self.waiting.spare_bytes() + self.entries.held_bytes()
+        let of_backlog = self.backlog.as_ref().map_or(0, |backlog| backlog.spare_bytes());
+        self.waiting.spare_bytes() + self.entries.held_bytes() + of_backlog
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn at(milliseconds: u64) -> Time {
-        Time::from_nanos(milliseconds * 1_000_000)
-    }
-
-    fn frame(bytes: usize) -> Bytes {
-        vec![7; bytes].into()
-    }
-
-    #[test]
-    fn the_memory_of_an_entry_is_charged() {
-        assert!(size_of::<Entry>() <= 16);
-        assert!(size_of::<SendQueue>() <= 144, "{}", size_of::<SendQueue>());
-    }
-
-    #[test]
-    fn every_byte_and_entry_is_charged_until_it_has_left() {
-        let mut queue = SendQueue::default();
-        queue.push(at(1), &frame(68));
-        queue.push(at(2), &frame(5000));
-        assert_eq!(queue.charged_bytes(), 68 + FRAME_OVERHEAD_BYTES + 5000 + LARGE_FRAME_OVERHEAD_BYTES);
-        let batch = queue.take_batch(Gather::new).expect("something waits");
-        assert_eq!((batch.len(), queue.oldest()), (5068, Some(at(1))));
-        queue.push(at(3), &frame(10));
-        assert!(queue.take_batch(Gather::new).is_none(), "one send at a time");
-        assert_eq!(queue.left(4000), Left { bytes: 1068, is_activity: true });
-        assert_eq!(queue.charged_bytes(), 4000 + LARGE_FRAME_OVERHEAD_BYTES + 10 + FRAME_OVERHEAD_BYTES);
-        assert_eq!((queue.oldest(), queue.frames()), (Some(at(2)), 2));
-    }
-
-    #[test]
-    fn a_long_queue_leaves_in_batches_and_ages_by_its_oldest_frame() {
-        let mut queue = SendQueue::default();
-        for millisecond in 0..3000 {
-            queue.push(at(millisecond), &frame(100));
-        }
-        let (mut batches, mut bytes) = (0, 0);
-        while let Some(batch) = queue.take_batch(Gather::new) {
-            assert!(batch.len() < BATCH_BYTES + pogu_port::SEGMENT_BYTES_MAX);
-            assert_eq!(queue.oldest(), Some(at(bytes / 100)), "a frame ages until its last byte has left");
-            bytes += batch.len() as u64;
-            batches += 1;
-            queue.left(0);
-        }
-        assert_eq!((batches, bytes, queue.charged_bytes(), queue.frames()), (5, 300_000, 0, 0));
-        assert!(queue.is_empty());
-    }
-
-    #[test]
-    fn a_frame_of_no_bytes_is_no_entry() {
-        let mut queue = SendQueue::default();
-        queue.push(at(1), &frame(10));
-        queue.push(at(2), &frame(0));
-        queue.push_heartbeat(at(3), b"");
-        assert!(queue.encode(at(4), 0, |_| Ok::<usize, ()>(0)).is_ok());
-        assert_eq!((queue.frames(), queue.charged_bytes()), (1, 10 + FRAME_OVERHEAD_BYTES));
-        assert!(queue.take_batch(Gather::new).is_some());
-        queue.left(0);
-        assert!(queue.is_empty() && queue.is_clean());
-    }
-
-    #[test]
-    fn a_frame_is_charged_what_was_asked_for_it_whichever_way_it_comes() {
-        for bytes in [1, 68, INLINE_MAX - 1, INLINE_MAX, INLINE_MAX + 1, 5000] {
-            let expected = bytes + if bytes <= 1024 { FRAME_OVERHEAD_BYTES } else { LARGE_FRAME_OVERHEAD_BYTES };
-            assert_eq!(SendQueue::charge_of(bytes), expected);
-            let mut pushed = SendQueue::default();
-            pushed.push(at(1), &frame(bytes));
-            let mut encoded = SendQueue::default();
-            let encode = |out: &mut Vec<u8>| {
-                out.resize(out.len() + bytes, 7);
-                Ok::<usize, ()>(bytes)
-            };
-            assert!(encoded.encode(at(1), bytes, encode).is_ok());
-            for queue in [&mut pushed, &mut encoded] {
-                assert_eq!(queue.charged_bytes(), expected, "{bytes}");
-                assert_eq!(queue.take_batch(Gather::new).map(|batch| batch.len()), Some(bytes));
-                assert_eq!((queue.left(0).bytes, queue.charged_bytes()), (bytes, 0));
-            }
-        }
-    }
-
-    #[test]
-    fn small_encoded_frames_leave_no_holes_between_them() {
-        let mut queue = SendQueue::default();
-        for _ in 0..300 {
-            let encode = |out: &mut Vec<u8>| {
-                out.resize(out.len() + 100, 7);
-                Ok::<usize, ()>(100)
-            };
-            assert!(queue.encode(at(1), 100, encode).is_ok());
-        }
-        let batch = queue.take_batch(Gather::new).expect("something waits");
-        let segments: Vec<usize> = batch.slices().map(<[u8]>::len).collect();
-        let (last, full) = segments.split_last().expect("segments");
-        assert!(full.iter().all(|bytes| *bytes == pogu_port::SEGMENT_BYTES_MAX), "{segments:?}");
-        assert_eq!(full.len() * pogu_port::SEGMENT_BYTES_MAX + last, 30_000);
-    }
-
-    #[test]
-    fn a_queue_with_an_entry_or_a_charge_is_not_clean() {
-        let mut queue = SendQueue::default();
-        assert!(queue.is_clean());
-        queue.charged_bytes = 1;
-        assert!(!queue.is_clean());
-        queue.charged_bytes = 0;
-        queue.push(at(1), &frame(10));
-        assert!(queue.take_batch(Gather::new).is_some());
-        assert!(!queue.is_clean() && !queue.is_empty());
-    }
-
-    #[test]
-    fn an_empty_queue_knows_what_it_holds_on_to() {
-        let mut used = Gather::new();
-        used.push(&[7; 3000]);
-        used.advance(3000);
-        let memory = used.spare_bytes();
-        assert!(memory >= 3000);
-        let mut queue = SendQueue::default();
-        (0..64).for_each(|_| queue.push(at(1), &frame(10)));
-        assert!(queue.take_batch(|| used).is_some());
-        queue.left(0);
-        let of_entries = queue.spare_bytes() - memory;
-        assert!((64 * size_of::<Entry>()..4096).contains(&of_entries), "{of_entries}");
-    }
-
-    #[test]
-    fn a_frame_behind_a_heartbeat_is_no_activity_before_it_leaves() {
-        let mut queue = SendQueue::default();
-        queue.push_heartbeat(at(1), b"ping");
-        queue.push(at(2), &frame(10));
-        assert!(queue.take_batch(Gather::new).is_some());
-        assert_eq!(queue.left(10), Left { bytes: 4, is_activity: false });
-        assert_eq!((queue.frames(), queue.oldest()), (1, Some(at(2))));
-    }
-
-    #[test]
-    fn a_heartbeat_is_no_activity_and_no_frame() {
-        let mut queue = SendQueue::default();
-        queue.push_heartbeat(at(1), b"ping");
-        assert_eq!((queue.frames(), queue.charged_bytes()), (0, 4 + FRAME_OVERHEAD_BYTES));
-        assert!(queue.take_batch(Gather::new).is_some());
-        assert_eq!(queue.left(0), Left { bytes: 4, is_activity: false });
-    }
-}
+mod tests;

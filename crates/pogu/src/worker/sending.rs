@@ -1,22 +1,25 @@
 //! The send queue of a session and the one gather send per turn.
 
+use std::convert::Infallible;
+
 use bytes::Bytes;
 use pogu_port::plant::{self, Plant};
 use pogu_port::slots::Name;
-use pogu_port::{Gather, Operations, OsError};
-use pogu_wire::{Decoded, EncodeError, FrameFormat};
+use pogu_port::{Gather, Operations, OsError, Time};
+use pogu_wire::EncodeError;
 
 use crate::cause::{Cause, Limit};
+use crate::counters::Counters;
+use crate::delivery::Delivery;
 use crate::limits::SendOverflow;
-use crate::message::SharedFrame;
-use crate::worker::send_queue::SendQueue;
-use crate::worker::{Carrier, State};
+use crate::worker::send_queue::{Displaced, Order, SendQueue};
+use crate::worker::{Carrier, NEVER, State};
 
 /// What became of a frame that was given to `send`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum SendOutcome {
-    /// It is in the send queue and leaves with the turn's gather send.
+    /// It is in the send queue and leaves with the turn's gather send, or within its [window](crate::Delivery::within).
     Queued,
     /// It was posted to the worker that the session lives in. If the session has ended meanwhile, it is counted there
     /// as [`Counters::frames_to_gone`](crate::Counters::frames_to_gone).
@@ -45,8 +48,15 @@ impl SendOutcome {
 
 impl State {
     /// Encodes a packet into the send queue of one of this worker's sessions. What does not get there is counted.
-    pub(crate) fn send(&mut self, operations: &mut Operations<'_>, name: Name, id: u16, body: &[u8]) -> SendOutcome {
-        let outcome = self.encode(operations, name, id, body);
+    pub(crate) fn send(
+        &mut self,
+        operations: &mut Operations<'_>,
+        name: Name,
+        delivery: Delivery,
+        id: u16,
+        body: &[u8],
+    ) -> SendOutcome {
+        let outcome = self.encode(operations, name, delivery, id, body);
         match outcome {
             SendOutcome::Gone => self.row_of(name).frames_to_gone += 1,
             SendOutcome::Unencodable(_) => self.row_of(name).frames_unencodable += 1,
@@ -56,8 +66,17 @@ impl State {
         outcome
     }
 
-    fn encode(&mut self, operations: &mut Operations<'_>, name: Name, id: u16, body: &[u8]) -> SendOutcome {
-        let Some(carrier) = self.carriers.get(name).filter(|carrier| carrier.is_live()) else {
+    fn encode(
+        &mut self,
+        operations: &mut Operations<'_>,
+        name: Name,
+        delivery: Delivery,
+        id: u16,
+        body: &[u8],
+    ) -> SendOutcome {
+        let speaks = self.speaking == Some(name);
+        let takes = |carrier: &&Carrier| carrier.is_live() || speaks && carrier.is_answering();
+        let Some(carrier) = self.carriers.get(name).filter(takes) else {
             return SendOutcome::Gone;
         };
         let format = carrier.running().service.format;
@@ -66,76 +85,111 @@ impl State {
             Ok(frame_bytes) => frame_bytes,
             Err(error) => return SendOutcome::Unencodable(error),
         };
-        if let Some(outcome) = self.overflow(operations, name, frame_bytes) {
-            return outcome;
-        }
-        let now = self.now;
-        let Some(queue) = self.queue(name) else { return SendOutcome::Gone };
-        if let Err(error) = queue.encode(now, frame_bytes, |out| format.encode(id, body, out)) {
-            self.settle(name);
-            return SendOutcome::Unencodable(error);
-        }
-        self.queued(name);
-        SendOutcome::Queued
+        let put = |queue: &mut SendQueue, now, order| {
+            queue.encode(now, frame_bytes, order, |out| format.encode(id, body, out)).map(Some)
+        };
+        let queued = self.queue_frame(operations, name, delivery, frame_bytes, put);
+        queued.unwrap_or_else(SendOutcome::Unencodable)
     }
 
     /// Puts an encoded frame into the send queue of one of this worker's sessions.
-    fn send_encoded(&mut self, operations: &mut Operations<'_>, name: Name, frame: &Bytes) -> SendOutcome {
-        if !self.carriers.get(name).is_some_and(Carrier::is_live) {
-            return SendOutcome::Gone;
-        }
+    pub(super) fn send_encoded(
+        &mut self,
+        operations: &mut Operations<'_>,
+        name: Name,
+        delivery: Delivery,
+        frame: &Bytes,
+    ) -> SendOutcome {
         if frame.is_empty() {
             return SendOutcome::Empty;
         }
-        if let Some(outcome) = self.overflow(operations, name, frame.len()) {
+        let put = |queue: &mut SendQueue, now, order| Ok::<_, Infallible>(Some(queue.push(now, frame, order)));
+        let Ok(outcome) = self.queue_frame(operations, name, delivery, frame.len(), put);
+        if matches!(outcome, SendOutcome::Dropped | SendOutcome::Disconnected) {
             self.row_of(name).frames_dropped += 1;
-            return outcome;
         }
-        let now = self.now;
-        let Some(queue) = self.queue(name) else { return SendOutcome::Gone };
-        queue.push(now, frame);
-        self.queued(name);
-        SendOutcome::Queued
+        outcome
     }
 
     /// Puts a heartbeat into the send queue of one of this worker's sessions. One for which there is no room ends the session
     /// as any frame would, or is not sent. True if it is on its way.
     pub(super) fn send_heartbeat(&mut self, operations: &mut Operations<'_>, name: Name, frame: &[u8]) -> bool {
-        if self.overflow(operations, name, frame.len()).is_some() {
-            return false;
-        }
-        let now = self.now;
-        let Some(queue) = self.queue(name) else { return false };
-        queue.push_heartbeat(now, frame);
-        self.mark_dirty(name);
-        true
+        let put = |queue: &mut SendQueue, now, _order| {
+            queue.push_heartbeat(now, frame);
+            Ok::<_, Infallible>(None)
+        };
+        let Ok(outcome) = self.queue_frame(operations, name, Delivery::PROMPT, frame.len(), put);
+        outcome == SendOutcome::Queued
     }
 
-    /// What happens to a frame for which there is no room; `None` if there is.
-    fn overflow(&mut self, operations: &mut Operations<'_>, name: Name, frame_bytes: usize) -> Option<SendOutcome> {
-        let carrier = self.carriers.get(name)?;
-        let charged = carrier.outgoing.as_ref().map_or(0, |outgoing| outgoing.charged_bytes());
-        let limits = carrier.running().limits();
-        let wanted = charged.saturating_add(SendQueue::charge_of(frame_bytes));
-        let maximum = limits.send_bytes_max.get();
-        if wanted <= maximum {
-            return None;
+    /// Lets `put` put a frame of so many bytes into the send queue of a live session, if there is room for it; it says what it
+    /// displaced, or nothing, if it is not to be counted. It leaves with this turn, or waits for company until the end of its
+    /// window. All of it with one look at the carrier: a broadcast to a large room does little else.
+    fn queue_frame<E>(
+        &mut self,
+        operations: &mut Operations<'_>,
+        name: Name,
+        delivery: Delivery,
+        frame_bytes: usize,
+        put: impl FnOnce(&mut SendQueue, Time, Order) -> Result<Option<Displaced>, E>,
+    ) -> Result<SendOutcome, E> {
+        let State { carriers, ledger, windows, dirty, spare_outgoing, now, shared, index, speaking, .. } = self;
+        let takes = |carrier: &&mut Carrier| carrier.is_live() || *speaking == Some(name) && carrier.is_answering();
+        let Some(carrier) = carriers.get_mut(name).filter(takes) else {
+            return Ok(SendOutcome::Gone);
+        };
+        let running = carrier.standing.running();
+        let (service, maximum) = (running.index, running.limits().send_bytes_max.get());
+        let maximum = if plant::is(Plant::FullAtHalf) { maximum / 2 } else { maximum };
+        let queue = carrier.outgoing.get_or_insert_with(|| spare_outgoing.take());
+        let wanted = queue.charged_with(frame_bytes, delivery.keep);
+        if wanted > maximum {
+            self.settle(name);
+            return Ok(self.overflow(operations, name, wanted, maximum));
         }
-        match limits.send_overflow.get() {
-            SendOverflow::DropNewest => Some(SendOutcome::Dropped),
-            // The peer does not read what it has: to flush would be to wait for it.
-            SendOverflow::Disconnect => {
-                self.abort(operations, name, Cause::limit(Limit::SendBytes, wanted as u64, maximum as u64));
-                Some(SendOutcome::Disconnected)
+        match put(queue, *now, Order { keep: delivery.keep, seed: shared.seed(*index) }) {
+            Ok(None) => {}
+            Ok(Some(displaced)) => count_queued(ledger.row(service), displaced),
+            Err(error) => {
+                self.settle(name);
+                return Err(error);
             }
         }
+        let window = delivery.window();
+        let is_quiet = carrier.flushed_at == NEVER || now.since(carrier.flushed_at) >= window;
+        // What waits by our own will must not bring a session to its bound.
+        if window.is_zero() || is_quiet || queue.fills_window() || wanted >= maximum / 2 {
+            queue.want();
+            if !carrier.dirty {
+                carrier.dirty = true;
+                dirty.push(name);
+            }
+        } else {
+            carrier.windows |= windows.wait(name, window, carrier.flushed_at + window, carrier.windows);
+        }
+        Ok(SendOutcome::Queued)
     }
 
-    /// True if a session has so much to send that answering further packets would be adding to a heap: half its bound.
+    /// A frame for which there is no room.
+    fn overflow(&mut self, operations: &mut Operations<'_>, name: Name, wanted: usize, maximum: usize) -> SendOutcome {
+        let overflow = self.carriers.get(name).map(|carrier| carrier.running().limits().send_overflow.get());
+        if overflow == Some(SendOverflow::DropNewest) {
+            return SendOutcome::Dropped;
+        }
+        // The peer does not read what it has: to flush would be to wait for it.
+        self.abort(operations, name, Cause::limit(Limit::SendBytes, wanted as u64, maximum as u64));
+        SendOutcome::Disconnected
+    }
+
+    /// True if a session has so much to send that answering further packets would be adding to a heap: half its bound. Or if
+    /// its handlers have not come to what it has received, or want nothing more.
     pub(crate) fn is_congested(&self, name: Name) -> bool {
         let Some(carrier) = self.carriers.get(name) else { return false };
+        if carrier.is_held_back() || carrier.is_put_off() {
+            return true;
+        }
         let charged = carrier.outgoing.as_ref().map_or(0, |outgoing| outgoing.charged_bytes());
-        charged >= carrier.running().limits().send_bytes_max.get().div_ceil(2)
+        charged >= carrier.running().limits().send_bytes_max.get().div_ceil(2) || carrier.is_behind()
     }
 
     /// Stops receiving from a session that does not read its answers (`sent` resumes), or that is delayed (its time resumes).
@@ -157,7 +211,7 @@ impl State {
     pub(super) fn resume(&mut self, operations: &mut Operations<'_>, name: Name) {
         let congested = self.is_congested(name);
         let Some(carrier) = self.carriers.get_mut(name) else { return };
-        if carrier.is_live() && (carrier.is_delayed() || carrier.paused && congested) {
+        if carrier.is_live() && (carrier.is_delayed() || carrier.is_held_back() || carrier.paused && congested) {
             return;
         }
         if carrier.paused {
@@ -168,18 +222,28 @@ impl State {
         }
     }
 
-    /// The queue of a session, made if there is none.
-    fn queue(&mut self, name: Name) -> Option<&mut SendQueue> {
-        let spare = &mut self.spare_outgoing;
-        let carrier = self.carriers.get_mut(name)?;
-        Some(carrier.outgoing.get_or_insert_with(|| spare.take()))
-    }
-
-    fn queued(&mut self, name: Name) {
-        if let Some(carrier) = self.carriers.get(name) {
-            self.ledger.row(carrier.running().index).frames_sent += 1;
+    /// Everything that waits in a send queue leaves as soon as it can.
+    pub(super) fn flush_soon(&mut self, name: Name) {
+        if let Some(outgoing) = self.carriers.get_mut(name).and_then(|carrier| carrier.outgoing.as_mut()) {
+            outgoing.want();
         }
         self.mark_dirty(name);
+    }
+
+    /// What waits for the end of a window that has ended leaves with this turn.
+    pub(super) fn end_windows(&mut self) {
+        while let Some((list, mut sessions)) = self.windows.take_due(self.now) {
+            for name in sessions.drain(..) {
+                let Some(carrier) = self.carriers.get_mut(name) else { continue };
+                if !plant::is(Plant::ForgottenInWindow) {
+                    carrier.windows &= !(1 << list);
+                }
+                if carrier.outgoing.is_some() {
+                    self.flush_soon(name);
+                }
+            }
+            self.windows.walked(list, sessions);
+        }
     }
 
     /// Sees to it that the session is looked at in this turn's flush.
@@ -204,7 +268,11 @@ impl State {
         carrier.dirty = false;
         let connection = carrier.connection;
         let spare = &mut self.spare_gathers;
-        let batch = carrier.outgoing.as_mut().and_then(|outgoing| outgoing.take_batch(|| spare.take()));
+        let outgoing = carrier.outgoing.as_mut().filter(|outgoing| outgoing.is_wanted());
+        let batch = outgoing.and_then(|outgoing| outgoing.take_batch(|| spare.take()));
+        if batch.is_some() {
+            carrier.flushed_at = self.now;
+        }
         if let Some(batch) = batch.and_then(|batch| self.through_layer(operations, name, batch)) {
             let row = self.row_of(name);
             match operations.send(connection, batch) {
@@ -250,7 +318,8 @@ impl State {
     fn settle(&mut self, name: Name) {
         let Some(carrier) = self.carriers.get_mut(name) else { return };
         let Some(outgoing) = carrier.outgoing.take_if(|outgoing| outgoing.is_empty()) else {
-            if !plant::is(Plant::WaitingForgotten) {
+            let is_wanted = carrier.outgoing.as_ref().is_some_and(|outgoing| outgoing.is_wanted());
+            if is_wanted && !plant::is(Plant::WaitingForgotten) {
                 self.mark_dirty(name);
             }
             return;
@@ -270,34 +339,13 @@ impl State {
             self.spare_gathers.keep(gather, bytes);
         }
     }
-
-    /// Gives a frame to many sessions. It is encoded once more for each frame format that differs from its own.
-    pub(super) fn fan_out(&mut self, operations: &mut Operations<'_>, members: &[Name], frame: &SharedFrame) {
-        let mut others: Vec<(FrameFormat, Option<Bytes>)> = Vec::new();
-        for member in members {
-            let Some(carrier) = self.carriers.get(*member) else { continue };
-            let (format, service) = (carrier.running().service.format, carrier.running().index);
-            if format == frame.format {
-                self.send_encoded(operations, *member, &frame.whole);
-                continue;
-            }
-            if !others.iter().any(|(known, _)| *known == format) {
-                others.push((format, reencode(frame, format)));
-            }
-            match others.iter().find(|(known, _)| *known == format) {
-                Some((_, Some(whole))) => {
-                    self.send_encoded(operations, *member, whole);
-                }
-                _ => self.ledger.row(service).frames_unencodable += 1,
-            }
-        }
-    }
 }
 
-/// The same packet in another format; `None` if it does not fit there.
-fn reencode(frame: &SharedFrame, format: FrameFormat) -> Option<Bytes> {
-    let Decoded::Frame(decoded) = frame.format.decode(&frame.whole) else { return None };
-    let mut whole = Vec::new();
-    format.encode(decoded.id, decoded.body, &mut whole).ok()?;
-    Some(whole.into())
+fn count_queued(row: &mut Counters, displaced: Displaced) {
+    row.frames_sent += 1;
+    match displaced {
+        Displaced::Nothing => {}
+        Displaced::Older { .. } => row.frames_replaced += u64::from(!plant::is(Plant::UncountedReplaced)),
+        Displaced::Oldest { frames, .. } => row.frames_displaced += frames as u64,
+    }
 }

@@ -4,9 +4,11 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use pogu_port::Operations;
+use pogu_port::plant::{self, Plant};
 use pogu_port::slots::Name;
 
 use crate::cause::Cause;
+use crate::delivery::Delivery;
 use crate::message::{Kick, Message, SharedFrame};
 use crate::post::{Errand, Visit};
 use crate::progress::Handler;
@@ -34,7 +36,7 @@ impl State {
             return;
         }
         let cause = Cause::Kicked(kick.reason);
-        let sent = kick.farewell.map(|(id, body)| self.send(operations, name, id, &body));
+        let sent = kick.farewell.map(|(id, body)| self.send(operations, name, Delivery::PROMPT, id, &body));
         self.stop(operations, name, cause.clone());
         match sent {
             // The farewell was too much for the queue and the session was reset, but it ends because it was kicked.
@@ -66,7 +68,9 @@ impl State {
     /// Adds this worker's sessions to a list and passes it on.
     pub(super) fn enumerate(&mut self, mut census: Box<Census>) {
         let names = self.rosters.of(census.service).iter();
-        census.so_far.sessions.extend(names.map(|name| self.session_id(*name)));
+        if !plant::is(Plant::ListWithoutLast) || self.index == 0 || self.index + 1 < self.shared.workers() {
+            census.so_far.sessions.extend(names.map(|name| self.session_id(*name)));
+        }
         self.pass_on(census);
     }
 

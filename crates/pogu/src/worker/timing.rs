@@ -127,7 +127,7 @@ impl State {
                     .and_then(|frame| late(Limit::FrameTimeout, frame.since, limits.frame_timeout.get()))
                     .or_else(|| oldest.and_then(|oldest| late(Limit::SendAge, oldest, limits.send_age_max.get())))
                     .or_else(|| vigil.and_then(|vigil| vigil.exceeded(now, limits, heartbeat)).map(Due::Limit))
-                    .or_else(|| if carrier.stands_still() { None } else { idle() })
+                    .or_else(|| if carrier.stands_still() || carrier.is_with_handlers() { None } else { idle() })
                     .unwrap_or_else(|| self.what_else_is_due(carrier))
             }
         }

@@ -10,6 +10,7 @@ use crate::cause::{Cause, Limit};
 use crate::heartbeat::Heartbeat;
 use crate::limits::{LiveLimits, Rate, RateExceeded};
 use crate::metering::Meter;
+use crate::worker::handlers_on_pool::{OnPool, PutOff};
 use crate::worker::{NEVER, State};
 
 #[derive(Default)]
@@ -20,10 +21,16 @@ pub(crate) struct Vigil {
     meters: [Meter; 3],
     /// While nothing is received because a rate was exceeded.
     delay: Option<Delay>,
+    /// How far its handlers have come, if they run on threads of a pool.
+    pub(super) handlers: OnPool,
+    /// What these have asked for and this turn had no room for.
+    pub(super) put_off: Option<Box<PutOff>>,
     /// Since when nothing is received because we do not want to, if that is so.
     still_since: Option<Time>,
     /// When the last delay ended, and when the first began of which it was the last without a break.
     delayed: Option<(Time, Time)>,
+    /// True while its handlers want nothing more to be received.
+    is_held_back: bool,
 }
 
 /// A time without a delay that is no break: a session that comes out of a delay with more to handle is in the next one at once.
@@ -141,6 +148,10 @@ impl Vigil {
         !self.stands_still() && quiet.is_some_and(|quiet| quiet >= heartbeat.interval)
     }
 
+    pub(super) fn is_held_back(&self) -> bool {
+        self.is_held_back
+    }
+
     pub(super) fn delay_is_over(&self, now: Time) -> bool {
         self.delay.is_some_and(|delay| now >= delay.until)
     }
@@ -190,6 +201,21 @@ impl State {
         match owed {
             Some(until) => delay.until = until,
             None => self.end_delay(operations, name),
+        }
+    }
+
+    /// The handlers of a session want nothing more to be received, or want it again.
+    pub(crate) fn set_held_back(&mut self, operations: &mut Operations<'_>, name: Name, is_held_back: bool) {
+        let Some(carrier) = self.carriers.get_mut(name).filter(|carrier| carrier.is_live()) else { return };
+        if carrier.is_held_back() == is_held_back {
+            return;
+        }
+        let vigil = carrier.vigil.get_or_insert_default();
+        vigil.is_held_back = is_held_back;
+        match is_held_back {
+            // From here on, not from the first byte that is not wanted: the peer may wait in silence for what we owe it.
+            true => vigil.stand_still(self.now),
+            false => self.resume(operations, name),
         }
     }
 

@@ -1,6 +1,7 @@
 //! Replays the corpora of the fuzz targets `session` and `schedule`, with the same checks.
 
 mod faults;
+mod met;
 mod puppet;
 mod remote;
 #[path = "../../../../fuzz/replay.rs"]
@@ -10,30 +11,34 @@ mod script;
 mod session;
 mod speech;
 mod witness;
+mod world;
 
 use std::cell::RefCell;
 
-use pogu::sim::FaultCounts;
+use met::{Met, Order};
 
-/// Replays a corpus: what it meets, and that it meets faults of at least so many classes.
-fn replay(target: &str, classes_least: usize, check: fn(&[u8], bool) -> FaultCounts) {
-    let met = RefCell::new(FaultCounts::default());
-    replay::replay(target, 100, |bytes| *met.borrow_mut() += &check(bytes, false));
-    let met = met.into_inner();
-    let classes = met.iter().filter(|(_, count)| *count > 0).count();
-    assert!(classes >= classes_least, "faults of {classes} classes, {classes_least} are expected: {met}");
+/// Replays a corpus: that it meets each of these orders, and faults of at least so many classes.
+fn replay(target: &str, orders: impl Iterator<Item = Order>, classes_least: usize, check: fn(&[u8], bool) -> Met) {
+    let met = RefCell::new(Met::default());
+    replay::replay(target, 100, |bytes| met.borrow_mut().add(check(bytes, false)));
+    let Met { faults, orders: obeyed } = met.into_inner();
+    let classes = faults.iter().filter(|(_, count)| *count > 0).count();
+    assert!(classes >= classes_least, "faults of {classes} classes, {classes_least} are expected: {faults}");
+    let missed: Vec<Order> = orders.filter(|order| !obeyed.contains(order)).collect();
+    assert!(missed.is_empty(), "no input of fuzz/corpus/{target} gives these orders: {missed:?}");
 }
 
 #[test]
 fn every_session_of_the_corpus_passes() {
     // All that the head of an input can ask for.
-    replay("session", 19, session::check);
+    let orders = (0..puppet::ORDERS).map(Order::Puppet).chain((0..world::HALL_ORDERS).map(Order::Hall));
+    replay("session", orders.chain((0..session::ORDERS).map(Order::Owner)), 19, session::check);
 }
 
 #[test]
 fn every_schedule_of_the_corpus_passes() {
     // All but two: no connection ends here, so nothing is cancelled.
-    replay("schedule", 17, schedule::check);
+    replay("schedule", (0..schedule::STEPS).map(Order::Step), 17, schedule::check);
 }
 
 #[test]

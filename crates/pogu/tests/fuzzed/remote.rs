@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 
 use pogu::sim::Peer;
 
-use super::speech::{ADDRESSED, NUMBERED, SPOKEN, addressee};
+use super::speech::{ADDRESSED, NUMBERED, PASSING, SPOKEN, addressee, passed};
 use super::witness::Witness;
 
 /// How a remote stands.
@@ -90,6 +90,10 @@ impl Remote {
                 assert!(self.unfinished.is_empty(), "an end in good order within a frame: {:?}", self.unfinished);
                 let missed = witness.next_frame(address);
                 assert_eq!(missed.map(beginning), None, "an end in good order, and this was queued and has not come");
+                assert!(
+                    witness.passing_missed(address).is_empty(),
+                    "an end in good order, and the last of a key has not come"
+                );
                 self.line = Line::Over;
             }
             Err(error) if error.kind() == std::io::ErrorKind::NotConnected => {}
@@ -116,6 +120,14 @@ fn hear(witness: &Witness, address: SocketAddr, id: u16, body: &[u8]) {
             let next = witness.next_frame(address);
             let is_next = next.as_deref() == Some(body);
             assert!(is_next, "{:?} came, next is {:?}", beginning(body.to_vec()), next.map(beginning));
+        }
+        PASSING => {
+            assert_eq!(addressee(body), witness.number_at(address), "said to another session");
+            let (key, number) = passed(body).expect("a whole body");
+            assert!(
+                witness.passing_heard(address, key, number),
+                "{number} of key {key} is out of order, or not queued"
+            );
         }
         _ => panic!("nobody says {id}"),
     }

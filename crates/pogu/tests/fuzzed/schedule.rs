@@ -7,19 +7,35 @@
 //!
 //! Each message arrives once, in order, unaltered; all members of the room hear all of it in one order.
 
+use std::collections::BTreeSet;
 use std::io::{ErrorKind, Write};
 use std::time::Duration;
 
-use pogu::sim::{Advance, FaultCounts, Peer, PeerState, Simulation, SimulationOptions};
-use pogu::{Context, Core, Limits, Packet, PortConfig, Room, Service, ServiceHandle, Session, Worker, WorkerStatus};
+use pogu::sim::{Advance, Peer, PeerState, Simulation, SimulationOptions};
+use pogu::{
+    Broadcast, Context, Core, Delivery, Limits, Packet, PortConfig, Room, RoomContext, RoomRef, RoomState, Service,
+    ServiceHandle, Session, Worker, WorkerStatus,
+};
 
 use super::faults;
+use super::met::{Met, Order};
 use super::script::Script;
 
 const SERVER: &str = "10.0.0.1:7777";
 const ECHO: u16 = 1;
 const SAY: u16 = 2;
 const JOINED: u16 = 3;
+/// As the first two, but what is sent may wait for company.
+const ECHO_LATER: u16 = 4;
+const SAY_LATER: u16 = 5;
+/// Is said by the room's state.
+const SAY_BY_STATE: u16 = 6;
+
+const WINDOW: Duration = Duration::from_millis(10);
+
+/// How many kinds of steps there are, and how many there were when the first corpus was made.
+pub const STEPS: usize = 11;
+const FIRST_STEPS: usize = 8;
 
 /// Turns of all workers within which everything is answered once nobody is held up any more.
 const ROUNDS_MAX: usize = 20_000;
@@ -29,9 +45,8 @@ const STEPS_MAX: usize = 400;
 const MESSAGES_MAX: u32 = 24;
 const PADDING_MAX: u8 = 64;
 
-/// Plays the schedule of `bytes`. `planted`: the server loses a message now and then, which must be noticed. Which faults were
-/// met.
-pub fn check(bytes: &[u8], planted: bool) -> FaultCounts {
+/// Plays the schedule of `bytes`. `planted`: the server loses a message now and then, which must be noticed. What was met.
+pub fn check(bytes: &[u8], planted: bool) -> Met {
     let mut script = Script::new(bytes);
     let mut scene = Scene::new(&mut script, planted);
     for _ in 0..STEPS_MAX {
@@ -42,12 +57,24 @@ pub fn check(bytes: &[u8], planted: bool) -> FaultCounts {
     }
     scene.come_to_rest();
     scene.judge();
-    scene.simulation.faults_met()
+    Met { faults: scene.simulation.faults_met(), orders: scene.orders_met }
+}
+
+/// Says what it is told to.
+struct Hall;
+
+impl RoomState for Hall {}
+
+impl Hall {
+    fn say(&mut self, cx: &mut RoomContext<'_>, body: &[u8]) {
+        let _ = cx.broadcast(SAY, body);
+    }
 }
 
 /// Echoes, and says to the room what it is told to.
 struct Host {
     planted: bool,
+    hall: RoomRef<Hall>,
 }
 
 impl Session for Host {
@@ -61,9 +88,16 @@ impl Session for Host {
 
     fn on_packet(&mut self, cx: &mut Context<'_>, packet: Packet<'_>) {
         let lost = self.planted && packet.body().ends_with(&[11, 11, 11]);
+        let later = Delivery::within(WINDOW);
         match packet.id() {
             _ if lost => {}
             SAY => drop(cx.broadcast(Room(1), SAY, packet.body())),
+            SAY_LATER => drop(cx.broadcast_with(Room(1), &Broadcast::to_all().delivery(later), SAY, packet.body())),
+            SAY_BY_STATE => {
+                let body = packet.body().to_vec();
+                let _ = cx.post_to_room(&self.hall, move |hall, cx| hall.say(cx, &body));
+            }
+            ECHO_LATER => drop(cx.send_with(later, ECHO, packet.body())),
             id => drop(cx.send(id, packet.body())),
         }
     }
@@ -139,6 +173,7 @@ struct Scene {
     /// What was said in the room, by all.
     said: Vec<Vec<u8>>,
     messages: u32,
+    orders_met: BTreeSet<Order>,
     _core: Core,
     _service: ServiceHandle,
 }
@@ -161,21 +196,28 @@ impl Scene {
         let (core, seeds) = builder.hand_out().expect("a core");
         let workers = seeds.into_iter().map(|seed| seed.start().expect("a worker")).collect();
         let service = Service::server(SERVER).limits(patient());
-        let service = core.serve(service, move |_incoming| Host { planted }).expect("a service");
+        let hall = core.open_room(Room(1), |_| Hall).expect("the first to open it");
+        let make = move |_incoming| Host { planted, hall: hall.clone() };
+        let service = core.serve(service, make).expect("a service");
         let connect = |number| Client::new(simulation.connect(service.address()).expect("an address"), number);
         let clients = (0..clients).map(connect).collect();
-        let said = Vec::new();
-        Scene { simulation, workers, clients, said, messages: 0, _core: core, _service: service }
+        let (said, orders_met) = Default::default();
+        Scene { simulation, workers, clients, said, messages: 0, orders_met, _core: core, _service: service }
     }
 
     fn step(&mut self, script: &mut Script<'_>) {
         let client = script.below(self.clients.len());
-        match script.below(8) {
+        let order = script.below_or_later(FIRST_STEPS, STEPS);
+        self.orders_met.insert(Order::Step(order));
+        match order {
             0..=2 => self.turn(script.below(3)),
             3 => self.speak(client, ECHO, script.byte() % PADDING_MAX),
             4 => self.speak(client, SAY, script.byte() % PADDING_MAX),
             5 => self.with(client, |client| client.write(1 + usize::from(script.byte()))),
             6 => self.with(client, Client::read),
+            8 => self.speak(client, ECHO_LATER, script.byte() % PADDING_MAX),
+            9 => self.speak(client, SAY_LATER, script.byte() % PADDING_MAX),
+            10 => self.speak(client, SAY_BY_STATE, script.byte() % PADDING_MAX),
             _ => {
                 let microseconds = script.one_of(&[1, 40, 1000, 50_000, 1_000_000]);
                 // Past workers that have something to do: as if their threads had been held up.
@@ -200,13 +242,14 @@ impl Scene {
     fn speak(&mut self, client: usize, id: u16, padding: u8) {
         // Who has not joined yet may miss what is said; echoes are for everybody.
         let all_have_joined = self.clients.iter().all(|client| client.has_joined);
-        if self.messages >= MESSAGES_MAX || id == SAY && !all_have_joined {
+        let is_for_all = !matches!(id, ECHO | ECHO_LATER);
+        if self.messages >= MESSAGES_MAX || is_for_all && !all_have_joined {
             return;
         }
         self.messages += 1;
         let Some(client) = self.clients.get_mut(client) else { return };
         let body = client.speak(id, padding);
-        if id == SAY {
+        if is_for_all {
             client.expected.pop();
             client.expected.push(Vec::new());
             self.said.push(body);

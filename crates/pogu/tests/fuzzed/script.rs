@@ -24,6 +24,16 @@ impl<'a> Script<'a> {
         usize::from(self.byte()) % count.max(1)
     }
 
+    /// One of a list that was once `first` long: the highest bytes stand for what was added since, and the others for what they
+    /// have always stood for.
+    pub fn below_or_later(&mut self, first: usize, count: usize) -> usize {
+        let (byte, later) = (usize::from(self.byte()), count - first);
+        match byte.checked_sub(256 - later) {
+            Some(later) => first + later,
+            None => byte % first,
+        }
+    }
+
     /// As many bytes as the next one says, or as there are.
     pub fn bytes(&mut self) -> &'a [u8] {
         let wanted = usize::from(self.byte());

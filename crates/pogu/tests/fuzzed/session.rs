@@ -9,21 +9,24 @@
 //! session was told is queued, each frame once, in order and unaltered, and all of it unless it is reset (`remote.rs`); no
 //! queue outgrows its bound, and everything ends when the core stops.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use pogu::sim::{FaultCounts, Faults, Simulation, SimulationOptions};
+use pogu::sim::{Faults, Simulation, SimulationOptions};
 use pogu::{
-    Core, Incoming, Limits, Lockstep, PortConfig, Rate, RateExceeded, Refusal, SendOverflow, Service, ServiceHandle,
-    SessionRef,
+    Broadcast, Core, Delivery, Incoming, Limits, Lockstep, PortConfig, Rate, RateExceeded, Refusal, Room, SendOverflow,
+    Service, ServiceHandle, SessionRef,
 };
 
 use super::faults;
+use super::met::{Met, Order};
 use super::puppet::Puppet;
 use super::remote::Remote;
 use super::script::Script;
 use super::speech::{ADDRESSED, SPOKEN, addressed};
 use super::witness::Witness;
+use super::world::{Hall, QUEUES, World};
 
 const SERVER: &str = "10.0.0.1:7777";
 
@@ -31,13 +34,21 @@ const SERVER: &str = "10.0.0.1:7777";
 const OPERATIONS_MAX: usize = 96;
 const REMOTES_MAX: usize = 12;
 
+/// How many orders there are, and how many there were when the first corpus was made.
+pub const ORDERS: usize = 24;
+const FIRST_ORDERS: usize = 20;
+
+/// A room that has a state without members, once it is opened.
+const STAYING: Room = Room(200);
+const WINDOW: Duration = Duration::from_millis(10);
+
 /// What threads that are held up may take longer to end.
 const HELD_UP_MAX: Duration = Duration::from_secs(60);
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Plays the script of `bytes` to its end and checks everything. `planted`: with a bug in the handlers, which must be noticed.
-/// Which faults were met.
-pub fn check(bytes: &[u8], planted: bool) -> FaultCounts {
+/// What was met.
+pub fn check(bytes: &[u8], planted: bool) -> Met {
     let mut script = Script::new(bytes);
     let mut scene = Scene::new(&mut script, planted);
     for _ in 0..OPERATIONS_MAX {
@@ -79,7 +90,7 @@ impl Scene {
         let core = lockstep.start(Core::builder().workers(workers).port(port(script))).expect("a core");
         let limits = limits(script);
         let (witness, send_bytes_max) = (Witness::default(), limits.send_bytes_max);
-        let factory = factory(script, &witness, planted);
+        let factory = factory(script, &witness, &World::of(&core, &witness), planted);
         let refusal = Refusal::new("full").with_packet(SPOKEN, *b"full");
         let service = Service::server(SERVER).limits(limits).refuse_full_with(refusal);
         let service = core.serve(service, factory).expect("a service");
@@ -89,7 +100,9 @@ impl Scene {
     }
 
     fn operate(&mut self, script: &mut Script<'_>) {
-        match script.below(20) {
+        let order = script.below_or_later(FIRST_ORDERS, ORDERS);
+        self.witness.met(Order::Owner(order));
+        match order {
             0 | 1 => self.connect(),
             2..=4 => self.with_remote(script, |remote, script| remote.order(script.bytes())),
             5 => self.with_remote(script, |remote, script| remote.write(script.bytes())),
@@ -108,7 +121,19 @@ impl Scene {
             16 => drop(self.service.broadcast(SPOKEN, script.bytes())),
             17 => self.concern_one(script),
             18 => self.change_limits(script),
-            _ => self.service.close(),
+            19 => self.service.close(),
+            // Once at most, and not beside a full inbox.
+            20 => drop(self.core.open_room(STAYING, Hall::factory(&self.witness))),
+            21 => drop(self.service.broadcast_with(Delivery::within(WINDOW).newest(2, 1), SPOKEN, script.bytes())),
+            22 => {
+                let many: Vec<_> = (0..8).filter_map(|index| Some(self.witness.session(index)?.1)).collect();
+                let _ = self.service.send_to_many(&many, Delivery::within(WINDOW), SPOKEN, script.bytes());
+            }
+            _ => {
+                let how = Broadcast::to_all().delivery(Delivery::within(WINDOW));
+                let room = self.core.room(Room(script.byte().into()));
+                let _ = room.broadcast_with(&how, SPOKEN, script.bytes());
+            }
         }
     }
 
@@ -173,7 +198,7 @@ impl Scene {
     }
 
     /// Everything comes to an end: within the drain time, whatever peers do not do.
-    fn end(mut self) -> FaultCounts {
+    fn end(mut self) -> Met {
         self.core.begin_stop(DRAIN_TIMEOUT);
         let limit = self.lockstep.now() + self.end_timeout;
         let has_stopped = self.lockstep.run_until(limit, || self.core.has_stopped());
@@ -188,7 +213,7 @@ impl Scene {
         // A factory that panics ends a connection before there is a session.
         let ended: u64 = counters.causes().map(|(_, count)| count).sum();
         assert_eq!(ended, counters.sessions_closed + self.witness.factory_panics(), "{counters:?}");
-        self.simulation.faults_met()
+        Met { faults: self.simulation.faults_met(), orders: self.witness.orders_met() }
     }
 }
 
@@ -227,9 +252,10 @@ fn limits(script: &mut Script<'_>) -> Limits {
 fn factory(
     script: &mut Script<'_>,
     witness: &Witness,
+    world: &Arc<World>,
     planted: bool,
 ) -> impl Fn(Incoming) -> Result<Puppet, Refusal> + Send + Sync + 'static {
-    let (witness, made) = (witness.clone(), AtomicU32::new(0));
+    let (witness, world, made) = (witness.clone(), Arc::clone(world), AtomicU32::new(0));
     let (refused, panicking) = (script.byte(), script.byte());
     move |incoming| {
         let turn = made.fetch_add(1, Ordering::Relaxed) % 8;
@@ -241,6 +267,8 @@ fn factory(
             return Err(Refusal::new("not today").with_packet(SPOKEN, *b"no"));
         }
         let number = witness.made(incoming.session, incoming.peer_address);
-        Ok(Puppet { id: incoming.session, number, witness: witness.clone(), planted })
+        let (id, witness, world) = (incoming.session, witness.clone(), Arc::clone(&world));
+        let (timers, tickets, answered) = (Vec::new(), Vec::new(), [0; QUEUES]);
+        Ok(Puppet { id, number, witness, planted, timers, world, tickets, answered })
     }
 }

@@ -1,4 +1,4 @@
-//! What is seen of every session: its calls in order, and which frames it was told are queued.
+//! What is seen of every session: its calls in order, and which frames it was told are queued. And which orders were obeyed.
 //!
 //! Handlers write it down and the outside judges: an assertion in a handler would be a panic that the engine catches.
 //!
@@ -8,11 +8,13 @@
 //!             +-- panicked +-----------------------------------+      nothing is called after a panic of its own
 //! ```
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pogu::SessionId;
+
+use super::met::Order;
 
 /// How far a session is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -34,6 +36,8 @@ pub struct Seen {
     pub frames_queued: u32,
     /// Bytes of all of them.
     pub queued_bytes: usize,
+    /// By key: the last of the passing frames that it queued, and the last that its peer has heard.
+    pub passing: BTreeMap<u8, [Option<u32>; 2]>,
 }
 
 #[derive(Default)]
@@ -42,6 +46,8 @@ struct Notes {
     order: Vec<SessionId>,
     offences: Vec<String>,
     factory_panics: u64,
+    jobs: u32,
+    orders_met: BTreeSet<Order>,
 }
 
 impl Notes {
@@ -65,8 +71,8 @@ impl Witness {
         let mut notes = self.notes();
         let number = notes.order.len() as u32;
         notes.order.push(session);
-        let (queued, frames_queued, queued_bytes) = Default::default();
-        let seen = Seen { stage: Stage::Made, is_dropped: false, peer, queued, frames_queued, queued_bytes };
+        let (queued, frames_queued, queued_bytes, passing) = Default::default();
+        let seen = Seen { stage: Stage::Made, is_dropped: false, peer, queued, frames_queued, queued_bytes, passing };
         if notes.sessions.insert(session, seen).is_some() {
             notes.offences.push(format!("{session:?} was made twice"));
         }
@@ -109,6 +115,50 @@ impl Witness {
     /// What the peer at this address has to hear next of its own session's frames: `None` if there is nothing.
     pub fn next_frame(&self, peer: SocketAddr) -> Option<Vec<u8>> {
         self.notes().at(peer)?.queued.pop_front()
+    }
+
+    /// The number of the next passing frame of a key.
+    pub fn next_passing(&self, session: SessionId, key: u8) -> u32 {
+        let last = self.notes().sessions.get(&session).and_then(|seen| seen.passing.get(&key)?[0]);
+        last.map_or(0, |last| last + 1)
+    }
+
+    /// The session was told that this passing frame is queued for its own peer.
+    pub fn passing_queued(&self, session: SessionId, key: u8, number: u32) {
+        if let Some(seen) = self.notes().sessions.get_mut(&session) {
+            seen.passing.entry(key).or_default()[0] = Some(number);
+        }
+    }
+
+    /// A passing frame has come to the peer at this address. False unless it is newer than all of its key that have come, and
+    /// was queued.
+    pub fn passing_heard(&self, peer: SocketAddr, key: u8, number: u32) -> bool {
+        let mut notes = self.notes();
+        let Some([queued, heard]) = notes.at(peer).and_then(|seen| seen.passing.get_mut(&key)) else { return false };
+        heard.replace(number) < Some(number) && Some(number) <= *queued
+    }
+
+    /// The keys of which the last passing frame has not come to the peer at this address.
+    pub fn passing_missed(&self, peer: SocketAddr) -> Vec<u8> {
+        let mut notes = self.notes();
+        let passing = notes.at(peer).map(|seen| seen.passing.iter());
+        let missed = passing.into_iter().flatten().filter(|(_, [queued, heard])| queued != heard);
+        missed.map(|(key, _)| *key).collect()
+    }
+
+    /// A number that no other job has.
+    pub fn next_job(&self) -> u32 {
+        let mut notes = self.notes();
+        notes.jobs += 1;
+        notes.jobs
+    }
+
+    pub fn met(&self, order: Order) {
+        self.notes().orders_met.insert(order);
+    }
+
+    pub fn orders_met(&self) -> BTreeSet<Order> {
+        self.notes().orders_met.clone()
     }
 
     /// Which of the sessions made is that of the peer at this address.

@@ -1,9 +1,11 @@
 //! What the engine's tests share: cores on every driver, a session that reports what happens to it, a plain peer.
 #![allow(dead_code)] // every test binary uses a part of it
 
+pub mod jobs;
 pub mod layered;
 pub mod linked;
 pub mod log;
+pub mod pooled;
 pub mod simulated;
 
 use std::io::{ErrorKind, Read, Write};

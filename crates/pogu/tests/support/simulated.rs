@@ -133,6 +133,11 @@ impl Client {
     /// The whole frames that have come and were not taken yet: id and body.
     pub fn frames(&mut self) -> Vec<(u16, Vec<u8>)> {
         self.take_what_came();
+        self.frames_received()
+    }
+
+    /// As [`Client::frames`], of what was read already.
+    pub fn frames_received(&mut self) -> Vec<(u16, Vec<u8>)> {
         let mut frames = Vec::new();
         while let [a, b, c, d, rest @ ..] = self.received.as_slice() {
             let body = usize::from(u16::from_le_bytes([*a, *b])) - 4;

@@ -64,7 +64,7 @@ impl Session for Visitor {
     }
 
     fn on_timer(&mut self, cx: &mut Context<'_>) {
-        self.pacer.go_on(cx, &self.seat);
+        self.pacer.go_on(cx, &mut self.seat);
     }
 
     fn on_disconnected(&mut self, _cx: &mut Context<'_>, cause: &Cause) {
@@ -117,7 +117,7 @@ impl Voice for Seat {
         if self.visit.count == 0 { start } else { start.max(now) }
     }
 
-    fn say(&self, cx: &mut Context<'_>, message: u64, due: Time) -> bool {
+    fn say(&mut self, cx: &mut Context<'_>, message: u64, due: Time) -> bool {
         let id = if self.shared().options.mode == Mode::Room { SAY } else { ECHO };
         // Before it leaves: whoever receives it may already look whether it was sent.
         self.crew.set_next(self.visit, message + 1);
@@ -187,7 +187,7 @@ impl Visitor {
         self.order.see(tag.sender, tag.number);
         self.seat.slot().count_received();
         if sender == self.seat.visit {
-            self.pacer.answered(cx, &self.seat, now);
+            self.pacer.answered(cx, &mut self.seat, now);
         }
     }
 

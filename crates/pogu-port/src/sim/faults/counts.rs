@@ -92,6 +92,8 @@ classes! {
     LateWait = "late_waits",
     /// Workers had their turns in another order.
     ShuffledRound = "shuffled_rounds",
+    /// A task of a pool waited for a thread.
+    HeldTask = "held_tasks",
 }
 
 /// How often each class of fault was met. Those of several runs can be added.

@@ -169,6 +169,11 @@ knobs! {
     late_waits_max: Duration = Duration::from_micros(1), Duration::from_millis(16);
     /// Chance, per round, that workers get their turns in another order.
     shuffled_rounds: u16 = 50, 1000;
+    /// Chance that a task of job queues, or of handlers on a pool, waits for a thread: all of them are busy, or the one that
+    /// took it is preempted.
+    held_tasks: u16 = 20, 300;
+    /// How long, at most.
+    held_tasks_max: Duration = Duration::from_micros(10), Duration::from_millis(200);
 }
 
 /// A kind of knob.
