@@ -162,7 +162,7 @@ fn quietly(seed: u64, size: Size, record: Option<&mut Option<Simulation>>) -> Re
     if let Some(record) = record {
         simulation.record();
         plan.knobs().for_each(|(name, value)| simulation.note(format_args!("fault {name} {value}")));
-        simulation.note(format_args!("sound sleep: {}", plan.simulation.sound_sleep));
+        simulation.note(format_args!("idle turns: {}", plan.simulation.idle_turns));
         *record = Some(simulation.clone());
     }
     let book = Book::new(&plan, is_recorded.then(|| simulation.clone()));

@@ -150,7 +150,8 @@ fn simulation(draw: &mut Draw, seed: u64) -> SimulationOptions {
     // In one of ten nothing goes wrong: what a storm finds there has nothing to do with faults.
     if draw.percent(90) {
         options.faults = Faults::drawn(seed);
-        options.sound_sleep = Draw::new(seed, DRAWS_SLEEP).percent(50);
+        let sleep = &mut Draw::new(seed, DRAWS_SLEEP);
+        options.idle_turns = if sleep.percent(50) { 0 } else { sleep.one_of(&[10, 50, 200]) };
     }
     options
 }

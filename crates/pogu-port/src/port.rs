@@ -168,7 +168,7 @@ impl<M> Port<M> {
 
     /// True if this port's thread would be asleep just now: its last turn found nothing, nothing has woken it since, and what
     /// it waits for is not due. To dispatch it all the same would hide a wake-up that was lost. Only a [simulation](crate::sim)
-    /// with [`sound_sleep`](crate::sim::SimulationOptions::sound_sleep) says so.
+    /// that keeps ports from [`idle_turns`](crate::sim::SimulationOptions::idle_turns) says so.
     pub fn is_asleep(&self) -> bool {
         self.driver.is_asleep()
     }

@@ -12,9 +12,9 @@
 //! one more thing that the clock moves to.
 //!
 //! In a simulation with faults the seed says who goes first, and a worker whose thread is held up has no turn until that is
-//! over, while the others and the clock go on; so has a task of a job queue that waits for a thread. Where the simulation has
-//! [`sound_sleep`](crate::sim::SimulationOptions::sound_sleep), neither has one whose port sleeps, until something wakes it or is
-//! due: else turns that nobody called for would hide a wake-up that was lost.
+//! over, while the others and the clock go on; so has a task of a job queue that waits for a thread. Where the simulation gives
+//! no [`idle_turns`](crate::sim::SimulationOptions::idle_turns), neither has one whose port sleeps, until something wakes it or
+//! is due: else turns that nobody called for would hide a wake-up that was lost.
 
 use std::fmt;
 use std::sync::{Arc, Weak};

@@ -338,7 +338,7 @@ fn play(seed: u64) -> (JobCounts, [u64; 2]) {
     options.faults.held_tasks = 0;
     options.faults.shuffled_rounds = options.faults.shuffled_rounds.max(500);
     // Nobody has a turn by chance: who is not woken sleeps on.
-    options.sound_sleep = seed % 2 == 1;
+    options.idle_turns = if seed % 2 == 1 { 0 } else { 1000 };
     let mut world = World::with_options(&options);
     let mut port = PortConfig::default();
     port.posts_max = 2 + draw.below(6) as usize;

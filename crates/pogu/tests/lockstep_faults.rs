@@ -168,9 +168,9 @@ fn a_worker_that_is_held_up_does_not_hold_up_the_clock() {
 
 #[test]
 fn workers_that_sleep_soundly_miss_nothing_and_get_fewer_turns() {
-    let [awake, asleep] = [false, true].map(|sound_sleep| {
+    let [awake, now_and_then, asleep] = [1000, 200, 0].map(|idle_turns| {
         let mut options = SimulationOptions::default();
-        options.sound_sleep = sound_sleep;
+        options.idle_turns = idle_turns;
         let mut play = Play::with_options(options);
         play.run_to(at(60));
         let turns = [&play.servers, &play.clients].map(|core| core.port_counters().turns);
@@ -179,5 +179,7 @@ fn workers_that_sleep_soundly_miss_nothing_and_get_fewer_turns() {
         (heard, turns.iter().sum::<u64>())
     });
     assert_eq!(awake.0, asleep.0, "the same answers by the same time");
+    assert_eq!(awake.0, now_and_then.0, "the same answers by the same time");
     assert!(asleep.1 * 4 < awake.1 * 3, "{} turns, and {} where everybody has one", asleep.1, awake.1);
+    assert!(asleep.1 < now_and_then.1 && now_and_then.1 < awake.1, "{} turns now and then", now_and_then.1);
 }

@@ -32,8 +32,10 @@ pub(super) struct Network {
     pub(super) time: VirtualTime,
     pub(super) agenda: Agenda,
     pub(super) ports: Ports,
-    /// Whose port sleeps is not dispatched.
-    pub(super) sound_sleep: bool,
+    /// Chance, per round and in parts per 1,000, that ports which sleep are dispatched as well.
+    pub(super) idle_turns: u16,
+    /// Whether they are in this round.
+    pub(super) idles: bool,
     pub(super) transcript: Transcript,
     pub(super) latency: Duration,
     pub(super) stream_bytes: usize,
@@ -116,7 +118,8 @@ impl Network {
             time,
             agenda: Agenda::default(),
             ports: Ports::default(),
-            sound_sleep: false,
+            idle_turns: 0,
+            idles: false,
             transcript: Transcript::default(),
             latency,
             stream_bytes,
@@ -140,6 +143,9 @@ impl Network {
 
     /// The order of the next round of `count` workers.
     pub(super) fn order(&mut self, count: usize) -> Vec<usize> {
+        // Thrown also when all is healed: it is no fault, and what hangs on it must not change in the calm.
+        let chance = usize::from(self.idle_turns);
+        self.idles = chance >= 1000 || chance > 0 && self.fate.below(1000) < chance;
         let mut order: Vec<usize> = (0..count).collect();
         if self.fate.throws(|faults| faults.shuffled_rounds) {
             for last in (1..count).rev() {
@@ -234,7 +240,7 @@ impl Network {
 
     /// True if the port's thread sleeps just now, and nobody is dispatched in his sleep.
     pub(super) fn sleeps_soundly(&self, port: Name) -> bool {
-        self.sound_sleep && self.ports.sleeps_on(port, self.now())
+        !self.idles && self.ports.sleeps_on(port, self.now())
     }
 
     /// Until when a port that is about to be woken sleeps on, if it does.

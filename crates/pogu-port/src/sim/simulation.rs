@@ -33,10 +33,11 @@ pub struct SimulationOptions {
     pub seed: u64,
     /// What goes wrong. Default: nothing.
     pub faults: Faults,
-    /// A thread whose port sleeps does nothing until the port is woken or its time has come, as real threads do:
-    /// [`Port::is_asleep`](crate::Port::is_asleep) tells, and who dispatches ports in turn passes over it. A wake-up that is
-    /// lost stays lost then. Default: false, a port gets turns when others do, which hides that.
-    pub sound_sleep: bool,
+    /// Chance, per round of turns and in parts per 1,000, that ports which sleep get a turn all the same, as waits of real
+    /// threads end for no reason now and then. With 0 a thread whose port sleeps does nothing until the port is woken or its time
+    /// has come: [`Port::is_asleep`](crate::Port::is_asleep) tells, and who dispatches ports in turn passes over it, so a
+    /// wake-up that is lost stays lost. Default: 1,000, a port gets turns whenever others do, which hides that.
+    pub idle_turns: u16,
 }
 
 impl Default for SimulationOptions {
@@ -46,7 +47,7 @@ impl Default for SimulationOptions {
             stream_bytes: 64 * 1024,
             seed: 0,
             faults: Faults::default(),
-            sound_sleep: false,
+            idle_turns: 1000,
         }
     }
 }
@@ -88,7 +89,7 @@ impl Simulation {
         let mut network = Network::new(time.clone(), options.latency, options.stream_bytes.max(1));
         network.seeds = Random::new(options.seed);
         network.fate = Fate::new(&options.faults, options.seed);
-        network.sound_sleep = options.sound_sleep;
+        (network.idle_turns, network.idles) = (options.idle_turns, options.idle_turns >= 1000);
         Simulation { network: Arc::new(Mutex::new(network)), time }
     }
 

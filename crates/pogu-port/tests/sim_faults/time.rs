@@ -61,7 +61,7 @@ fn who_sleeps_soundly_sleeps_until_something_comes_or_is_due() {
     let (_others, mut port) = simulation(|_| {});
     turn(&mut port, None);
     assert!(!port.is_asleep(), "elsewhere nobody says so");
-    let (simulation, mut port) = simulation(|options| options.sound_sleep = true);
+    let (simulation, mut port) = simulation(|options| options.idle_turns = 0);
     let due = Time::ZERO + Duration::from_secs(1);
     assert!(!port.is_asleep(), "nobody has found out that there is nothing to do");
     turn(&mut port, Some(due));
