@@ -13,6 +13,7 @@ mod verdicts;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use crate::Failure;
 use crate::run::{cargo, checked};
@@ -111,12 +112,10 @@ fn exactly(mutant: &str) -> String {
 
 /// Shows those mutants of a piece that `which` names to the tests of a round.
 fn attempt(piece: &Piece, round: &Round, which: &[String], output: &Path) -> Result<(), Failure> {
+    let limit = LIMIT_TIMES * time_without(round)?.as_secs() + LIMIT_LEAST_SECONDS;
     let mut command = try_all(piece, round, output)?;
-    command.args(which);
-    let skipped = round.skipped.iter().flat_map(|name| ["--skip", name]);
-    // cargo-mutants builds the changed package first, which knows no suites of others.
-    command.arg("--").args(round.beyond.iter().map(|suite| format!("--test={suite}")));
-    command.arg("--").args(round.only).args(skipped);
+    command.args(which).arg(format!("--timeout={limit}"));
+    command.arg("--").args(beyond(round)).arg("--").args(named(round));
     let status = command.status()?;
     match status.code().is_some_and(|code| FOUND.contains(&code)) {
         true => Ok(()),
@@ -140,10 +139,39 @@ fn mutants(piece: &Piece) -> Result<Command, Failure> {
     Ok(command)
 }
 
+/// A round hangs after so many times what it takes without a mutant, and as many seconds more.
+const LIMIT_TIMES: u64 = 5;
+const LIMIT_LEAST_SECONDS: u64 = 40;
+
+/// How long the tests of a round take where nothing is changed: they pass, or nothing can be learnt of them. cargo-mutants would
+/// find that out of the changed package alone, which knows no suites of others.
+fn time_without(round: &Round) -> Result<Duration, Failure> {
+    let tests = || -> Result<Command, Failure> {
+        let mut command = cargo();
+        command.args(["test", "--profile", "mutants", "--lib"]).current_dir(root()?).env("CARGO_INCREMENTAL", "1");
+        command.args(round.packages.split(',').map(|package| format!("--package={package}")));
+        command.args(round.suites.iter().map(|suite| format!("--test={suite}"))).args(beyond(round));
+        Ok(command)
+    };
+    checked(tests()?.arg("--no-run"))?;
+    let began = Instant::now();
+    checked(tests()?.arg("--").args(named(round)))?;
+    Ok(began.elapsed())
+}
+
+/// The suites that only the run is told of: cargo-mutants builds the changed package first, which has none of these.
+fn beyond(round: &Round) -> impl Iterator<Item = String> {
+    round.beyond.iter().map(|suite| format!("--test={suite}"))
+}
+
+/// Which tests of the suites.
+fn named(round: &Round) -> impl Iterator<Item = &'static str> {
+    round.only.iter().copied().chain(round.skipped.iter().flat_map(|name| ["--skip", name]))
+}
+
 fn try_all(piece: &Piece, round: &Round, output: &Path) -> Result<Command, Failure> {
     let mut command = mutants(piece)?;
-    // A test hangs after five times what it takes without a mutant.
-    command.args(["--no-shuffle", "--profile", "mutants", "--jobs", "1", "--minimum-test-timeout", "60"]);
+    command.args(["--no-shuffle", "--profile", "mutants", "--jobs", "1", "--baseline", "skip"]);
     command.arg("--output").arg(output).args(["--test-package", round.packages]);
     // Of the build as well as of the run: what is not run is not built.
     command.arg("--cargo-arg=--lib");
