@@ -41,6 +41,8 @@ pub struct Options {
 enum Part {
     /// Lints for Windows, type checks for FreeBSD and macOS.
     Checks,
+    /// What the other parts run, built and no more: they build it themselves, unless that was done beside something else.
+    Build,
     /// The tests of every crate, as Windows programs under Wine.
     Tests,
     /// The examples that come to an end, as Windows programs under Wine.
@@ -48,6 +50,14 @@ enum Part {
     /// A Linux swarm against a Windows server, and the other way round.
     Crosswise,
 }
+
+const PARTS: [(Part, &str); 5] = [
+    (Part::Checks, "checks"),
+    (Part::Build, "build"),
+    (Part::Tests, "tests"),
+    (Part::Examples, "examples"),
+    (Part::Crosswise, "crosswise"),
+];
 
 pub fn run(options: &Options) -> Result<(), Failure> {
     let began = Instant::now();
@@ -65,14 +75,10 @@ pub fn run(options: &Options) -> Result<(), Failure> {
     }
     let asked = |part: Part| options.only.is_empty() || options.only.contains(&part);
     let mut failed = Vec::new();
-    for (part, name) in
-        [(Part::Checks, "checks"), (Part::Tests, "tests"), (Part::Examples, "examples"), (Part::Crosswise, "crosswise")]
-    {
-        if !asked(part) {
-            continue;
-        }
+    for (part, name) in PARTS.into_iter().filter(|(part, _)| asked(*part)) {
         let ended = match part {
             Part::Checks => checks::run(&toolchain),
+            Part::Build => build(&toolchain),
             Part::Tests => suites::run(&toolchain, options.filter.as_deref()),
             Part::Examples => suites::examples(&toolchain),
             Part::Crosswise => crosswise::run(&toolchain),
@@ -91,4 +97,13 @@ pub fn run(options: &Options) -> Result<(), Failure> {
             Err(format!("these failed for Windows: {}", failed.join(", ")).into())
         }
     }
+}
+
+fn build(toolchain: &Toolchain) -> Result<(), Failure> {
+    let began = Instant::now();
+    suites::build(toolchain)?;
+    suites::build_examples(toolchain)?;
+    crosswise::build_for_windows(toolchain)?;
+    println!("built in {:.0} s", began.elapsed().as_secs_f64());
+    Ok(())
 }

@@ -33,12 +33,7 @@ enum System {
 
 pub fn run(toolchain: &Toolchain) -> Result<(), Failure> {
     let linux = build()?;
-    let mut windows = toolchain.cargo()?;
-    windows.args(["build", "--locked", "--quiet", "--package", "pogu-cli", "--bin", "pogu"]);
-    checked(&mut windows)?;
-    let mut leash = toolchain.cargo()?;
-    leash.args(["build", "--locked", "--quiet", "--package", "pogu-port", "--example", "leash"]);
-    checked(&mut leash)?;
+    build_for_windows(toolchain)?;
     let programs = Programs { toolchain, linux, windows: toolchain.programs()? };
     println!(
         "{:<9} {:<9} {:<6} {:>9} {:>9} {:>9} {:>9}",
@@ -49,6 +44,13 @@ pub fn run(toolchain: &Toolchain) -> Result<(), Failure> {
         answers += programs.all_modes(swarm, server)?;
     }
     println!("{answers} answers checked, all of them right");
+    Ok(())
+}
+
+pub fn build_for_windows(toolchain: &Toolchain) -> Result<(), Failure> {
+    for what in [["--package", "pogu-cli", "--bin", "pogu"], ["--package", "pogu-port", "--example", "leash"]] {
+        checked(toolchain.cargo()?.args(["build", "--locked", "--quiet"]).args(what))?;
+    }
     Ok(())
 }
 

@@ -34,6 +34,7 @@ const EXAMPLES: [(&[&str], &str); 2] = [
 ];
 
 pub fn run(toolchain: &Toolchain, filter: Option<&str>) -> Result<(), Failure> {
+    // So that their times are those of their tests.
     build(toolchain)?;
     println!("{:<14} {:>7} {:>8} {:>8}", "under Wine", "passed", "skipped", "seconds");
     let mut failed = Vec::new();
@@ -56,10 +57,8 @@ pub fn run(toolchain: &Toolchain, filter: Option<&str>) -> Result<(), Failure> {
     }
 }
 
-/// As the suites ask for it, so that nothing is built twice and their times are those of their tests; and what the tests of the
-/// commands run their programs by.
-fn build(toolchain: &Toolchain) -> Result<(), Failure> {
-    let began = Instant::now();
+/// As the suites ask for it, so that nothing is built twice; and what the tests of the commands run their programs by.
+pub fn build(toolchain: &Toolchain) -> Result<(), Failure> {
     let leash: &[&str] = &["build", "--package", "pogu-port", "--example", "leash"];
     let tests = SUITES.iter().filter(|suite| !suite.arguments.contains(&"--doc"));
     let tests = tests.map(|suite| [&["test", "--no-run"], suite.arguments].concat());
@@ -68,7 +67,6 @@ fn build(toolchain: &Toolchain) -> Result<(), Failure> {
         command.args(arguments).args(["--locked", "--quiet"]);
         checked(&mut command).map_err(|error| format!("the tests do not build for Windows: {error}"))?;
     }
-    println!("built in {:.0} s", began.elapsed().as_secs_f64());
     Ok(())
 }
 
@@ -84,6 +82,14 @@ impl Suite {
             false => Err(format!("{}: {passed} tests ran, expected are {} or more", self.name, self.least).into()),
         }
     }
+}
+
+pub fn build_examples(toolchain: &Toolchain) -> Result<(), Failure> {
+    for (arguments, _) in EXAMPLES {
+        let named = arguments.iter().take_while(|argument| **argument != "--");
+        checked(toolchain.cargo()?.args(["build", "--locked", "--quiet"]).args(named))?;
+    }
+    Ok(())
 }
 
 pub fn examples(toolchain: &Toolchain) -> Result<(), Failure> {
