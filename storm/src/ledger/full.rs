@@ -108,6 +108,10 @@ impl Ledger {
 
     /// The engine has found no room for a frame with so many bytes in it.
     pub(super) fn no_room(&mut self, side: Side, bytes: usize) {
+        // What is sent back to a peer that behaves badly is not written down, and fills its queue as well.
+        if matches!(side, Side::Host(host) if self.hosts[host].is_wild) {
+            return;
+        }
         let (most, maximum) = (self.queued_most(side) + bytes + CHARGE_MAX, self.limits_of(side).bytes);
         match most > maximum {
             true => self.tally.judged.count(Check::FullQueue),

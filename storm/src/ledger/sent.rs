@@ -193,8 +193,12 @@ impl Ledger {
             }
             // It is a member all the same, and does not know it.
             Kind::Joined => {
-                if let Some((_, room)) = asked.joins.iter().find(|(sequence, _)| *sequence == stamp.sequence) {
-                    asked.rooms.insert(*room, Hearing::default());
+                let join = asked.joins.iter().find(|(sequence, _)| *sequence == stamp.sequence);
+                if let Some(room) = join.map(|(_, room)| *room) {
+                    asked.rooms.insert(room, Hearing::default());
+                    // The answer to a leave before may still be under way: it is no news.
+                    let before = asked.asks.iter_mut().filter(|ask| ask.sequence < stamp.sequence);
+                    before.filter(|ask| ask.leaves == Some(room)).for_each(|ask| ask.leaves = None);
                 }
                 asked.joins.retain(|(sequence, _)| *sequence != stamp.sequence);
             }
