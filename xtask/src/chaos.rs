@@ -3,13 +3,13 @@
 //! seen whether all that was promised to happen did happen, and whether the server gave everything back: sessions,
 //! descriptors and memory.
 //!
-//! A server holds more after its first sessions than before them: the receive buffers it was promised, the emptied queues it keeps
-//! for the next session (a bounded number of bounded size), the allocator's pages for its highest peak. All of that levels off,
-//! with the third thousand of cuts at the latest; a leak goes on. So memory is read after a warm-up and after each of several
-//! parts, all of which cut as many sessions whatever their length, and it may not grow in all of them. Of the usual receive
-//! buffers (16 MiB for two workers) every part would touch some more: the server has few of them ([`RECEIVE_BUFFERS`]).
+//! A server holds more after its first sessions than before them: the emptied queues it keeps for the next session (a bounded
+//! number of bounded size), lists that keep the capacity of their greatest crowd. All of that levels off; a leak goes on. So what
+//! lives on its heap is read after a warm-up and after each of several parts, all of which cut as many sessions whatever their
+//! length, and it may not grow in all of them. The server is the example `counted`, whose allocator counts: resident memory would
+//! also tell of the highest peak, which is as high as the machine is busy.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::Failure;
-use crate::server::{Server, build};
+use crate::server::{Server, build, build_counted};
 use crate::swarm::{Attack, number};
 
 #[derive(clap::Args)]
@@ -44,9 +44,6 @@ pub struct Options {
 
 const DRIVERS: [&str; 2] = ["uring", "readiness"];
 
-/// Receive buffers of each of the server's workers: few, so that the warm-up has used all of them.
-const RECEIVE_BUFFERS: usize = 64;
-
 /// How long the warm-up lasts.
 const WARM_UP_SECONDS: u32 = 5;
 
@@ -56,27 +53,50 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// Between two looks at the server.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// Resident memory may grow by more than this in some parts, not in all. A part of the usual size cuts a thousand sessions: a
-/// kibibyte of each is four times as much.
-const GROWTH_IN_EACH_PART_BYTES_MAX: f64 = 256.0 * 1024.0;
+/// By more than this the heap may grow in some parts, not in all. A part of the usual size cuts a thousand sessions, and ends two
+/// thousand: one block of each tenth that is cut would be as much.
+const GROWTH_IN_EACH_PART_MAX: Heap = Heap { bytes: 128 * 1024, blocks: 100 };
 
 /// Nor may it grow by more than this in all: some three times what it takes until it levels off.
-const GROWTH_BYTES_MAX: f64 = 4.0 * 1024.0 * 1024.0;
+const GROWTH_MAX: Heap = Heap { bytes: 2 * 1024 * 1024, blocks: 2_000 };
+
+/// What lives on the heap of a server in which no session is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Heap {
+    bytes: i64,
+    blocks: i64,
+}
 
 /// What the swarm does in its two halves.
 const MODES: [(&str, &[&str]); 2] = [("echo", &["--depth", "2"]), ("room", &["--rate", "4", "--room-size", "10"])];
 
 pub fn run(options: &Options) -> Result<(), Failure> {
-    let program = build()?;
+    let programs = Programs { counted: build_counted()?, pogu: build()? };
     println!(
         "| driver | mode | sent | received | void by cuts | reset | half-closed | both | came back | never cut | stalls \
          | pieces |"
     );
     println!("|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|");
     for driver in DRIVERS.iter().filter(|driver| options.driver.as_deref().is_none_or(|only| only == **driver)) {
-        chaos(&program, driver, options).map_err(|error| format!("{driver}: {error}"))?;
+        chaos(&programs, driver, options).map_err(|error| format!("{driver}: {error}"))?;
     }
     Ok(())
+}
+
+impl Heap {
+    fn bytes(&self) -> i64 {
+        self.bytes
+    }
+
+    fn blocks(&self) -> i64 {
+        self.blocks
+    }
+}
+
+/// The server, and the swarms.
+struct Programs {
+    counted: PathBuf,
+    pogu: PathBuf,
 }
 
 /// A time in which sessions come, are cut, and go.
@@ -88,34 +108,49 @@ struct Part<'a> {
     seconds: u32,
 }
 
-fn chaos(program: &Path, driver: &str, options: &Options) -> Result<(), Failure> {
-    let server = start(program, driver)?;
+fn chaos(programs: &Programs, driver: &str, options: &Options) -> Result<(), Failure> {
+    let told = std::env::temp_dir().join(format!("pogu-chaos-{}-{driver}.heap", std::process::id()));
+    let server = Server::start_told(&programs.counted, ("POGU_HEAP", &told), driver, 2, &[])?;
     let at_start = server.descriptors()?;
     let mut reports = Vec::new();
-    let mut resident = Vec::new();
+    let mut heaps = Vec::new();
     for number in 0..=options.parts {
         let seconds = if number == 0 { WARM_UP_SECONDS } else { options.seconds.div_ceil(options.parts) };
-        let of_part = Part { server: &server, options, number, seconds }.run(program, driver)?;
+        let of_part = Part { server: &server, options, number, seconds }.run(&programs.pogu, driver)?;
         if number > 0 {
             of_part.iter().try_for_each(|report| show(driver, report))?;
         }
         of_part.iter().try_for_each(happened)?;
         reports.extend(of_part);
-        resident.push(settled(&server, at_start)?);
+        settled(&server, at_start)?;
+        heaps.push(heap(&told)?);
     }
-    let mebibytes: Vec<String> = resident.iter().map(|bytes| format!("{:.2}", bytes / (1024.0 * 1024.0))).collect();
-    println!("{driver}: MiB resident after the warm-up and each part: {}", mebibytes.join(" "));
+    let readings: Vec<String> = heaps.iter().map(|heap| format!("{} in {}", heap.bytes, heap.blocks)).collect();
+    println!("{driver}: bytes in blocks on the heap after the warm-up and each part: {}", readings.join(", "));
     every_session_ended(&server.stop()?, &reports)?;
-    has_not_grown(&resident)
+    std::fs::remove_file(&told)?;
+    has_not_grown(&heaps)
 }
 
-fn start(program: &Path, driver: &str) -> Result<Server, Failure> {
-    let configuration = std::env::temp_dir().join(format!("pogu-chaos-{}.toml", std::process::id()));
-    std::fs::write(&configuration, format!("[core]\nreceive_buffers = {RECEIVE_BUFFERS}\n"))?;
-    let path = configuration.to_str().ok_or("the temporary folder has no name")?;
-    let server = Server::start_with_workers(program, driver, 2, &["--config", path]);
-    std::fs::remove_file(&configuration)?;
-    server
+/// A look at the server's heap that began after this was called.
+fn heap(told: &Path) -> Result<Heap, Failure> {
+    let deadline = Instant::now() + PATIENCE;
+    let look = || -> Result<[i64; 3], Failure> {
+        let text = std::fs::read_to_string(told).map_err(|error| format!("{}: {error}", told.display()))?;
+        let numbers: Vec<i64> = text.split_whitespace().filter_map(|word| word.parse().ok()).collect();
+        numbers.try_into().map_err(|_| format!("{text:?} does not tell of a heap").into())
+    };
+    let [before, ..] = look()?;
+    loop {
+        let [number, bytes, blocks] = look()?;
+        if number > before + 1 {
+            return Ok(Heap { bytes, blocks });
+        }
+        if Instant::now() > deadline {
+            return Err("the server does not tell of its heap any more".into());
+        }
+        thread::park_timeout(LOOK);
+    }
 }
 
 impl Part<'_> {
@@ -152,12 +187,12 @@ impl Part<'_> {
 }
 
 /// Waits until the server holds as many descriptors as at the start: each session holds one.
-fn settled(server: &Server, descriptors: usize) -> Result<f64, Failure> {
+fn settled(server: &Server, descriptors: usize) -> Result<(), Failure> {
     let deadline = Instant::now() + PATIENCE;
     loop {
         let held = server.descriptors()?;
         if held == descriptors {
-            return server.resident_bytes();
+            return Ok(());
         }
         if Instant::now() > deadline {
             return Err(format!("the server holds {held} descriptors, at the start it held {descriptors}").into());
@@ -223,20 +258,18 @@ fn every_session_ended(summary: &str, reports: &[Value]) -> Result<(), Failure> 
 }
 
 /// Of these readings the first was taken after the warm-up, the others after one part each.
-fn has_not_grown(resident: &[f64]) -> Result<(), Failure> {
-    let growth = |readings: &[f64]| match readings {
-        [before, .., after] => Some(after - before),
-        _ => None,
-    };
-    let in_all = growth(resident).ok_or("there were no parts")?;
-    let in_each = resident.windows(2).filter_map(growth).fold(f64::INFINITY, f64::min);
-    match in_each > GROWTH_IN_EACH_PART_BYTES_MAX || in_all > GROWTH_BYTES_MAX {
-        true => {
-            Err(format!("resident memory grew, in each part by {in_each:.0} bytes or more, by {in_all:.0} in all")
-                .into())
+fn has_not_grown(heaps: &[Heap]) -> Result<(), Failure> {
+    for (what, of) in [("bytes", Heap::bytes as fn(&Heap) -> i64), ("blocks", Heap::blocks)] {
+        let growths: Vec<i64> = heaps.iter().zip(heaps.iter().skip(1)).map(|(one, next)| of(next) - of(one)).collect();
+        let in_each = *growths.iter().min().ok_or("there were no parts")?;
+        let in_all: i64 = growths.iter().sum();
+        if in_each > of(&GROWTH_IN_EACH_PART_MAX) || in_all > of(&GROWTH_MAX) {
+            return Err(
+                format!("{what} on the heap grew, in each part by {in_each} or more, by {in_all} in all").into()
+            );
         }
-        false => Ok(()),
     }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -254,11 +287,24 @@ mod tests {
 
     #[test]
     fn growth_with_every_session_that_is_cut_fails() {
-        let lost_in_a_part = 1_000.0 * 1024.0;
-        assert!(has_not_grown(&[9e6, 9e6 + lost_in_a_part, 9e6 + 2.0 * lost_in_a_part]).is_err());
-        assert!(has_not_grown(&[9e6, 9.6e6, 10e6, 10e6]).is_ok(), "it levels off");
-        assert!(has_not_grown(&[9e6, 9e6, 14e6]).is_err(), "too high a level");
-        assert!(has_not_grown(&[9e6]).is_err(), "that is the warm-up alone");
+        let judged = |readings: &[(i64, i64)]| {
+            has_not_grown(&readings.iter().map(|&(bytes, blocks)| Heap { bytes, blocks }).collect::<Vec<_>>())
+        };
+        let kib = 1024;
+        assert!(
+            judged(&[(9_000 * kib, 400), (9_150 * kib, 400), (9_300 * kib, 400)]).is_err(),
+            "bytes without a block"
+        );
+        assert!(
+            judged(&[(9_000 * kib, 400), (9_032 * kib, 900), (9_064 * kib, 1_400)]).is_err(),
+            "a small block of each second"
+        );
+        assert!(
+            judged(&[(9_000 * kib, 400), (9_600 * kib, 700), (9_700 * kib, 690), (9_700 * kib, 695)]).is_ok(),
+            "it levels off"
+        );
+        assert!(judged(&[(9_000 * kib, 400), (9_000 * kib, 400), (14_000 * kib, 400)]).is_err(), "too high a level");
+        assert!(judged(&[(9_000 * kib, 400)]).is_err(), "that is the warm-up alone");
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use crate::Failure;
+use crate::run::cargo;
 
 /// Processor time is told in ticks of 10 ms (`USER_HZ` of Linux, see proc(5)).
 const TICK_MICROSECONDS: f64 = 10_000.0;
@@ -21,12 +22,20 @@ pub struct Server {
 
 /// Builds the release binary and says where it is.
 pub fn build() -> Result<PathBuf, Failure> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let status = Command::new(cargo).args(["build", "--release", "--package", "pogu-cli"]).status()?;
+    let status = cargo().args(["build", "--release", "--package", "pogu-cli"]).status()?;
     if !status.success() {
         return Err("the release build failed".into());
     }
     Ok(target().join("release").join("pogu"))
+}
+
+/// Builds the command with an allocator that counts, with every assertion of the engine, and says where it is.
+pub fn build_counted() -> Result<PathBuf, Failure> {
+    let status = cargo().args(["build", "--package", "pogu-cli", "--example", "counted"]).status()?;
+    match status.success() {
+        true => Ok(target().join("debug/examples/counted")),
+        false => Err("the counted command does not build".into()),
+    }
 }
 
 /// Where builds go.
@@ -67,6 +76,19 @@ impl Server {
         arguments: &[&str],
     ) -> Result<Server, Failure> {
         Server::start(Command::new(program), driver, workers, arguments)
+    }
+
+    /// As [`Server::start_with_workers`], with a setting in its environment.
+    pub fn start_told(
+        program: &Path,
+        (name, value): (&str, &Path),
+        driver: &str,
+        workers: usize,
+        arguments: &[&str],
+    ) -> Result<Server, Failure> {
+        let mut command = Command::new(program);
+        command.env(name, value);
+        Server::start(command, driver, workers, arguments)
     }
 
     /// Starts a server by a program that interrupts it when it reads a line.
