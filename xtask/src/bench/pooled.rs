@@ -15,7 +15,7 @@ use super::sample::Sample;
 use crate::Failure;
 use crate::run::{cargo, checked};
 use crate::server::{self, Server, pinned};
-use crate::swarm::Attack;
+use crate::swarm::{Attack, number};
 
 #[derive(clap::Args)]
 pub struct Options {
@@ -31,8 +31,8 @@ pub struct Options {
 /// Fewer pairs have no spread: they are shown and not kept.
 const PAIRS_MIN_TO_KEEP: u32 = 3;
 
-/// Rounds of the server's arithmetic that take about 20 us at 3 GHz. Rounds and not time: both servers then have the same to do.
-const ROUNDS_OF_20_US: u32 = 12_000;
+/// Rounds of the server's arithmetic that take about 20 us, at 1.33 ns each. Rounds and not time: both servers then have the same to do.
+const ROUNDS_OF_20_US: u32 = 15_000;
 
 /// How long a handler that blocks does so, in milliseconds.
 const BLOCK_MILLISECONDS: u32 = 50;
@@ -41,9 +41,9 @@ const BLOCK_MILLISECONDS: u32 = 50;
 /// the worker that is half of all time.
 const RATE_BESIDE_BLOCKED: &str = "10";
 
-/// Bytes of a frame that is answered at once; of the others below, the handler blocks.
+/// Bytes of a frame that is answered at once.
 const FRAME_BYTES: &str = "64";
-/// See [`FRAME_BYTES`].
+/// Bytes of a frame whose handler blocks: the server goes by that.
 const BLOCKING_FRAME_BYTES: &str = "128";
 
 /// What is asked of a server.
@@ -113,7 +113,8 @@ struct Run {
 }
 
 impl Run {
-    fn read(report: &Value, cpu_microseconds: f64) -> Result<Run, Failure> {
+    /// `beside`: messages that others had answered meanwhile.
+    fn read(report: &Value, beside: u64, cpu_microseconds: f64) -> Result<Run, Failure> {
         let number = |key: &str| {
             let value = report.get(key).and_then(Value::as_f64);
             value.ok_or_else(|| format!("the swarm did not tell {key}: {report}"))
@@ -123,7 +124,7 @@ impl Run {
             return Err("void: nothing was said".into());
         }
         Ok(Run {
-            cpu_ns_per_message: cpu_microseconds * 1e3 / messages,
+            cpu_ns_per_message: cpu_microseconds * 1e3 / (messages + beside as f64),
             cpu_share: cpu_microseconds / (number("seconds")? * 1e6),
             messages,
             messages_per_second: number("messages_per_second")?,
@@ -230,10 +231,13 @@ impl Stage {
         command.args(["--block-ms", &BLOCK_MILLISECONDS.to_string()]);
         let server = Server::spawn(command)?;
         let before = server.cpu_microseconds()?;
-        let report = if case.blocks { self.attack_beside_blocked(case, &server)? } else { self.attack(case, &server)? };
+        let (report, beside) = match case.blocks {
+            true => self.attack_beside_blocked(case, &server)?,
+            false => (self.attack(case, &server)?, 0),
+        };
         let after = server.cpu_microseconds()?;
         server.stop()?;
-        let run = Run::read(&report, after - before)?;
+        let run = Run::read(&report, beside, after - before)?;
         println!("  {:<14} {}", place.name(), run.line());
         Ok(run)
     }
@@ -250,17 +254,17 @@ impl Stage {
         attack.run(pinned(LOAD_PROCESSOR, &self.swarm), server.address)
     }
 
-    /// One more session, whose handlers block, from beginning to end. What is told is of the others.
-    fn attack_beside_blocked(&self, case: &Case, server: &Server) -> Result<Value, Failure> {
+    /// One more session, whose handlers block. What is told is of the others, and how many messages that one had answered.
+    fn attack_beside_blocked(&self, case: &Case, server: &Server) -> Result<(Value, u64), Failure> {
         let arguments = [&case.pace[..], &["--size", BLOCKING_FRAME_BYTES]].concat();
         let blocking =
-            Attack { mode: "echo", sessions: 1, arguments: &arguments, driver: "auto", seconds: self.seconds + 1 };
+            Attack { mode: "echo", sessions: 1, arguments: &arguments, driver: "auto", seconds: self.seconds };
         std::thread::scope(|scope| {
             let program = pinned(LOAD_PROCESSOR, &self.swarm);
             let beside = scope.spawn(|| blocking.run(program, server.address).map_err(|error| error.to_string()));
             let others = self.attack(case, server);
-            beside.join().map_err(|_| "whoever blocks panicked")??;
-            others
+            let beside = beside.join().map_err(|_| "whoever blocks panicked")??;
+            Ok((others?, number(&beside, "received")?))
         })
     }
 }
@@ -280,7 +284,7 @@ pub fn run(options: &Options) -> Result<(), Failure> {
     let date = checked(std::process::Command::new("date").args(["-u", "+%F"]))?;
     let driver = blocked.pairs.first().map_or("unknown", |pair| pair.pool.driver.as_str());
     let taken = format!(
-        "Taken {} at commit {commit} on {}; driver {driver}, {} pairs of {} s.",
+        "Taken {} at commit {commit},\non {}.\nDriver {driver}, {} pairs, {} s for each run.",
         date.trim(),
         machine.line(),
         options.pairs,
@@ -311,7 +315,7 @@ mod tests {
             "received": 1000, "seconds": 2.0, "messages_per_second": 500.0, "p50_us": 10, "p99_us": p99_us, "max_us": 50_000,
             "driver": "uring",
         });
-        Run::read(&report, cpu_ns).expect("all is told")
+        Run::read(&report, 0, cpu_ns).expect("all is told")
     }
 
     pub(super) fn measured(pairs: &[[f64; 2]]) -> Measured {
@@ -326,11 +330,19 @@ mod tests {
     }
 
     #[test]
+    fn processor_time_is_shared_with_those_beside() {
+        let report = json!({
+            "received": 99, "seconds": 1.0, "messages_per_second": 99.0, "p50_us": 1, "p99_us": 1, "max_us": 1,
+        });
+        assert_eq!(Run::read(&report, 1, 100.0).expect("all is told").cpu_ns_per_message, 1_000.0);
+    }
+
+    #[test]
     fn a_run_that_says_nothing_or_tells_too_little_is_an_error() {
         let silent = json!({ "received": 0, "seconds": 1.0 });
-        assert!(Run::read(&silent, 1.0).expect_err("silent").to_string().contains("nothing was said"));
+        assert!(Run::read(&silent, 0, 1.0).expect_err("silent").to_string().contains("nothing was said"));
         let short = json!({ "received": 1, "seconds": 1.0 });
-        assert!(Run::read(&short, 1.0).expect_err("short").to_string().contains("did not tell"));
+        assert!(Run::read(&short, 0, 1.0).expect_err("short").to_string().contains("did not tell"));
     }
 
     #[test]

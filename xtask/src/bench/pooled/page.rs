@@ -76,13 +76,15 @@ a session keeps in flight: the next one leaves when an answer comes.
 
 {costs}
 A packet for a pool is copied, goes to another thread, and what the handler asks for comes back to the worker. What comes together
-goes together, so a message that comes alone pays most. The same computing in each handler, about 20 us, is added to both. Here
-worker and pool share one processor: what the pool gains when it has others is not in these figures.
+goes together: the more there is at a time, the less time that takes for each, on a pool as in the worker. Handlers that compute add the
+same to both, here about 20 us each. Worker and pool share one processor here: what the pool gains when it has others is not in these
+figures.
 
 ## When handlers block
 
 99 sessions send ten messages per second each, and so does one whose handlers sleep for 50 ms: one handler in a hundred blocks, and a
-worker in which that happens stands still half of the time. Latency of the messages of the 99, from the moment at which they are due:
+worker in which that happens stands still half of the time. Latency of the messages of the 99, from the
+moment at which they are due:
 
 {blocked}"
     )
