@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: pogu beside its peers, in one run that anybody can repeat.
+//! `cargo xtask bench`: pogu beside its peers, or beside itself in another way, in one run that anybody can repeat.
 //!
 //! ```text
 //!   processor 0: the server, pogu or a peer (bench/peers)      processor 1: the load (bench/load), one thread, open loop
@@ -13,6 +13,7 @@ mod comparison;
 mod contender;
 mod load;
 mod machine;
+mod pooled;
 mod rooms;
 mod sample;
 mod search;
@@ -30,10 +31,13 @@ pub struct Options {
 enum Workload {
     /// Rooms whose members talk: server processor time per delivery and latency, with and without a delivery window.
     Rooms(rooms::Options),
+    /// Handlers on a pool: server processor time per message beside handlers in the worker, and latency when some block.
+    Pooled(pooled::Options),
 }
 
 pub fn run(options: &Options) -> Result<(), Failure> {
     match &options.workload {
         Workload::Rooms(options) => rooms::run(options),
+        Workload::Pooled(options) => pooled::run(options),
     }
 }

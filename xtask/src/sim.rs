@@ -6,7 +6,7 @@
 //! Storms that find nothing may be blind: `--plants` turns bugs on, one by one, and fails if one of them is not found.
 
 mod crew;
-mod report;
+pub mod report;
 
 use std::path::Path;
 use std::process::Command;

@@ -19,10 +19,11 @@ pub struct Attack<'a> {
 impl Attack<'_> {
     /// Runs `program` as a swarm at this server. Its report, in which nothing is wrong.
     pub fn run(&self, mut program: Command, server: SocketAddr) -> Result<Value, Failure> {
-        let Attack { mode, driver, .. } = self;
-        let file = std::env::temp_dir().join(format!("pogu-swarm-{}-{mode}.json", std::process::id()));
+        let Attack { mode, driver, sessions, .. } = self;
+        // Two at the same time have different numbers of sessions.
+        let file = std::env::temp_dir().join(format!("pogu-swarm-{}-{mode}-{sessions}.json", std::process::id()));
         let output = program
-            .args(["swarm", "--mode", mode, "--driver", driver, "--sessions", &self.sessions.to_string()])
+            .args(["swarm", "--mode", mode, "--driver", driver, "--sessions", &sessions.to_string()])
             .args(["--target", &server.to_string(), "--seconds", &self.seconds.to_string()])
             .args(self.arguments)
             .arg("--json")
