@@ -11,11 +11,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pogu_port::Time;
 
-use super::ask::{Job, Question, Reply};
+use super::ask::{Job, Question, Reply, refusal_for};
 use super::executor::{Executor, Work, hand_out};
 use super::line::JobName;
 use super::measure::{Batch, Row};
-use super::outbox;
 use super::outcome::{JobOverflow, JobTicket, OnPanic, PushOutcome, PushRefusal, StopReason, Unanswered};
 use super::queue::QueueOptions;
 use super::registry::Halt;
@@ -175,11 +174,11 @@ impl Blocking {
         self.refuse(job, refusal)
     }
 
-    /// Pushes a question, if there will be room for its answer.
+    /// Pushes a question, if its answer can come to the session, and there will be room for it.
     fn ask(self: &Arc<Self>, session: SessionId, question: Box<dyn Job<()>>) -> PushOutcome {
-        match outbox::takes_questions(&self.shared, session) {
-            true => self.push(question),
-            false => self.refuse(Errand::new(question), PushRefusal::Overloaded),
+        match refusal_for(&self.shared, session) {
+            None => self.push(question),
+            Some(refusal) => self.refuse(Errand::new(question), refusal),
         }
     }
 
