@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use pogu_port::Time;
 
@@ -223,7 +224,10 @@ impl Blocking {
         let Some(entry) = next else { return };
         let Some(job) = entry.job.take() else { return };
         let clock = self.shared.clock();
+        // It is expected to take long; only the end of the core asks for it.
+        let entered = self.shared.jobs().runs().enter_patiently(&self.row, Duration::MAX);
         let begun = clock.now();
+        entered.began(begun);
         let well = caught(|| job.run(&mut ())).is_some();
         Batch::new(&self.row).add(begun.since(entry.since), clock.now().since(begun));
         if !well {
