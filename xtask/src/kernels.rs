@@ -15,7 +15,7 @@ use std::time::Instant;
 use serde_json::Value;
 
 use crate::Failure;
-use crate::masks::OF_NO_DRIVER;
+use crate::masks::{OF_NO_DRIVER, OF_PROGRAMS};
 use crate::run::cargo;
 use table::Row;
 
@@ -71,7 +71,8 @@ fn binaries() -> Result<Vec<PathBuf>, Failure> {
         let message: Value = serde_json::from_str(line).ok()?;
         let name = message.get("target")?.get("name")?.as_str()?;
         let program = message.get("executable")?.as_str()?;
-        (name != JUDGES_BY_TIME && !OF_NO_DRIVER.contains(&name)).then(|| PathBuf::from(program))
+        let is_left_out = name == JUDGES_BY_TIME || OF_NO_DRIVER.contains(&name) || OF_PROGRAMS.contains(&name);
+        (!is_left_out).then(|| PathBuf::from(program))
     });
     let found: Vec<PathBuf> = found.collect();
     match found.is_empty() {

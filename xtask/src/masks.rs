@@ -77,6 +77,9 @@ pub const OF_NO_DRIVER: [&str; 34] = [
     "virtual_time_scenario",
 ];
 
+/// Suites that start programs which a build of tests alone does not make.
+pub const OF_PROGRAMS: [&str; 1] = ["examples"];
+
 /// Names of tests that play on the simulation what others play on a driver.
 const ON_THE_SIMULATION: &str = "sim::";
 
@@ -106,7 +109,8 @@ pub fn run(options: &Options) -> Result<(), Failure> {
 fn command(row: &Row) -> Result<Command, Failure> {
     let on_uring = row.driver == "uring";
     let suites = suites()?.into_iter().filter(|name| on_uring || !OF_THE_DRIVER.contains(&name.as_str()));
-    let suites: Vec<String> = suites.filter(|name| !OF_NO_DRIVER.contains(&name.as_str())).collect();
+    let left_out = [&OF_NO_DRIVER[..], &OF_PROGRAMS].concat();
+    let suites: Vec<String> = suites.filter(|name| !left_out.contains(&name.as_str())).collect();
     let mut command = cargo();
     command
         .args(["test", "--package", "pogu-port", "--package", "pogu", "--lib"])
@@ -159,7 +163,7 @@ fn files(folder: &Path) -> Vec<std::path::PathBuf> {
 #[test]
 fn what_is_left_out_exists() {
     let suites = suites().expect("readable");
-    assert!(OF_THE_DRIVER.iter().all(|name| suites.contains(*name)), "{suites:?}");
+    assert!(OF_THE_DRIVER.iter().chain(&OF_PROGRAMS).all(|name| suites.contains(*name)), "{suites:?}");
     assert!(suites.contains("contract") && suites.contains("virtual_time"), "{suites:?}");
     assert!(!suites.contains("support"));
 }

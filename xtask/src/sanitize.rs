@@ -54,6 +54,9 @@ const ONE_THREAD: [&str; 4] = [
     "links_draw_again_while_a_server_is_silent",
 ];
 
+/// They start programs, which a build of tests alone does not make.
+const PROGRAMS: &str = "example_program_";
+
 /// A test that is wrong on purpose, and what the sanitizer says of it.
 struct Plant {
     test: &'static str,
@@ -87,7 +90,7 @@ impl Sanitizer {
             Sanitizer::Address | Sanitizer::Leak => LEAK_ON_PURPOSE.as_slice(),
             Sanitizer::Thread => &ONE_THREAD,
         };
-        [&MEASURE_MEMORY, own].concat()
+        [&MEASURE_MEMORY, own, &[PROGRAMS]].concat()
     }
 }
 

@@ -73,8 +73,8 @@ impl Session for Fighter {
 fn main() -> pogu::Result<()> {
     let core = Core::start()?;
     let arenas = core.open_rooms(1..=1000, FrameFormat::course(), |_room| Arena::default())?;
-    let fighter = move |_incoming| Fighter { arenas: arenas.clone(), arena: None };
-    let service = core.serve(Service::server("127.0.0.1:7777"), fighter)?;
+    let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:7777".into());
+    let service = core.serve(Service::server(address), move |_| Fighter { arenas: arenas.clone(), arena: None })?;
     println!("arenas on {}, driver {}", service.address(), core.driver());
     core.run_until_interrupted()
 }

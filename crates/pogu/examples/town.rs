@@ -106,7 +106,8 @@ fn main() -> pogu::Result<()> {
     let own = town.downgrade();
     let _ = town.push(move |town| town.strike(own));
     let factory = move |_incoming| Citizen { town: town.clone() };
-    let service = core.serve(Service::server("127.0.0.1:7777"), factory)?;
+    let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:7777".into());
+    let service = core.serve(Service::server(address), factory)?;
     println!("a town on {}, driver {}", service.address(), core.driver());
     core.run_until_interrupted()
 }

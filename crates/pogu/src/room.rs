@@ -35,11 +35,10 @@ use crate::session::sealed::AsAny;
 ///
 /// When the core stops, every worker stays until the last session of the core has ended: so each member is seen to leave here, and
 /// what sessions say last comes, be it in `on_disconnected`, and be they members or not. Nobody is waited for longer than 200 ms
-/// beyond the end of the drain. What rooms then say to each other may come too late. A state is not told of the stop, and one
-/// that stays is dropped with its worker: what it has to say before, somebody tells it to, with [`RoomRef::post`] before
-/// [`Core::stop`], say, or a session in [`Session::on_stopping`](crate::Session::on_stopping). Members whose worker goes alone,
-/// because its thread does, leave with it. A home that goes alone takes its rooms with it: their states are dropped, and only those
-/// of their members that lived there are seen to leave.
+/// beyond the end of the drain. What rooms then say to each other may come too late. A state is told once, before all that, when
+/// its home begins to stop ([`RoomState::on_stopping`]); one that stays is dropped with its worker, without a further call. Members
+/// whose worker goes alone, because its thread does, leave with it. A home that goes alone takes its rooms with it: their states are
+/// dropped without having been told, and only those of their members that lived there are seen to leave.
 ///
 /// # A room that is not for everybody
 ///
@@ -114,6 +113,15 @@ pub trait RoomState: AsAny {
 
     /// The time of [`RoomContext::set_timer`] has come.
     fn on_timer(&mut self, cx: &mut RoomContext<'_>) {
+        let _ = cx;
+    }
+
+    /// The core stops: the time for last words, and to save. Called once, when the home of the room begins to stop, as
+    /// [`Session::on_stopping`](crate::Session::on_stopping) is of sessions: members are still there, hear what is broadcast or sent
+    /// to them here before their connections end, and leave after it ([`RoomState::on_leave`]). What they say as they are told, and
+    /// when they end, comes later. Not called when a room merely empties or is closed, nor of a state that is made after
+    /// that moment.
+    fn on_stopping(&mut self, cx: &mut RoomContext<'_>) {
         let _ = cx;
     }
 

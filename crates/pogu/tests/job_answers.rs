@@ -125,6 +125,27 @@ fn while_a_full_inbox_of_answers_waits_who_asks_is_refused() {
 }
 
 #[test]
+fn a_question_for_a_session_of_another_core_is_refused_as_it_is_asked() {
+    let mut play = Play::new();
+    let other = play.world.core(1);
+    let (queue, blocking) = (other.jobs().queue("there", 7), other.jobs().blocking("database"));
+    let refused = PushOutcome::Refused(PushRefusal::OtherCore);
+    assert_eq!(queue.ask(play.session, |number| *number, Asking::answered), refused);
+    assert_eq!(blocking.ask(play.session, || 7, Asking::answered), refused);
+    play.world.settle();
+    assert_eq!(play.answers(), []);
+    for name in ["there", "database"] {
+        let counts = other.jobs().report_of(name).expect("a report").counts;
+        assert_eq!((counts.refused, counts.pushed, counts.ran), (1, 0, 0), "{name}");
+    }
+    assert_eq!([&play.core, &other].map(|core| core.counters().posts_to_gone), [0, 0]);
+    // In the session's own core it is none of these.
+    assert!(play.ask().is_pushed());
+    play.world.settle();
+    assert_eq!(play.answers(), [Ok(0)]);
+}
+
+#[test]
 fn a_queue_that_stops_answers_all_who_wait_however_many() {
     let mut play = Play::new();
     let queue = play.core.jobs().queue("stopping", 0);

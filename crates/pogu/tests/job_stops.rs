@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use pogu::{BlockingQueue, Core, JobQueue, Unanswered};
 use support::jobs::{core, hold_up, the_workers_have_ended, wait_for};
+use support::log::Lines;
 use support::{PATIENCE, PLAIN_DRIVER, eventually};
 
 /// What a busy machine may add.
@@ -91,4 +92,40 @@ fn many_that_never_end_are_waited_for_all_at_once() {
     let took = time_of_stop(core, Duration::ZERO);
     assert!(took < Duration::from_secs(1) + SLACK, "{took:?} for {THREADS} threads");
     drop(held);
+}
+
+#[test]
+fn jobs_that_do_not_end_are_named_and_counted_those_that_block_included() {
+    let core = support::core(PLAIN_DRIVER, 1).job_threads(1).blocking_threads(3).start().expect("a core");
+    let jobs = core.jobs();
+    let (database, files) = (jobs.blocking("database"), jobs.blocking("files"));
+    let held = [keep(&database, 2), keep(&files, 1), vec![hold_up(&jobs.queue("stuck", ()))]];
+    // It waits, and never begins.
+    assert!(files.push(|| ()).is_pushed());
+    assert!(jobs.blocking("quick").push(|| ()).is_pushed());
+    let (_, lines) = Lines::of(|| time_of_stop(core, Duration::ZERO));
+    let [line] = &lines[..] else { panic!("{lines:?}") };
+    assert_eq!(line.level, tracing::Level::WARN);
+    assert_eq!(line.fields, "threads=4 jobs=4 queues=database: 2, files: 1, stuck: 1 ");
+    let counts = |name| jobs.report_of(name).expect("a report").counts;
+    assert_eq!(["database", "files", "stuck", "quick"].map(|name| counts(name).left_behind), [2, 1, 1, 0]);
+    assert_eq!((counts("files").abandoned, counts("files").ran), (1, 0));
+    drop(held);
+    eventually("they end after all", || counts("database").ran == 2);
+}
+
+#[test]
+fn a_stop_whose_jobs_end_in_time_names_none() {
+    let core = core(1);
+    let jobs = core.jobs();
+    let held = keep(&jobs.blocking("database"), 2);
+    let (took, lines) = Lines::of(|| {
+        std::thread::scope(|scope| {
+            scope.spawn(|| drop(held));
+            time_of_stop(core, PATIENCE)
+        })
+    });
+    assert!(took < PATIENCE / 2, "{took:?}");
+    assert!(lines.is_empty(), "{lines:?}");
+    assert_eq!(jobs.report_of("database").map(|report| (report.counts.ran, report.counts.left_behind)), Some((2, 0)));
 }

@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 
 use pogu::sim::Simulation;
 use pogu::{
-    BroadcastOutcome, Cause, CauseKind, Context, Core, Incoming, JoinOutcome, Packet, PostOutcome, Room, RoomContext,
-    RoomRef, RoomState, Service, Session, SessionId, Time, Worker, WorkerStatus,
+    BroadcastOutcome, Cause, CauseKind, Context, Core, FrameFormat, Incoming, JoinOutcome, Packet, PostOutcome, Room,
+    RoomContext, RoomRef, RoomState, Service, Session, SessionId, Time, Worker, WorkerStatus,
 };
 use support::simulated::{Client, Flow, SERVER, World};
-use support::{PATIENCE, Peer, SAY, eventually};
+use support::{JOIN, LEAVE, PATIENCE, Peer, SAY, eventually};
 
 /// Of two workers the second is its home; the only session lives in the first.
 const LEDGER: Room = Room(1);
@@ -176,4 +176,86 @@ fn nobody_waits_for_others_when_the_drain_is_over() {
     assert_eq!(turn(1_200), Some(WorkerStatus::Stopped));
     drop(workers);
     assert!(core.has_stopped());
+}
+
+/// An arena that says goodbye when the core stops, and writes down what happens to it.
+struct Arena(Sender<(u64, &'static str)>);
+
+/// Its state panics as it is told.
+const CURSED: u64 = 4;
+
+/// A state of its own, of [`Core::open_room`], and nobody in it.
+const KEPT: u64 = 20;
+
+impl RoomState for Arena {
+    fn on_leave(&mut self, cx: &mut RoomContext<'_>, _member: SessionId) {
+        let _ = self.0.send((cx.room().0, "left"));
+    }
+
+    fn on_stopping(&mut self, cx: &mut RoomContext<'_>) {
+        let _ = self.0.send((cx.room().0, "stopping"));
+        assert_ne!(cx.room().0, CURSED, "a planted panic");
+        assert_eq!(cx.broadcast(SAY, b"goodbye"), BroadcastOutcome::Posted);
+    }
+}
+
+/// Joins and leaves as its peer says.
+struct Fighter;
+
+impl Session for Fighter {
+    fn on_packet(&mut self, cx: &mut Context<'_>, packet: Packet<'_>) {
+        let room = Room(packet.reader().u32().expect("a number").into());
+        match packet.id() {
+            JOIN => assert_eq!(cx.join(room), JoinOutcome::Asked),
+            _ => assert!(cx.leave(room)),
+        }
+    }
+}
+
+#[test]
+fn each_state_of_a_room_is_told_of_the_stop_once_and_its_members_hear_its_last_words() {
+    let mut world = World::new();
+    let core = world.core(3);
+    let (told, written) = channel();
+    let of_kept = told.clone();
+    let opened = core.open_rooms(1..=9, FrameFormat::course(), move |_room| Arena(told.clone()));
+    let kept = core.open_room(Room(KEPT), move |_room| Arena(of_kept.clone()));
+    assert!(opened.is_ok() && kept.is_ok());
+    let service = core.serve(Service::server(SERVER), |_incoming| Fighter).expect("a service");
+    // Rooms with every home, and members of each in every worker.
+    let mut clients: Vec<(u32, Client)> = (0..15).map(|index| (1 + index / 3, world.connect(&service))).collect();
+    for (room, client) in &mut clients {
+        client.number(JOIN, *room);
+    }
+    world.settle();
+    // The fifth room empties: that is no stop.
+    for (room, client) in clients.iter_mut().filter(|(room, _)| *room == 5) {
+        client.number(LEAVE, *room);
+    }
+    world.settle();
+    assert_eq!(written.try_iter().collect::<Vec<_>>(), [(5, "left"); 3]);
+    let begun = world.lockstep.now();
+    core.begin_stop(DRAIN_TIMEOUT);
+    world.until("a stop", begun + Duration::from_secs(1), || {
+        for (_, client) in &mut clients {
+            if client.take_what_came() == Flow::Finished {
+                client.peer.shutdown();
+            }
+        }
+        core.has_stopped()
+    });
+    let written: Vec<(u64, &str)> = written.try_iter().collect();
+    for room in 1..=4 {
+        let of_room: Vec<&str> = written.iter().filter(|(of, _)| *of == room).map(|(_, what)| *what).collect();
+        let expected = if room == CURSED { &["stopping"][..] } else { &["stopping", "left", "left", "left"] };
+        assert_eq!(of_room, expected, "{room}");
+    }
+    assert_eq!(written.iter().filter(|(room, _)| *room > 4).collect::<Vec<_>>(), [&(KEPT, "stopping")]);
+    for (room, client) in &mut clients {
+        let heard = client.frames_received();
+        let expected = if *room < 4 { vec![(SAY, b"goodbye".to_vec())] } else { Vec::new() };
+        assert_eq!(heard, expected, "{room}");
+    }
+    let counters = core.counters();
+    assert_eq!((counters.room_panics, counters.sessions_closed), (1, 15));
 }

@@ -60,7 +60,9 @@ impl Core {
     ///
     /// Then jobs that wait run, until `drain_timeout` is over, but for half a second at least; what is left is dropped and
     /// counted as [`JobCounts::abandoned`](crate::JobCounts::abandoned). A job that runs is waited for as long, but for a second
-    /// at least: nobody can tell one that hangs from one that writes down a player. Then its thread is left behind. So a job
+    /// at least: nobody can tell one that hangs from one that writes down a player. Then its thread is left behind, its queue is named
+    /// in one line of the log, and it is counted as [`JobCounts::left_behind`](crate::JobCounts::left_behind). That goes for jobs that
+    /// block, too. So a job
     /// that never returns, or jobs that push further ones without end, keep a stop for `drain_timeout`, or for a second after its
     /// sessions have ended, whichever is later.
     ///

@@ -6,13 +6,21 @@ use std::sync::Arc;
 use pogu_port::plant::{self, Plant};
 
 use super::outbox;
-use super::outcome::Unanswered;
+use super::outcome::{PushRefusal, Unanswered};
 use super::slot::why_unanswered;
 use crate::context::Context;
 use crate::core::Shared;
-use crate::identity::SessionRef;
+use crate::identity::{SessionId, SessionRef};
 use crate::post::visit;
 use crate::session::Session;
+
+/// Why no question is taken on behalf of a session; `None` if one is.
+pub(super) fn refusal_for(shared: &Shared, session: SessionId) -> Option<PushRefusal> {
+    if !session.is_of(shared) {
+        return Some(PushRefusal::OtherCore);
+    }
+    (!outbox::takes_questions(shared, session)).then_some(PushRefusal::Overloaded)
+}
 
 /// A job with its types erased. One that is dropped never ran.
 pub(super) trait Job<T>: Send {

@@ -8,14 +8,14 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use pogu_port::Time;
 
-use super::ask::{Job, Question, Reply};
+use super::ask::{Job, Question, Reply, refusal_for};
 use super::executor::{Executor, Work, hand_out};
 use super::line::JobName;
 use super::measure::{Batch, Row};
-use super::outbox;
 use super::outcome::{JobOverflow, JobTicket, OnPanic, PushOutcome, PushRefusal, StopReason, Unanswered};
 use super::queue::QueueOptions;
 use super::registry::Halt;
@@ -175,11 +175,11 @@ impl Blocking {
         self.refuse(job, refusal)
     }
 
-    /// Pushes a question, if there will be room for its answer.
+    /// Pushes a question, if its answer can come to the session, and there will be room for it.
     fn ask(self: &Arc<Self>, session: SessionId, question: Box<dyn Job<()>>) -> PushOutcome {
-        match outbox::takes_questions(&self.shared, session) {
-            true => self.push(question),
-            false => self.refuse(Errand::new(question), PushRefusal::Overloaded),
+        match refusal_for(&self.shared, session) {
+            None => self.push(question),
+            Some(refusal) => self.refuse(Errand::new(question), refusal),
         }
     }
 
@@ -224,7 +224,10 @@ impl Blocking {
         let Some(entry) = next else { return };
         let Some(job) = entry.job.take() else { return };
         let clock = self.shared.clock();
+        // It is expected to take long; only the end of the core asks for it.
+        let entered = self.shared.jobs().runs().enter_patiently(&self.row, Duration::MAX);
         let begun = clock.now();
+        entered.began(begun);
         let well = caught(|| job.run(&mut ())).is_some();
         Batch::new(&self.row).add(begun.since(entry.since), clock.now().since(begun));
         if !well {

@@ -68,6 +68,7 @@ pub(super) struct Row {
     pub(super) abandoned: AtomicU64,
     pub(super) panicked: AtomicU64,
     pub(super) long: AtomicU64,
+    pub(super) left_behind: AtomicU64,
     measured: Mutex<Measured>,
 }
 
@@ -89,6 +90,7 @@ impl Row {
             abandoned: AtomicU64::new(0),
             panicked: AtomicU64::new(0),
             long: AtomicU64::new(0),
+            left_behind: AtomicU64::new(0),
             measured: Mutex::default(),
         }
     }
@@ -115,6 +117,7 @@ impl Row {
             abandoned: read(&self.abandoned),
             panicked: read(&self.panicked),
             long: read(&self.long),
+            left_behind: read(&self.left_behind),
             refused: read(&self.refused),
             pushed: read(&self.pushed),
         };

@@ -62,7 +62,8 @@
 //!   `on_disconnected` pushes is done; then jobs that wait run until the deadline of the stop, or half a second if that has
 //!   passed. What has not run then, and what is delayed, is dropped and counted as [`JobCounts::abandoned`]. A core that is
 //!   dropped runs nothing that waits, but sessions whose handlers run on a pool are told of their end. A job that runs is waited for
-//!   until that deadline, for a second at least; then it keeps its thread, which ends with it. An interrupt leaves all of them half
+//!   until that deadline, for a second at least; then it keeps its thread, which ends with it, and is counted as
+//!   [`JobCounts::left_behind`], those that block included. An interrupt leaves all of them half
 //!   a second.
 //! - **In a simulation there is no thread.** The [`Lockstep`](crate::Lockstep) gives queues turns as it does workers, one job
 //!   each, and moves time to what is delayed.

@@ -67,6 +67,10 @@ pub enum PushRefusal {
     /// ([`PortConfig::posts_max`](crate::PortConfig::posts_max)). Try again later.
     #[error("answers pile up before the session's worker")]
     Overloaded,
+    /// It is a question on behalf of a session of another core: its answer could not come there. Ask a queue of the session's own
+    /// core; for one of another core there is [`JobQueue::ask_future`](super::JobQueue::ask_future).
+    #[error("the session is of another core")]
+    OtherCore,
     /// The queue has stopped, for good.
     #[error("the queue has stopped: {0}")]
     Stopped(StopReason),

@@ -99,7 +99,8 @@ impl<T: Send + 'static> JobQueue<T> {
     /// Answers of one queue to one session arrive in the order of the questions. If the inbox of the session's worker is full,
     /// they wait for room, however many they are: the answer to a question that was taken is never dropped for want of it. But while as
     /// many wait as fit into that inbox, no further question is taken for sessions of that worker:
-    /// [`PushRefusal::Overloaded`](super::PushRefusal::Overloaded).
+    /// [`PushRefusal::Overloaded`](super::PushRefusal::Overloaded). For a session of another core than the queue's none is ever
+    /// taken: [`PushRefusal::OtherCore`](super::PushRefusal::OtherCore).
     pub fn ask<S, R, Q, A>(&self, session: SessionRef<S>, question: Q, answer: A) -> PushOutcome
     where
         S: Session,

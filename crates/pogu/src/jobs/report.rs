@@ -38,6 +38,9 @@ pub struct JobCounts {
     /// Taken and never run because their queue stopped, or their core ended; for handlers on a pool, because their session
     /// ended.
     pub abandoned: u64,
+    /// Begun, and still running when the end of their core waited no longer: each keeps its thread until it ends. One that does is
+    /// counted as run as well.
+    pub left_behind: u64,
     /// Not taken.
     pub refused: u64,
 }

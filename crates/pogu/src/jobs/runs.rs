@@ -1,4 +1,5 @@
-//! Which jobs run at this moment, for the thread that looks after stalls: a job that runs for long is named while it does.
+//! Which jobs run at this moment, for the thread that looks after stalls: a job that runs for long is named while it does. And for
+//! the end of a core, which names those that it leaves behind.
 //!
 //! ```text
 //!   a thread with a slice: enter -- began(now), job, began(now), job, ... -- leave          the watch: since when, and of whom?
@@ -7,8 +8,11 @@
 //! There are as many places as threads were in jobs at a time. A slice takes one that is free and gives it back, each under a
 //! short lock of the core's; saying that a job begins is a store.
 
+use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::ThreadId;
 use std::time::Duration;
 
 use pogu_port::Time;
@@ -23,6 +27,9 @@ const LOOKS_MIN: u32 = 3;
 
 /// The least time between two lines.
 const LINE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Names of queues in the line about jobs that were left behind.
+const NAMES_MAX: usize = 16;
 
 /// See the [module](self).
 #[derive(Debug, Default)]
@@ -43,12 +50,13 @@ struct Run {
     since: AtomicU64,
     /// Nanoseconds that a job may run here before it is worth a line, if that is more than the watch allows.
     patience: AtomicU64,
-    row: Mutex<Option<Arc<Row>>>,
+    /// Whose slice it is, and the thread that is in it.
+    slice: Mutex<Option<(Arc<Row>, ThreadId)>>,
 }
 
 impl Run {
-    fn row(&self) -> MutexGuard<'_, Option<Arc<Row>>> {
-        self.row.lock().unwrap_or_else(PoisonError::into_inner)
+    fn slice(&self) -> MutexGuard<'_, Option<(Arc<Row>, ThreadId)>> {
+        self.slice.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -62,7 +70,7 @@ impl Runs {
     pub(super) fn enter_patiently(&self, row: &Arc<Row>, patience: Duration) -> Entered<'_> {
         let run = self.places().take();
         run.patience.store(u64::try_from(patience.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
-        *run.row() = Some(Arc::clone(row));
+        *run.slice() = Some((Arc::clone(row), std::thread::current().id()));
         Entered { runs: self, run }
     }
 
@@ -76,16 +84,57 @@ impl Runs {
         let seen = |place: &Arc<Run>| Running {
             since: Time::from_nanos(place.since.load(Ordering::Relaxed)),
             patience: Duration::from_nanos(place.patience.load(Ordering::Relaxed)),
-            row: place.row().clone(),
+            row: place.slice().as_ref().map(|(row, _)| Arc::clone(row)),
         };
         all.iter().map(seen).collect()
+    }
+
+    /// Nobody waits for the jobs that still run, but for one of the calling thread: counts them, and names their queues.
+    pub(super) fn leave_behind(&self) -> LeftBehind {
+        let (all, own) = (self.places().all.clone(), std::thread::current().id());
+        let mut by_name = BTreeMap::new();
+        for place in all.iter().filter(|place| place.since.load(Ordering::Relaxed) != NONE) {
+            if let Some((row, thread)) = &*place.slice()
+                && *thread != own
+            {
+                row.left_behind.fetch_add(1, Ordering::Relaxed);
+                *by_name.entry(Arc::clone(row.name())).or_default() += 1;
+            }
+        }
+        LeftBehind { by_name }
+    }
+}
+
+/// Jobs that did not end with their core, by the name of their queue.
+#[derive(Debug)]
+pub(super) struct LeftBehind {
+    by_name: BTreeMap<Arc<str>, u64>,
+}
+
+impl LeftBehind {
+    pub(super) fn count(&self) -> u64 {
+        self.by_name.values().sum()
+    }
+}
+
+impl fmt::Display for LeftBehind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, (name, count)) in self.by_name.iter().take(NAMES_MAX).enumerate() {
+            let comma = if index == 0 { "" } else { ", " };
+            write!(f, "{comma}{name}: {count}")?;
+        }
+        match self.by_name.len().saturating_sub(NAMES_MAX) {
+            0 => Ok(()),
+            others => write!(f, ", and {others} names more"),
+        }
     }
 }
 
 impl Places {
     fn take(&mut self) -> Arc<Run> {
         self.free.pop().unwrap_or_else(|| {
-            let new = Arc::new(Run { since: AtomicU64::new(NONE), patience: AtomicU64::new(0), row: Mutex::default() });
+            let new =
+                Arc::new(Run { since: AtomicU64::new(NONE), patience: AtomicU64::new(0), slice: Mutex::default() });
             self.all.push(Arc::clone(&new));
             new
         })
@@ -115,7 +164,7 @@ impl Entered<'_> {
 impl Drop for Entered<'_> {
     fn drop(&mut self) {
         self.run.since.store(NONE, Ordering::Relaxed);
-        *self.run.row() = None;
+        *self.run.slice() = None;
         self.runs.places().free.push(Arc::clone(&self.run));
     }
 }
@@ -222,6 +271,33 @@ mod tests {
         let mut watcher = JobWatcher::new(Duration::from_millis(100));
         assert!(watcher.look(&runs, at(1)).is_none());
         assert!(watcher.look(&runs, at(60_000)).is_none());
+    }
+
+    #[test]
+    fn what_is_left_behind_is_counted_by_name_and_its_names_are_bounded() {
+        let (runs, rows) = (Runs::default(), Rows::default());
+        let names: Vec<String> = (0..NAMES_MAX + 2).map(|index| format!("queue {index:02}")).collect();
+        std::thread::scope(|scope| {
+            let elsewhere = scope.spawn(|| {
+                let entered: Vec<Entered<'_>> =
+                    names.iter().chain(&names[..1]).map(|name| runs.enter(&rows.of(name))).collect();
+                entered.iter().for_each(|entered| entered.began(at(0)));
+                entered
+            });
+            let _entered = elsewhere.join().expect("no panic");
+            // It has not begun a job; and who waits does not wait for itself.
+            let _between = runs.enter(&rows.of("between"));
+            let own = runs.enter(&rows.of("own"));
+            own.began(at(0));
+            let left_behind = runs.leave_behind();
+            assert_eq!(left_behind.count(), NAMES_MAX as u64 + 3);
+            let told = left_behind.to_string();
+            assert!(told.starts_with("queue 00: 2, queue 01: 1, queue 02: 1, "), "{told}");
+            assert!(told.ends_with(", queue 15: 1, and 2 names more"), "{told}");
+        });
+        let counted = |name: &str| rows.of(name).left_behind.load(Ordering::Relaxed);
+        assert_eq!(["queue 00", "queue 17", "between", "own"].map(counted), [2, 1, 0, 0]);
+        assert_eq!(runs.leave_behind().to_string(), "");
     }
 
     #[test]

@@ -10,12 +10,11 @@ use std::time::Duration;
 use pogu_port::Time;
 use pogu_port::plant::{self, Plant};
 
-use super::ask::Job;
+use super::ask::{Job, refusal_for};
 use super::delays::Due;
 use super::executor::{Executor, Work, hand_out};
 use super::line::{JobName, Line, Next, Paused, Pushed, Remains};
 use super::measure::{Batch, Row};
-use super::outbox;
 use super::outcome::{JobTicket, OnPanic, PushOutcome, PushRefusal, StopReason};
 use super::queue::QueueOptions;
 use super::registry::Halt;
@@ -78,13 +77,11 @@ impl<T: Send + 'static> Queue<T> {
         self.note(pushed)
     }
 
-    /// Pushes a question, if there will be room for its answer.
+    /// Pushes a question, if its answer can come to the session, and there will be room for it.
     pub(super) fn ask(self: &Arc<Self>, session: SessionId, question: Box<dyn Job<T>>) -> PushOutcome {
-        if outbox::takes_questions(&self.shared, session) {
-            return self.push(question);
-        }
+        let Some(refusal) = refusal_for(&self.shared, session) else { return self.push(question) };
         let job = Entry { job: Errand::new(question), since: Time::ZERO };
-        self.note(Pushed::Refused { refusal: PushRefusal::Overloaded, job })
+        self.note(Pushed::Refused { refusal, job })
     }
 
     pub(super) fn push_after(self: &Arc<Self>, delay: Duration, job: Box<dyn Job<T>>) -> PushOutcome {

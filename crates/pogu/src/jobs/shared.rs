@@ -309,9 +309,11 @@ impl SharedJobs {
         let own = [pools.jobs.take(), pools.blocking.take(), pools.handlers.take()];
         drop(pools);
         let leaving: Vec<Leaving> = own.into_iter().flatten().flat_map(|pool| pool.dismiss()).collect();
-        let left_behind = Leaving::wait_for_all(leaving, &self.clock, until());
-        if left_behind > 0 {
-            tracing::warn!(threads = left_behind, "jobs do not end; their threads are left behind");
+        let threads = Leaving::wait_for_all(leaving, &self.clock, until());
+        let left_behind = self.runs.leave_behind();
+        let jobs = left_behind.count();
+        if threads > 0 || jobs > 0 {
+            tracing::warn!(threads, jobs, queues = %left_behind, "jobs do not end; their threads are left behind");
         }
     }
 }

@@ -256,7 +256,7 @@ impl State {
         }
     }
 
-    /// Nothing new comes in, and sessions may say a last word.
+    /// Nothing new comes in, and sessions and states of rooms may say a last word.
     fn tell_stopping(&mut self, operations: &mut Operations<'_>, deadline: Time) {
         for (listener, _) in &self.listeners {
             let _ = operations.close_listener(*listener);
@@ -267,6 +267,7 @@ impl State {
         for name in names {
             self.call_live(operations, name, Handler::Stopping, |session, cx| session.on_stopping(cx));
         }
+        self.tell_rooms_of_stop();
     }
 
     fn end_all(&mut self, operations: &mut Operations<'_>) {

@@ -322,6 +322,17 @@ impl State {
         }
     }
 
+    /// The worker begins to stop: each state that is here may say a last word.
+    pub(super) fn tell_rooms_of_stop(&mut self) {
+        let has_state = |home: &Home| home.logic.as_ref().is_some_and(|logic| logic.state.is_some());
+        let told = self.homes.rooms.iter().filter(|(_, home)| has_state(home)).map(|(room, _)| *room);
+        let mut rooms: Vec<Room> = told.collect();
+        rooms.sort_unstable();
+        for room in rooms {
+            self.call_room(room, |state, cx| state.on_stopping(cx));
+        }
+    }
+
     /// A closure for the state of a room.
     pub(super) fn visit_room(&mut self, room: Room, visit: Errand<dyn RoomVisit>) {
         self.restart_room(room);
