@@ -109,6 +109,7 @@ impl Ledger {
             outcome => self.wrong_outcome("send", outcome),
         }
         self.look_at_bound(Side::Guest(guest));
+        self.give_up_watch_if_busy(Some(guest));
     }
 
     /// A session cannot have more under way than its send queue, the network and the other side's port hold together. Whether

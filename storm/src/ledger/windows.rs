@@ -37,6 +37,15 @@ impl Ledger {
         }
         let until = self.now + window + 2 * self.latency + TURNS;
         self.hosts[host].watch.frame = Some((place, until));
+        self.give_up_watch_if_busy(self.hosts[host].guest);
+    }
+
+    /// Who is busy may be deaf meanwhile, and hears what has come once it is not.
+    pub(super) fn give_up_watch_if_busy(&mut self, guest: Option<usize>) {
+        let Some(guest) = guest.and_then(|guest| self.guests.get(guest)) else { return };
+        if let Some(host) = guest.host.filter(|_| guest.uplink.bytes_under_way() > BUSY_BYTES) {
+            self.hosts[host].watch.frame = None;
+        }
     }
 
     /// What a host is owed changes with its rooms, and what lies in its queue does not: nothing is known of that until something
@@ -63,8 +72,7 @@ impl Ledger {
         let Some((watched, until)) = watched.filter(|(watched, _)| *watched <= place) else { return };
         self.hosts[host].watch.frame = None;
         let Some(guest) = self.hosts[host].guest else { return };
-        let is_busy = self.guests[guest].uplink.bytes_under_way() > BUSY_BYTES;
-        if watched != place || is_busy || self.phase == Phase::Stop {
+        if watched != place || self.phase == Phase::Stop {
             return;
         }
         self.tally.judged.count(Check::Window);
