@@ -30,7 +30,7 @@ impl Machine {
         let model = information.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
         let since_epoch = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
         Machine {
-            kernel: read("/proc/sys/kernel/osrelease").trim().to_owned(),
+            kernel: version_of(read("/proc/sys/kernel/osrelease").trim()).to_owned(),
             processor: model.map_or("unknown", |(_, model)| model).to_owned(),
             processors: std::thread::available_parallelism().map_or(0, usize::from),
             siblings: siblings_of(SERVER_PROCESSOR),
@@ -77,6 +77,11 @@ impl Machine {
             "unix_seconds": self.unix_seconds,
         })
     }
+}
+
+/// Without the name that whoever built it has put behind.
+fn version_of(release: &str) -> &str {
+    release.split_once('-').map_or(release, |(version, _)| version)
 }
 
 fn siblings_of(processor: u32) -> Option<String> {
