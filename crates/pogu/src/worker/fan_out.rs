@@ -70,8 +70,11 @@ impl State {
         self.marker.begin(Handler::Filter, usize::MAX, 0);
         let chosen = caught(|| filter.chooses(session));
         self.marker.end();
-        if chosen.is_none() && self.log.allows(Line::FilterPanicked, self.now) {
-            tracing::error!(worker = self.index, %session, "the filter of a broadcast panicked");
+        if chosen.is_none() {
+            self.ledger.core().filter_panics += 1;
+            if self.log.allows(Line::FilterPanicked, self.now) {
+                tracing::error!(worker = self.index, %session, "the filter of a broadcast panicked");
+            }
         }
         chosen.unwrap_or(false)
     }
