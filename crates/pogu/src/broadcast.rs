@@ -37,7 +37,8 @@ impl Broadcast {
     }
 
     /// To those members that `filter` chooses. It is called in the members' workers, once for each member that is not
-    /// [excepted](Broadcast::except), and must not block; a member for whom it panics is not chosen, and that is logged.
+    /// [excepted](Broadcast::except), and must not block; a member for whom it panics is not chosen, and that is logged, and counted
+    /// as [`Counters::filter_panics`](crate::Counters::filter_panics).
     pub fn only(self, filter: impl Fn(SessionId) -> bool + Send + Sync + 'static) -> Broadcast {
         let only = Some(Arc::new(Filter(Some(Box::new(filter)))));
         Broadcast { audience: Audience { only, ..self.audience }, ..self }

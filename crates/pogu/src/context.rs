@@ -121,8 +121,9 @@ impl<'a> Context<'a> {
 
     /// Sends a packet to every member of a room, this session included if it is one. All members see the broadcasts of a
     /// room in the same order: those with [`Delivery::latest`], [`Delivery::newest`] and [`Broadcast::unordered`] excepted,
-    /// which say themselves what they keep of it. The packet is encoded once. In `on_disconnected` it still works,
-    /// also while the core stops: to say who left.
+    /// which say themselves what they keep of it. The packet is encoded once in the session's format, and for members of services
+    /// with another format once more in each worker. In `on_disconnected` it still works, also while the core stops: to say who
+    /// left.
     pub fn broadcast(&mut self, room: Room, id: u16, body: &[u8]) -> BroadcastOutcome {
         self.broadcast_with(room, &Broadcast::to_all(), id, body)
     }
@@ -143,8 +144,9 @@ impl<'a> Context<'a> {
         self.state.broadcast(room, from, frame, how.unordered)
     }
 
-    /// Sends a packet to some sessions, wherever they live, this one included if it is among them: encoded once per frame
-    /// format, and one post per worker and 512 of them. Those that have ended are counted as
+    /// Sends a packet to some sessions, wherever they live, this one included if it is among them: encoded once in this session's
+    /// format, and one post per worker and 512 of them, for each of which it is encoded once more for every other format of
+    /// theirs. Those that have ended are counted as
     /// [`Counters::frames_to_gone`](crate::Counters::frames_to_gone).
     ///
     /// For sessions of this worker it is queued at once, as with [`Context::send_to`], while what this handler has broadcast

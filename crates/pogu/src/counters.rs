@@ -66,6 +66,8 @@ pub struct Counters {
     pub frames_displaced: u64,
     /// States of rooms that panicked, or could not be made because of a panic.
     pub room_panics: u64,
+    /// Filters of broadcasts that panicked, one for each member that they were asked about: it was not chosen.
+    pub filter_panics: u64,
     /// Joins and broadcasts to a room whose home, a worker, had gone, or joins that it could not acknowledge before it went.
     pub room_calls_to_gone: u64,
     /// Timers by handle that sessions started: `start_timer`. Each of them fires, is cancelled, or is pending.
@@ -128,6 +130,7 @@ impl Counters {
             frames_replaced,
             frames_displaced,
             room_panics,
+            filter_panics,
             timers_started,
             timers_fired,
             timers_cancelled,
@@ -163,6 +166,7 @@ impl Counters {
         self.frames_replaced += frames_replaced;
         self.frames_displaced += frames_displaced;
         self.room_panics += room_panics;
+        self.filter_panics += filter_panics;
         self.timers_started += timers_started;
         self.timers_fired += timers_fired;
         self.timers_cancelled += timers_cancelled;

@@ -19,7 +19,7 @@ use crate::service::Running;
 use crate::service_handle::Census;
 use crate::worker::Reporting;
 
-/// One frame for many sessions, encoded once.
+/// One frame for many sessions, encoded in its sender's format.
 #[derive(Debug)]
 pub(crate) struct SharedFrame {
     pub(crate) format: FrameFormat,

@@ -159,15 +159,17 @@ impl Core {
         R: RoomState,
         F: Fn(Room) -> R + Send + Sync + 'static,
     {
-        let (rooms, kind) = self.open(room.0..=room.0, format, true, make)?;
-        let opened = RoomRef::new(room, Arc::clone(&rooms.core));
-        let refused = match opened.tell_home(|| Message::OpenRoom { room, kind }) {
-            PostOutcome::Posted => return Ok(opened),
-            PostOutcome::Overloaded => Error::Workers("an inbox is full"),
-            PostOutcome::Gone => Error::Workers("the core has stopped"),
-        };
-        rooms.close();
-        Err(refused)
+        let opened = RoomRef::new(room, Arc::clone(self.shared()));
+        let mut outcome = PostOutcome::Gone;
+        self.open(room.0..=room.0, format, true, make, |kind| {
+            outcome = opened.tell_home(|| Message::OpenRoom { room, kind: Arc::clone(kind) });
+            outcome.is_posted()
+        })?;
+        match outcome {
+            PostOutcome::Posted => Ok(opened),
+            PostOutcome::Overloaded => Err(Error::Workers("an inbox is full")),
+            PostOutcome::Gone => Err(Error::Workers("the core has stopped")),
+        }
     }
 
     /// Gives every room of a range a state while it has members: `make` makes it at the room's home when the first one joins, and
@@ -181,7 +183,7 @@ impl Core {
         R: RoomState,
         F: Fn(Room) -> R + Send + Sync + 'static,
     {
-        self.open(rooms, format, false, make).map(|(rooms, _kind)| rooms)
+        self.open(rooms, format, false, make, |_| true)
     }
 
     fn open<R, F>(
@@ -190,7 +192,8 @@ impl Core {
         format: FrameFormat,
         stays: bool,
         make: F,
-    ) -> Result<(RoomRefs<R>, Arc<RoomKind>)>
+        is_told: impl FnOnce(&Arc<RoomKind>) -> bool,
+    ) -> Result<RoomRefs<R>>
     where
         R: RoomState,
         F: Fn(Room) -> R + Send + Sync + 'static,
@@ -198,8 +201,8 @@ impl Core {
         format.validate()?;
         let make = Box::new(move |room| Box::new(make(room)) as Box<dyn RoomState>);
         let core = Arc::clone(self.shared());
-        let kind = core.room_kinds().add(RoomKind::new(rooms.clone(), format, stays, make))?;
-        Ok((RoomRefs { rooms, core, kind: Arc::downgrade(&kind), state: PhantomData }, kind))
+        let kind = core.room_kinds().add(RoomKind::new(rooms.clone(), format, stays, make), is_told)?;
+        Ok(RoomRefs { rooms, core, kind: Arc::downgrade(&kind), state: PhantomData })
     }
 }
 

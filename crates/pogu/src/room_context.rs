@@ -58,7 +58,8 @@ impl<'a> RoomContext<'a> {
         self.state.list_room_members(self.room)
     }
 
-    /// Sends a packet to every member, in the room's order. It is encoded once.
+    /// Sends a packet to every member, in the room's order. It is encoded once in the room's own format, and for members of
+    /// services with another format once more in each worker.
     pub fn broadcast(&mut self, id: u16, body: &[u8]) -> BroadcastOutcome {
         self.broadcast_with(&Broadcast::to_all(), id, body)
     }
@@ -75,8 +76,9 @@ impl<'a> RoomContext<'a> {
         self.state.broadcast_from_home(self.room, frame, how.unordered)
     }
 
-    /// Sends a packet to some sessions, members or not, wherever they live: encoded once, and one post per worker and 512 of
-    /// them. Behind what members have been told and what the room has broadcast.
+    /// Sends a packet to some sessions, members or not, wherever they live: encoded once in the room's own format, and one post per
+    /// worker and 512 of them, for each of which it is encoded once more for every other format of theirs. Behind what members
+    /// have been told and what the room has broadcast.
     pub fn send_to_many(&mut self, sessions: &[SessionId], delivery: Delivery, id: u16, body: &[u8]) -> FanOutOutcome {
         match SharedFrame::encode(self.format, delivery, id, body) {
             Ok(frame) => self.state.send_to_many(None, sessions, frame),

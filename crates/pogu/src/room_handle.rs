@@ -81,7 +81,7 @@ impl RoomHandle {
     }
 
     /// Sends a packet to every member, in the room's order, of which its place is where it arrives at the room's home. It is
-    /// encoded once.
+    /// encoded once in this handle's format, and for members of services with another format once more in each worker.
     ///
     /// Never blocks. What one thread, or the jobs of one queue, say to a room arrives in that order. If messages between workers
     /// pile up behind the home, it may have to refuse what is [`Posted`](FanOutOutcome::Posted): then nobody gets it, and it is counted
@@ -112,9 +112,10 @@ impl RoomHandle {
         outcome
     }
 
-    /// Sends a packet to some sessions, members or not, wherever they live: encoded once per frame format, and one post per
-    /// worker and 512 of them. Those that have ended are counted as
-    /// [`Counters::frames_to_gone`](crate::Counters::frames_to_gone); of more than 512 of one worker some may get it and some not.
+    /// Sends a packet to some sessions, members or not, wherever they live: encoded once in this handle's format, and one post per
+    /// worker and 512 of them, for each of which it is encoded once more for every other format of theirs. Those that have
+    /// ended are counted as [`Counters::frames_to_gone`](crate::Counters::frames_to_gone); of more than 512 of one worker some may
+    /// get it and some not.
     pub fn send_to_many(&self, sessions: &[SessionId], delivery: Delivery, id: u16, body: &[u8]) -> FanOutOutcome {
         match SharedFrame::encode(self.format, delivery, id, body) {
             Ok(frame) => {

@@ -99,7 +99,9 @@ impl RoomKinds {
         self.by_home.iter().enumerate().filter(concerned).map(|(_, opened)| locked(opened))
     }
 
-    pub(crate) fn add(&self, kind: RoomKind) -> Result<Arc<RoomKind>> {
+    /// Opens a kind, if `is_told` says that the home of its room has been told: asked while no home can look, so what is not
+    /// opened was never there. Gives it back in either case.
+    pub(crate) fn add(&self, kind: RoomKind, is_told: impl FnOnce(&Arc<RoomKind>) -> bool) -> Result<Arc<RoomKind>> {
         let (first, last) = (*kind.rooms.start(), *kind.rooms.end());
         let wrong = |allowed| {
             let value = format!("{first} to {last}");
@@ -121,7 +123,10 @@ impl RoomKinds {
             return wrong("one of at most 65,536 rooms and ranges that are open");
         }
         let kind = Arc::new(kind);
-        lists.iter_mut().for_each(|opened| _ = opened.insert(first, Arc::clone(&kind)));
+        match is_told(&kind) {
+            true => lists.iter_mut().for_each(|opened| _ = opened.insert(first, Arc::clone(&kind))),
+            false => _ = self.count.fetch_sub(1, Ordering::Relaxed),
+        }
         Ok(kind)
     }
 
@@ -159,5 +164,35 @@ impl RoomKinds {
             let forgotten = std::mem::take(&mut *locked(opened));
             drop(forgotten);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn what_its_home_was_not_told_of_was_never_there() {
+        const ROOM: Room = Room(3);
+        let kinds = RoomKinds::new(1);
+        let kind = || RoomKind::new(3..=3, FrameFormat::course(), true, Box::new(|_| unreachable!("nobody joins")));
+        std::thread::scope(|scope| {
+            let (found, looked) = channel();
+            let kinds = &kinds;
+            let refused = kinds.add(kind(), |_| {
+                scope.spawn(move || found.send(kinds.of(ROOM).is_some()));
+                assert!(looked.recv_timeout(Duration::from_millis(20)).is_err(), "who looks meanwhile waits");
+                false
+            });
+            assert!(refused.is_ok());
+            assert_eq!(looked.recv(), Ok(false));
+        });
+        assert_eq!(kinds.count.load(Ordering::Relaxed), 0);
+        assert!(kinds.add(kind(), |_| true).is_ok());
+        assert!(kinds.of(ROOM).is_some());
+        assert_eq!(kinds.count.load(Ordering::Relaxed), 1);
     }
 }

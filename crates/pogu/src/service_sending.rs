@@ -44,8 +44,9 @@ impl ServiceHandle {
         self.send_counted(session.into(), body, FRAMES, message)
     }
 
-    /// Queues a packet for some sessions, wherever they live: encoded once per frame format, and one post per worker
-    /// and 512 of them. Those that have ended are counted as [`Counters::frames_to_gone`](crate::Counters::frames_to_gone).
+    /// Queues a packet for some sessions, wherever they live: encoded once in this service's format, and one post per worker and
+    /// 512 of them, for each of which it is encoded once more for every other format of theirs.
+    /// Those that have ended are counted as [`Counters::frames_to_gone`](crate::Counters::frames_to_gone).
     ///
     /// Never blocks. A worker whose inbox is full keeps nobody else from it: see [`FanOutOutcome::Partial`]. Of more than 512
     /// sessions of one worker some may get it and some not.

@@ -396,8 +396,15 @@ fn a_broadcast_reaches_those_it_is_for() {
     assert_eq!(say(&mut stage, some.except(ids[1]), "one"), [5]);
     let all_but_one = Broadcast::to_all().except(ids[2]).only(|_| true);
     assert_eq!(say(&mut stage, all_but_one, "but one"), [0, 1, 3, 4, 5]);
+    assert_eq!(stage.core.counters().filter_panics, 0);
     let broken = Broadcast::to_all().only(move |session| if session == second { panic!("planted") } else { true });
-    assert_eq!(say(&mut stage, broken, "all but the one that it panics for"), [0, 2, 3, 4, 5]);
+    assert_eq!(say(&mut stage, broken.clone(), "all but the one that it panics for"), [0, 2, 3, 4, 5]);
+    assert_eq!(say(&mut stage, broken.except(ids[1]), "all but the one that it is not asked about"), [0, 2, 3, 4, 5]);
+    assert_eq!(stage.core.counters().filter_panics, 1);
+    // More than are logged.
+    let hopeless = Broadcast::to_all().only(|_| panic!("planted"));
+    (0..50).for_each(|_| assert_eq!(say(&mut stage, hopeless.clone(), "nobody"), []));
+    assert_eq!(stage.core.counters().filter_panics, 1 + 50 * 6, "one for each member that it was asked about");
     let bomb = Bomb;
     let armed = Broadcast::to_all().only(move |_| std::mem::size_of_val(&bomb) == 0);
     assert_eq!(say(&mut stage, armed, "all, and the filter panics when it is dropped"), [0, 1, 2, 3, 4, 5]);

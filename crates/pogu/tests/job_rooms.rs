@@ -6,8 +6,8 @@ mod support;
 use std::time::Duration;
 
 use pogu::{
-    Broadcast, Context, Core, Delivery, FanOutOutcome, FrameFormat, JobQueue, JoinOutcome, Packet, Room, RoomHandle,
-    Service, ServiceHandle, Session, SessionId, SizeField,
+    Broadcast, ByteOrder, Context, Core, Delivery, FanOutOutcome, FrameFormat, JobQueue, JoinOutcome, Packet, Room,
+    RoomHandle, Service, ServiceHandle, Session, SessionId, SizeField,
 };
 use support::simulated::{Client, SERVER, World};
 
@@ -179,11 +179,12 @@ fn a_room_whose_home_does_not_keep_up_refuses_and_is_counted() {
 fn members_of_a_service_with_another_format_get_it_in_theirs() {
     let mut play = Play::new(1);
     let square = play.square.clone();
-    let wide = Service::server("10.0.0.1:9").format(FrameFormat::course().size_field(SizeField::U32));
+    let wide = FrameFormat::course().size_field(SizeField::U32).byte_order(ByteOrder::Big);
+    let wide = Service::server("10.0.0.1:9").format(wide);
     let wide = play.core.serve(wide, move |_| Player { square: square.clone() }).expect("a service");
     let mut other = play.world.connect(&wide);
     assert_eq!(play.job(|square| square.room.broadcast(NOISE, b"x")), FanOutOutcome::Posted);
     assert_eq!(play.heard(), [(vec![], 1)]);
     other.take_what_came();
-    assert!(!other.received.is_empty());
+    assert_eq!(other.received, [0, 0, 0, 7, 0, NOISE as u8, b'x'], "its size of four bytes, and the largest first");
 }

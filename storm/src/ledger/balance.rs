@@ -130,6 +130,7 @@ impl Ledger {
             balance.between("posts_refused", counters.posts_refused, tally.posts_refused, most);
             balance.least("frames_to_gone", counters.frames_to_gone, tally.frames_to_gone);
             balance.equal("room_panics", counters.room_panics, tally.room_panics);
+            balance.equal("filter_panics", counters.filter_panics, 0);
             let unheard = if self.is_tight[index] { self.rooms.unheard_of(index) } else { 0 };
             let most = tally.broadcasts_refused + unheard;
             balance.between("broadcasts_refused", counters.broadcasts_refused, tally.broadcasts_refused, most);

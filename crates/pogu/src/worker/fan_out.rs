@@ -1,4 +1,5 @@
-//! One frame for many sessions: encoded once per frame format, posted once per worker and 512 names.
+//! One frame for many sessions: encoded once in its sender's format, posted once per worker, or per worker and 512 names, and
+//! encoded once more for each other format that members of such a message have.
 
 use std::sync::Arc;
 
@@ -20,8 +21,8 @@ use crate::worker::log_gate::Line;
 use crate::worker::{SendOutcome, State, Undelivered};
 
 impl State {
-    /// Gives a frame to those of many sessions that are to get it. It is encoded once more for each frame format that differs
-    /// from its own. Says how many of them have ended, or are ending.
+    /// Gives a frame to those of many sessions that are to get it. It is encoded once more for each frame format of theirs that
+    /// differs from its own. Says how many of them have ended, or are ending.
     pub(super) fn fan_out(&mut self, operations: &mut Operations<'_>, members: &[Name], frame: &SharedFrame) -> u64 {
         let mut others: Vec<(FrameFormat, Option<Bytes>)> = Vec::new();
         let mut gone = 0;
@@ -70,8 +71,11 @@ impl State {
         self.marker.begin(Handler::Filter, usize::MAX, 0);
         let chosen = caught(|| filter.chooses(session));
         self.marker.end();
-        if chosen.is_none() && self.log.allows(Line::FilterPanicked, self.now) {
-            tracing::error!(worker = self.index, %session, "the filter of a broadcast panicked");
+        if chosen.is_none() {
+            self.ledger.core().filter_panics += 1;
+            if self.log.allows(Line::FilterPanicked, self.now) {
+                tracing::error!(worker = self.index, %session, "the filter of a broadcast panicked");
+            }
         }
         chosen.unwrap_or(false)
     }

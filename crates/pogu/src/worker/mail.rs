@@ -3,8 +3,9 @@
 //! The inbox of another worker is bounded and may be full; what does not fit waits in an outbox here and is tried again
 //! every turn, so that the order of two messages from one worker to another never changes. Messages that a user caused
 //! are refused when the outbox is full too; messages that keep the engine's books right (`Leave`, `Joined`) are always
-//! taken, and are bounded by the sessions that cause them. What still waits when its worker goes is lost and counted; whom a
-//! home does not hear of any more it strikes by itself.
+//! taken, and are bounded by the sessions that cause them. So is `BroadcastRefused`, of which there are no more than there
+//! were broadcasts under way. What still waits when its worker goes is lost and counted; whom a home does not hear of any
+//! more it strikes by itself.
 
 use std::collections::VecDeque;
 use std::sync::Arc;

@@ -353,8 +353,8 @@ impl State {
         if !self.order_broadcast(room, frame)
             && let Some(from) = from
         {
-            // If there is no room to tell it either, it is counted all the same.
-            let _ = self.mail.post(from.worker(), Message::BroadcastRefused { room, session: from });
+            // However much waits for its worker, which may be the one that does not keep up.
+            self.mail.tell(from.worker(), Message::BroadcastRefused { room, session: from });
         }
     }
 
