@@ -37,14 +37,14 @@ impl Town {
         }
     }
 
-    /// False if there is somebody of that name.
+    /// False if there is somebody of that name, or who has come already.
     fn enter(&mut self, who: SessionId, name: String) -> bool {
-        let is_free = !self.people.values().any(|other| *other == name);
-        if is_free {
+        let may_come = !self.people.contains_key(&who) && !self.people.values().any(|other| *other == name);
+        if may_come {
             self.tell(&format!("{name} has come"));
             self.people.insert(who, name);
         }
-        is_free
+        may_come
     }
 
     fn shout(&mut self, who: SessionId, text: &str) {
@@ -77,11 +77,16 @@ impl Session for Citizen {
             ENTER => self.town.ask(
                 cx.reference(self),
                 move |town| town.enter(who, text),
-                |_, cx, answer| match answer {
-                    Ok(true) if cx.join(SQUARE) == JoinOutcome::Asked => {}
-                    _ => {
-                        cx.send(REFUSED, b"");
+                |citizen, cx, answer| {
+                    let has_come = answer == Ok(true);
+                    if has_come && cx.join(SQUARE) == JoinOutcome::Asked {
+                        return;
                     }
+                    if has_come {
+                        // Not in the square: then not in town either, and the name is free.
+                        citizen.leave(cx.id());
+                    }
+                    cx.send(REFUSED, b"");
                 },
             ),
             SHOUT => self.town.push(move |town| town.shout(who, &text)),
@@ -93,7 +98,12 @@ impl Session for Citizen {
     }
 
     fn on_disconnected(&mut self, cx: &mut Context<'_>, _cause: &Cause) {
-        let who = cx.id();
+        self.leave(cx.id());
+    }
+}
+
+impl Citizen {
+    fn leave(&self, who: SessionId) {
         if !self.town.push(move |town| town.leave(who)).is_pushed() {
             eprintln!("{who} is still thought to be in town: its queue is full, or has stopped");
         }

@@ -282,6 +282,10 @@ impl<'a> Context<'a> {
         self.state.row_of(self.name).posts_refused += 1;
     }
 
+    pub(crate) fn count_unencodable(&mut self) {
+        self.state.row_of(self.name).frames_unencodable += 1;
+    }
+
     pub(crate) fn count_post_to_gone(&mut self) {
         self.state.ledger.core().posts_to_gone += 1;
     }

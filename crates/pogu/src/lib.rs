@@ -95,8 +95,8 @@ pub use identity::{Room, SessionId, SessionRef};
 pub use interrupt::Interrupt;
 pub use jobs::{
     Asked, BlockingQueue, Executor, JobCounts, JobOverflow, JobQueue, JobReport, JobTicket, JobTimes, Jobs, OnPanic,
-    Pooled, PooledAdmission, PooledContext, PooledSession, PushOutcome, PushRefusal, QueueOptions, StopReason, Task,
-    Unanswered, WeakJobQueue,
+    Pooled, PooledAdmission, PooledContext, PooledSendOutcome, PooledSession, PushOutcome, PushRefusal, QueueOptions,
+    StopReason, Task, Unanswered, WeakJobQueue,
 };
 pub use layer::Layer;
 pub use limits::{Limits, Rate, RateExceeded, SendOverflow};

@@ -163,6 +163,9 @@ fn example_program_town_lets_people_in_and_tells_the_news() {
         assert_eq!(receive_but(client, HOUR), (NEWS, news.as_bytes().to_vec()));
     };
     let mut ada = enter("Ada");
+    // Who is inside stays who it is.
+    ada.send(ENTER, b"Eve");
+    assert_eq!(receive_but(&mut ada, HOUR), (REFUSED, Vec::new()), "she is inside already");
     ada.send(SHOUT, b"anybody here?");
     hears(&mut ada, "Ada: anybody here?");
     let mut bob = enter("Bob");

@@ -74,7 +74,7 @@ impl PooledSession for Server {
             // It blocks; what is to happen meanwhile is late.
             self.simulation.advance_to(cx.now() + BLOCKED * (number % 7));
         }
-        assert!(cx.send(COUNT, &number.to_le_bytes()));
+        assert!(cx.send(COUNT, &number.to_le_bytes()).is_asked());
         let asked = self.queue.ask(
             cx.reference(self),
             move |count| {
@@ -83,7 +83,7 @@ impl PooledSession for Server {
             },
             |server, cx, answer| {
                 let answer = answer.expect("the queue goes on").to_le_bytes();
-                let _ = server.post(cx, move |_server, cx| assert!(cx.send(ANSWER, &answer)));
+                let _ = server.post(cx, move |_server, cx| assert!(cx.send(ANSWER, &answer).is_asked()));
             },
         );
         assert!(asked.is_pushed());

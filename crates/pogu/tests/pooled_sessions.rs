@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use pogu::sim::Simulation;
 use pogu::{
-    CauseKind, JobQueue, JoinOutcome, Limits, Packet, Pooled, PooledContext, PooledSession, ROOMS_PER_SESSION_MAX,
-    Refusal, Room, Service,
+    CauseKind, EncodeError, FrameFormat, JobQueue, JoinOutcome, Limits, Packet, Pooled, PooledContext,
+    PooledSendOutcome, PooledSession, ROOMS_PER_SESSION_MAX, Refusal, Room, Service,
 };
 use support::pooled::{BLOCK, ECHO, Event, FLOOD, IN_WORKER, JOIN, PANIC, Probe, QUIT, SAY, TIMER, serve};
 use support::simulated::{Flow, SERVER, World, at};
@@ -119,6 +119,54 @@ fn what_handlers_ask_for_is_bounded() {
     assert_eq!(service.sessions(), 0);
 }
 
+/// Says what does not fit, in each way, and then what just fits.
+struct Loud;
+
+const LOUD_FRAME_BYTES: usize = 100;
+
+impl PooledSession for Loud {
+    fn on_connected(&mut self, cx: &mut PooledContext<'_>) {
+        self.say_too_much(cx);
+        cx.join(Room(7));
+    }
+
+    fn on_packet(&mut self, cx: &mut PooledContext<'_>, _packet: Packet<'_>) {
+        self.say_too_much(cx);
+        let fits = [0; LOUD_FRAME_BYTES - 4];
+        assert_eq!(cx.broadcast(Room(7), SAY, &fits), PooledSendOutcome::Asked);
+    }
+
+    fn on_broadcast_refused(&mut self, _cx: &mut PooledContext<'_>, _room: Room) {
+        panic!("it was refused where it was said");
+    }
+}
+
+impl Loud {
+    fn say_too_much(&mut self, cx: &mut PooledContext<'_>) {
+        let body = [0; LOUD_FRAME_BYTES - 3];
+        let (body_bytes, frame_bytes, max) = (body.len(), LOUD_FRAME_BYTES + 1, LOUD_FRAME_BYTES);
+        let refused = PooledSendOutcome::Unencodable(EncodeError::FrameTooLarge { body_bytes, frame_bytes, max });
+        let own = cx.id();
+        let outcomes = [cx.send(SAY, &body), cx.send_to(own, SAY, &body), cx.broadcast(Room(7), SAY, &body)];
+        assert_eq!(outcomes, [refused; 3]);
+    }
+}
+
+#[test]
+fn what_does_not_fit_the_frame_format_is_refused_in_the_handler_and_counted() {
+    let mut world = World::new();
+    let core = world.core(2);
+    let format = FrameFormat::course().frame_bytes_max(LOUD_FRAME_BYTES);
+    let pooled = core.jobs().pooled("loud", |_incoming| Loud);
+    let service = core.serve(Service::server(SERVER).format(format), pooled).expect("a service");
+    let mut client = world.connect(&service);
+    world.settle();
+    client.send(SAY, b"");
+    world.settle();
+    assert_eq!(client.frames(), [(SAY, vec![0; LOUD_FRAME_BYTES - 4])]);
+    assert_eq!((service.sessions(), service.counters().frames_unencodable), (1, 6));
+}
+
 #[test]
 fn a_stop_tells_handlers_and_waits_for_their_last_words() {
     let mut world = World::new();
@@ -221,7 +269,8 @@ impl PooledSession for Asker {
         let asked = self.world.ask(cx.reference(self), step, move |asker, cx, steps| {
             let posted = asker.post(cx, move |asker: &mut Asker, cx| {
                 asker.answered += 1;
-                assert!(cx.send(id, &[steps.expect("an answer"), asker.answered].map(u32::to_le_bytes).concat()));
+                let answer = [steps.expect("an answer"), asker.answered].map(u32::to_le_bytes).concat();
+                assert!(cx.send(id, &answer).is_asked());
             });
             assert!(posted.is_posted());
         });
@@ -269,7 +318,7 @@ fn what_is_posted_reaches_the_handlers_within_a_bound_and_a_refused_join_is_told
     let posted = service.post(reference, |asker, cx| {
         let most = (0_u32..).find(|number| {
             let number = *number;
-            !asker.post(cx, move |_, cx| assert!(cx.send(SAY, &number.to_le_bytes()))).is_posted()
+            !asker.post(cx, move |_, cx| assert!(cx.send(SAY, &number.to_le_bytes()).is_asked())).is_posted()
         });
         // 128 KiB, and each is charged 64 bytes and the four that it holds.
         assert_eq!(most, Some(128 * 1024 / 68));

@@ -100,7 +100,7 @@ pub use executor::{Executor, Task};
 pub(crate) use outbox::{give_up, move_on};
 pub use outcome::{JobOverflow, JobTicket, OnPanic, PushOutcome, PushRefusal, StopReason, Unanswered};
 pub(crate) use pooled::{Failure, Order, Report};
-pub use pooled::{Pooled, PooledAdmission, PooledContext, PooledSession};
+pub use pooled::{Pooled, PooledAdmission, PooledContext, PooledSendOutcome, PooledSession};
 pub use queue::{JobQueue, QueueOptions, WeakJobQueue};
 pub use report::{JobCounts, JobReport, JobTimes};
 pub(crate) use runs::JobWatcher;

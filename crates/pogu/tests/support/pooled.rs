@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use pogu::{
-    Cause, CauseKind, Core, Incoming, Packet, PooledContext, PooledSession, Room, SendOutcome, Service, ServiceHandle,
+    Cause, CauseKind, Core, Incoming, Packet, PooledContext, PooledSendOutcome, PooledSession, Room, SendOutcome,
+    Service, ServiceHandle,
 };
 
 use super::PATIENCE;
@@ -58,22 +59,22 @@ impl PooledSession for Probe {
         self.tell(Event::Packet(packet.id()));
         match packet.id() {
             JOIN => cx.join(Room(7)),
-            SAY => assert!(cx.broadcast(Room(7), SAY, packet.body())),
+            SAY => assert!(cx.broadcast(Room(7), SAY, packet.body()).is_asked()),
             TIMER => cx.set_timer(Duration::from_secs(3)),
             QUIT => {
-                assert!(cx.send(QUIT, b"bye"));
+                assert!(cx.send(QUIT, b"bye").is_asked());
                 cx.disconnect("asked to quit");
-                assert!(!cx.send(QUIT, b"too late"));
+                assert_eq!(cx.send(QUIT, b"too late"), PooledSendOutcome::Ended);
             }
             PANIC_LAST => self.panics_last = true,
             PANIC_DROP => self.panics_on_drop = true,
             PANIC => std::panic::resume_unwind(Box::new("without the hook")),
-            FLOOD => while cx.send(FLOOD, &[0; 1000]) {},
+            FLOOD => while cx.send(FLOOD, &[0; 1000]).is_asked() {},
             BLOCK => self.gate.lock().expect("one at a time").recv().expect("it is let go"),
             IN_WORKER => {
                 cx.in_worker(|cx| assert_eq!(cx.send(IN_WORKER, &cx.worker().to_le_bytes()), SendOutcome::Queued))
             }
-            id => assert!(cx.send(id, packet.body())),
+            id => assert!(cx.send(id, packet.body()).is_asked()),
         }
     }
 

@@ -158,17 +158,23 @@ impl Ear {
         walk.fate = Fate::Came;
         self.walks_came += 1;
         right.walks += 1;
-        let is_older = |older: &&mut Walk| older.fate == Fate::Awaited && older.entity == event.entity;
-        for older in self.walks.range_mut(..place).filter(is_older) {
-            older.fate = Fate::GaveWay;
-            right.replaced += 1;
-        }
+        self.give_way_to(event, right);
         if event.order < self.due_order {
             wrong.add(Finding::Reordered, event.entity, event.order);
         }
         self.walk_order = self.walk_order.max(event.order);
         self.forget_settled();
         true
+    }
+
+    /// Older steps of the same entity that have not come gave way to this one.
+    fn give_way_to(&mut self, newer: Heard, right: &mut Right) {
+        let older = self.walks.partition_point(|walk| walk.order < newer.order);
+        let is_meant = |walk: &&mut Walk| walk.fate == Fate::Awaited && walk.entity == newer.entity;
+        for walk in self.walks.range_mut(..older).filter(is_meant) {
+            walk.fate = Fate::GaveWay;
+            right.replaced += 1;
+        }
     }
 
     /// Something has come that was not the next to come.
@@ -193,6 +199,10 @@ impl Ear {
         if let Some(place) = self.due.iter().take(AHEAD_MAX).position(altered) {
             self.skip(place + 1, wrong);
             return wrong.add(Finding::Altered, event.entity, event.order);
+        }
+        // A step of one that was cut off, which nobody has acknowledged, takes the place of older ones as any other does.
+        if matches!(event.what, What::Walked(_)) && wrong.is_excused(event.entity, event.order) {
+            self.give_way_to(event, right);
         }
         let is_altered = self.walks.iter().any(|walk| (walk.order, walk.entity) == (event.order, event.entity));
         wrong.add(if is_altered { Finding::Altered } else { Finding::Foreign }, event.entity, event.order);
@@ -284,6 +294,18 @@ mod tests {
         let last = events.iter().position(|event| event.order == 7).expect("it is there");
         events.swap(last, last - 1);
         assert_eq!(heard(&events), ([4, 4, 1], [0; 5]));
+    }
+
+    #[test]
+    fn a_walk_of_one_that_was_cut_off_takes_the_place_of_older_ones_though_nobody_acknowledged_it() {
+        let (mut ear, mut right, mut wrong) = (Ear::default(), Right::default(), Wrong::new(true));
+        wrong.own(FIRST);
+        wrong.own(OTHER);
+        [(2, FIRST), (3, OTHER)].into_iter().for_each(|(order, entity)| ear.owe_walk(order, entity, spot(order)));
+        wrong.cut_off(FIRST, 2);
+        ear.hear(walked(4, FIRST));
+        ear.end(&mut right, &mut wrong);
+        assert_eq!((right.walks, right.replaced, wrong.counts()), (0, 1, [1, 0, 0, 0, 0]), "that of the other is lost");
     }
 
     #[test]

@@ -73,6 +73,11 @@ impl Wrong {
         self.own.insert(entity, Some(order));
     }
 
+    /// What comes of an entity by this order is no finding: its bot was cut off before.
+    pub(super) fn is_excused(&self, entity: u32, order: u64) -> bool {
+        self.own.get(&entity).copied().flatten().is_some_and(|last| order > last)
+    }
+
     pub(super) fn add(&mut self, finding: Finding, entity: u32, order: u64) {
         match self.found.len() < FINDINGS_MAX {
             true => self.found.push((finding, entity, order)),
@@ -103,8 +108,7 @@ impl Wrong {
     pub(super) fn counts(&self) -> [u64; 5] {
         let mut counts = self.more;
         for (finding, entity, order) in &self.found {
-            let cut_off_at = self.own.get(entity).copied().flatten();
-            if cut_off_at.is_none_or(|last| *order <= last) {
+            if !self.is_excused(*entity, *order) {
                 counts[*finding as usize] += 1;
             }
         }

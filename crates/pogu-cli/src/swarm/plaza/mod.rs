@@ -15,6 +15,8 @@ mod bot;
 mod counts;
 mod ear;
 mod findings;
+#[cfg(test)]
+mod in_faults;
 mod judge;
 mod run;
 mod sight;

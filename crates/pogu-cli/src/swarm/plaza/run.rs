@@ -14,7 +14,7 @@ use super::super::run::{CLOSE_TIMEOUT, Watch, count_missing, service};
 use super::super::{Options, tally};
 use super::Square;
 use super::bot::Bot;
-use super::judge::{Judge, Verdict};
+use super::judge::{Judge, Note, Verdict};
 use super::usher::Usher;
 use crate::failure::Failure;
 
@@ -95,20 +95,25 @@ fn judge(square: &Square, mut usher: Usher<'_>) -> Result<Verdict, Failure> {
     let mut notes = Vec::new();
     loop {
         let is_last = square.is_over();
-        for worker in 0..square.notes.len() {
-            std::mem::swap(&mut *square.notes(worker), &mut notes);
-            notes.drain(..).for_each(|(bot, note)| judge.note(bot, note));
-        }
-        judge.advance();
-        square.waiting.store(judge.waiting(), Ordering::Release);
-        square.right.store(judge.right(), Ordering::Release);
-        square.rounds.fetch_add(1, Ordering::AcqRel);
+        look(square, &mut judge, &mut notes);
         if is_last {
             return Ok(judge.end());
         }
         usher.go_on(&judge)?;
         park_timeout(LOOK);
     }
+}
+
+/// One round of the judge. `notes` is empty before it and behind it.
+pub(super) fn look(square: &Square, judge: &mut Judge, notes: &mut Vec<(u32, Note)>) {
+    for worker in 0..square.notes.len() {
+        std::mem::swap(&mut *square.notes(worker), notes);
+        notes.drain(..).for_each(|(bot, note)| judge.note(bot, note));
+    }
+    judge.advance();
+    square.waiting.store(judge.waiting(), Ordering::Release);
+    square.right.store(judge.right(), Ordering::Release);
+    square.rounds.fetch_add(1, Ordering::AcqRel);
 }
 
 fn take_verdict(verdict: Verdict, outcome: &mut Outcome) {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pogu_port::Time;
-use pogu_wire::ReadError;
+use pogu_wire::{EncodeError, FrameFormat, ReadError};
 
 use super::lane::Lane;
 use super::proxy::Pooled;
@@ -21,6 +21,29 @@ pub(crate) type Order = Box<dyn FnOnce(&mut Context<'_>) + Send>;
 
 /// What an order is charged beside its body: its own memory, and that of the closure.
 const ORDER_BYTES: usize = 64;
+
+/// What became of a packet that a handler on a pool wants to be sent.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum PooledSendOutcome {
+    /// The session's worker will send it, behind everything that was asked for before.
+    Asked,
+    /// The packet does not fit the session's frame format: the caller's mistake. Nothing is sent; it is counted as
+    /// [`Counters::frames_unencodable`](crate::Counters::frames_unencodable), and the session goes on.
+    Unencodable(EncodeError),
+    /// Handlers of this session have asked for more than [`Limits::send_bytes_max`](crate::Limits::send_bytes_max) before its
+    /// worker could do it: the session ends.
+    TooMuch,
+    /// A handler has ended the session before.
+    Ended,
+}
+
+impl PooledSendOutcome {
+    /// True if the worker will send it.
+    pub fn is_asked(self) -> bool {
+        self == PooledSendOutcome::Asked
+    }
+}
 
 /// The engine, seen from a handler on a pool.
 ///
@@ -36,6 +59,8 @@ pub(super) trait Seen {
     fn id(&self) -> SessionId;
     fn peer_address(&self) -> Option<SocketAddr>;
     fn now(&self) -> Time;
+    /// What the session's packets are encoded in; `None` before it is connected.
+    fn format(&self) -> Option<FrameFormat>;
     /// Bytes that handlers may have asked for before the worker has done it.
     fn orders_bytes_max(&self) -> usize;
     /// For what may be refused in the worker; `None` if the lane is going.
@@ -73,29 +98,28 @@ impl<'a> PooledContext<'a> {
         self.lane.now()
     }
 
-    /// Queues a packet for the peer. False if handlers of this session have asked for more than
-    /// [`Limits::send_bytes_max`](crate::Limits::send_bytes_max) before its worker could do it: then the session ends, as it
-    /// does when its send queue is full.
-    pub fn send(&mut self, id: u16, body: &[u8]) -> bool {
-        let body = body.to_vec();
-        self.ask(body.len(), move |cx| {
-            cx.send(id, &body);
+    /// Queues a packet for the peer. What the worker does with it then is as with [`Context::send`](crate::Context::send) there:
+    /// it may be dropped, or end the session, because the send queue is full.
+    pub fn send(&mut self, id: u16, body: &[u8]) -> PooledSendOutcome {
+        self.ask_to_send(id, body, move |cx, body| {
+            cx.send(id, body);
         })
     }
 
-    /// Queues a packet for another session, wherever it lives. False as with [`PooledContext::send`].
-    pub fn send_to(&mut self, session: impl Into<SessionId>, id: u16, body: &[u8]) -> bool {
-        let (session, body) = (session.into(), body.to_vec());
-        self.ask(body.len(), move |cx| {
-            cx.send_to(session, id, &body);
+    /// Queues a packet for another session, wherever it lives. That it fits is checked against this session's own format.
+    pub fn send_to(&mut self, session: impl Into<SessionId>, id: u16, body: &[u8]) -> PooledSendOutcome {
+        let session = session.into();
+        self.ask_to_send(id, body, move |cx, body| {
+            cx.send_to(session, id, body);
         })
     }
 
-    /// Sends a packet to every member of a room; `on_broadcast_refused` tells that nobody gets it. False as with [`PooledContext::send`].
-    pub fn broadcast(&mut self, room: Room, id: u16, body: &[u8]) -> bool {
-        let (body, refusing) = (body.to_vec(), self.lane.refusing());
-        self.ask(body.len(), move |cx| {
-            if cx.broadcast(room, id, &body) == BroadcastOutcome::Overloaded
+    /// Sends a packet to every member of a room. If the worker finds that messages to the room's home pile up,
+    /// `on_broadcast_refused` tells that nobody gets it; if that home has gone because the core is stopping, nobody is told.
+    pub fn broadcast(&mut self, room: Room, id: u16, body: &[u8]) -> PooledSendOutcome {
+        let refusing = self.lane.refusing();
+        self.ask_to_send(id, body, move |cx, body| {
+            if cx.broadcast(room, id, body) == BroadcastOutcome::Overloaded
                 && let Some(refusing) = refusing
             {
                 refusing.broadcast_refused(cx, room);
@@ -195,6 +219,8 @@ impl<'a> PooledContext<'a> {
 
     /// Has `action` done in the session's worker, after everything that was asked for before: for whatever
     /// [`Context`] can do and this cannot. It must not block. If it panics, the session ends.
+    ///
+    /// Of what `action` holds nothing is counted against [`Limits::send_bytes_max`](crate::Limits::send_bytes_max) but 64 bytes.
     pub fn in_worker(&mut self, action: impl FnOnce(&mut Context<'_>) + Send + 'static) {
         self.ask(0, action);
     }
@@ -208,20 +234,43 @@ impl<'a> PooledContext<'a> {
         self.asked.has_ended = true;
     }
 
-    fn ask(&mut self, bytes: usize, action: impl FnOnce(&mut Context<'_>) + Send + 'static) -> bool {
+    fn ask_to_send(
+        &mut self,
+        id: u16,
+        body: &[u8],
+        send: impl FnOnce(&mut Context<'_>, &[u8]) + Send + 'static,
+    ) -> PooledSendOutcome {
+        if let Some(error) = self.lane.format().and_then(|format| misfit(format, id, body)) {
+            let counted = self.ask(0, |cx| cx.count_unencodable());
+            return if counted.is_asked() { PooledSendOutcome::Unencodable(error) } else { counted };
+        }
+        let body = body.to_vec();
+        self.ask(body.len(), move |cx| send(cx, &body))
+    }
+
+    fn ask(&mut self, bytes: usize, action: impl FnOnce(&mut Context<'_>) + Send + 'static) -> PooledSendOutcome {
         if self.asked.has_ended {
-            return false;
+            return PooledSendOutcome::Ended;
         }
         let (wanted, maximum) = (self.asked.bytes + bytes + ORDER_BYTES, self.lane.orders_bytes_max());
         if wanted > maximum {
             self.asked.has_ended = true;
             self.asked.orders.push(Box::new(move |cx| cx.disconnect_flooding(wanted as u64, maximum as u64)));
-            return false;
+            return PooledSendOutcome::TooMuch;
         }
         self.asked.bytes = wanted;
         self.asked.orders.push(Box::new(action));
-        true
+        PooledSendOutcome::Asked
     }
+}
+
+/// Why a packet does not fit a format, if it does not.
+fn misfit(format: FrameFormat, id: u16, body: &[u8]) -> Option<EncodeError> {
+    let max = format.id_max();
+    if id > max {
+        return Some(EncodeError::IdTooLarge { id, max });
+    }
+    format.frame_bytes(body.len()).err()
 }
 
 impl fmt::Debug for PooledContext<'_> {

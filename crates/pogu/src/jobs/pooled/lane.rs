@@ -15,7 +15,7 @@
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use pogu_port::Time;
@@ -93,19 +93,14 @@ pub(super) struct Lane<P> {
     shared: Arc<Shared>,
     executor: Option<Arc<dyn Executor>>,
     row: Arc<Row>,
-    line: Line<Seat<P>, Waiting<P>>,
+    line: Line<P, Waiting<P>>,
     id: SessionId,
     peer_address: Option<SocketAddr>,
     reports: Reports<Order, Cause>,
+    /// Empty before it is connected.
+    format: OnceLock<FrameFormat>,
     /// The service's bound, as it was last seen.
     orders_bytes_max: AtomicUsize,
-}
-
-/// The user's half of a session, and what its packets are read with.
-struct Seat<P> {
-    session: P,
-    /// `None` before it is connected.
-    format: Option<FrameFormat>,
 }
 
 struct Waiting<P> {
@@ -125,8 +120,7 @@ impl<P: PooledSession> Lane<P> {
         let row = jobs.row(name);
         row.queues.fetch_add(1, Ordering::Relaxed);
         // Bounded in bytes: whoever has much to be handled is not received from.
-        let seat = Seat { session, format: None };
-        let line = Line::new(seat, usize::MAX, JobOverflow::RefuseNewest, Arc::clone(jobs.in_flight()));
+        let line = Line::new(session, usize::MAX, JobOverflow::RefuseNewest, Arc::clone(jobs.in_flight()));
         let lane = Arc::new_cyclic(|own| Lane {
             own: Weak::clone(own),
             shared: Arc::clone(shared),
@@ -136,6 +130,7 @@ impl<P: PooledSession> Lane<P> {
             id,
             peer_address,
             reports: Reports::new(),
+            format: OnceLock::new(),
             orders_bytes_max: AtomicUsize::new(ORDERS_BYTES_DEFAULT),
         });
         let weak = Arc::downgrade(&lane);
@@ -192,11 +187,36 @@ impl<P: PooledSession> Lane<P> {
     }
 
     /// Calls the handler that an event is for. False if nothing follows: it was the last, or the handler panicked.
-    fn handle(&self, seat: &mut Seat<P>, event: Event<P>) -> bool {
-        if matches!(event, Event::Over) {
-            return false;
+    fn handle(&self, session: &mut P, event: Event<P>) -> bool {
+        match event {
+            Event::Over => return false,
+            // It is connected once.
+            Event::Connected(format) => drop(self.format.set(format)),
+            _ => {}
         }
-        self.call(event.bytes(), |cx| seat.call(cx, event))
+        self.call(event.bytes(), |cx| self.call_that_of(event, session, cx))
+    }
+
+    /// Calls the handler that an event is for.
+    fn call_that_of(&self, event: Event<P>, session: &mut P, cx: &mut PooledContext<'_>) {
+        match event {
+            // A handler has ended it.
+            _ if cx.has_ended() => {}
+            Event::Connected(_) => session.on_connected(cx),
+            Event::Packet(frame) => {
+                // It was decoded once, in the worker.
+                if let Some(Decoded::Frame(frame)) = self.format.get().map(|format| format.decode(&frame)) {
+                    session.on_packet(cx, frame.into());
+                }
+            }
+            Event::Joined(room) => session.on_joined(cx, room),
+            Event::JoinRefused(room, outcome) => session.on_join_refused(cx, room, outcome),
+            Event::BroadcastRefused(room) => session.on_broadcast_refused(cx, room),
+            Event::Posted(posted, _) => posted(session, cx),
+            Event::Timer => session.on_timer(cx),
+            Event::Stopping => session.on_stopping(cx),
+            Event::Over => {}
+        }
     }
 
     /// Calls a handler and puts down what it asks for. False if it panicked.
@@ -214,11 +234,11 @@ impl<P: PooledSession> Lane<P> {
     }
 
     /// The end of the lane, on the thread that has the user's half last.
-    fn finish(&self, mut seat: Box<Seat<P>>) {
+    fn finish(&self, mut session: Box<P>) {
         if let Some(cause) = self.reports.take_farewell() {
-            self.call(0, |cx| seat.session.on_disconnected(cx, &cause));
+            self.call(0, |cx| session.on_disconnected(cx, &cause));
         }
-        let well = drop_quietly(seat);
+        let well = drop_quietly(session);
         if !well {
             self.shared.jobs().panicked(&self.row);
         }
@@ -227,7 +247,7 @@ impl<P: PooledSession> Lane<P> {
     }
 
     /// No thread comes, and none is at it: the user's half goes without a word.
-    fn fail(&self, seat: Option<Box<Seat<P>>>) {
+    fn fail(&self, seat: Option<Box<P>>) {
         let Some(seat) = seat else { return };
         let tell = self.reports.fail(Failure::NoThread);
         drop_quietly(seat);
@@ -242,7 +262,7 @@ impl<P: PooledSession> Lane<P> {
     }
 
     /// Nothing more is taken. Gives the user's half, if no thread has it.
-    fn stop_line(&self, reason: StopReason) -> Option<Box<Seat<P>>> {
+    fn stop_line(&self, reason: StopReason) -> Option<Box<P>> {
         let remains = self.line.stop(reason)?;
         self.abandon(remains.jobs);
         remains.value
@@ -255,33 +275,6 @@ impl<P> Lane<P> {
         self.row.abandoned.fetch_add(unseen.len() as u64, Ordering::Relaxed);
         for waiting in unseen {
             drop_quietly(waiting);
-        }
-    }
-}
-
-impl<P: PooledSession> Seat<P> {
-    /// Calls the handler that an event is for.
-    fn call(&mut self, cx: &mut PooledContext<'_>, event: Event<P>) {
-        match event {
-            // A handler has ended it.
-            _ if cx.has_ended() => {}
-            Event::Connected(format) => {
-                self.format = Some(format);
-                self.session.on_connected(cx);
-            }
-            Event::Packet(frame) => {
-                // It was decoded once, in the worker.
-                if let Some(Decoded::Frame(frame)) = self.format.map(|format| format.decode(&frame)) {
-                    self.session.on_packet(cx, frame.into());
-                }
-            }
-            Event::Joined(room) => self.session.on_joined(cx, room),
-            Event::JoinRefused(room, outcome) => self.session.on_join_refused(cx, room, outcome),
-            Event::BroadcastRefused(room) => self.session.on_broadcast_refused(cx, room),
-            Event::Posted(posted, _) => posted(&mut self.session, cx),
-            Event::Timer => self.session.on_timer(cx),
-            Event::Stopping => self.session.on_stopping(cx),
-            Event::Over => {}
         }
     }
 }
@@ -361,6 +354,10 @@ impl<P: PooledSession> Seen for Lane<P> {
 
     fn now(&self) -> Time {
         self.shared.clock().now()
+    }
+
+    fn format(&self) -> Option<FrameFormat> {
+        self.format.get().copied()
     }
 
     fn orders_bytes_max(&self) -> usize {

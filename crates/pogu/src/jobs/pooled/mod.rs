@@ -18,8 +18,11 @@
 //! the order in which it was asked. That is the cost: each packet is copied, and both ways go through another thread.
 //!
 //! What waits is bounded in both directions. A session that has received more than its handlers have come to is not received
-//! from until they have caught up with half of it; what handlers have asked for and the worker has not done is bounded by
-//! [`Limits::send_bytes_max`](crate::Limits::send_bytes_max), as is what the worker has done and the peer has not read.
+//! from until they have caught up with half of it. What handlers have asked for and the worker has not taken is bounded by
+//! [`Limits::send_bytes_max`](crate::Limits::send_bytes_max) (256 KiB, the default of that, until the worker has looked for the first
+//! time), with 64 bytes for each thing; what the worker has taken and puts off, because one turn does only so much for a session, is
+//! bounded by it once more, and so is what waits for the peer to read it. What an action of [`PooledContext::in_worker`] or a posted
+//! closure has on the heap is not known, and not counted.
 
 mod context;
 mod lane;
@@ -37,7 +40,7 @@ use crate::session::{Incoming, Refusal};
 use crate::worker::JoinOutcome;
 
 pub(crate) use context::Order;
-pub use context::PooledContext;
+pub use context::{PooledContext, PooledSendOutcome};
 use lane::Lane;
 pub use proxy::Pooled;
 pub(crate) use reports::{Failure, Report};
