@@ -22,9 +22,7 @@ fn a_panic_beside_an_end(panics_at: u32) {
         });
         let mut orders = Vec::new();
         let taken = [1, 2].into_iter().filter(|packet| session.hand_on(*packet)).count();
-        session.end();
-        session.until_over(&mut orders);
-        pool.join().expect("no panic");
+        session.end_beside(pool, &mut orders);
         session.assert_over(taken, &orders);
         let has_panicked = session.handled.load(Ordering::Relaxed) >= panics_at as usize;
         let failures = session.failures.load(Ordering::Relaxed);
@@ -48,9 +46,7 @@ fn no_thread_beside_an_end(tells: bool) {
         });
         let mut orders = Vec::new();
         let taken = usize::from(session.hand_on(1));
-        session.end();
-        session.until_over(&mut orders);
-        dropping.join().expect("no panic");
+        session.end_beside(dropping, &mut orders);
         session.assert_over(taken, &orders);
         assert_eq!(session.handled.load(Ordering::Relaxed), 0);
     });
@@ -85,9 +81,7 @@ fn a_post_beside_a_full_lane(tells: bool) {
         while orders.len() < 2 {
             session.look(&mut orders);
         }
-        session.end();
-        session.until_over(&mut orders);
-        pool.join().expect("no panic");
+        session.end_beside(pool, &mut orders);
         session.assert_ended(2, &orders);
     });
 }

@@ -208,6 +208,13 @@ impl Session {
         while !self.look(orders).1 {}
     }
 
+    /// Ends it while another thread has to do with it, and waits for both.
+    pub(crate) fn end_beside(&self, other: thread::JoinHandle<()>, orders: &mut Vec<u32>) {
+        self.end();
+        self.until_over(orders);
+        other.join().expect("no panic");
+    }
+
     pub(crate) fn assert_ended(&self, packets: usize, orders: &[u32]) {
         assert_eq!(self.farewells.load(Ordering::Relaxed), 1, "the last handler, once");
         self.assert_over(packets, orders);
@@ -244,9 +251,7 @@ fn two_packets_and_an_end(tells: bool) {
         assert!(session.hand_on(1) && session.hand_on(2));
         while !session.look(&mut orders).0 {}
         assert_eq!(orders, [1, 2], "nothing is unhandled, so everything that was asked for is here");
-        session.end();
-        session.until_over(&mut orders);
-        pool.join().expect("no panic");
+        session.end_beside(pool, &mut orders);
         session.assert_ended(2, &orders);
     });
 }

@@ -110,7 +110,7 @@ struct Part<'a> {
 
 fn chaos(programs: &Programs, driver: &str, options: &Options) -> Result<(), Failure> {
     let told = std::env::temp_dir().join(format!("pogu-chaos-{}-{driver}.heap", std::process::id()));
-    let server = Server::start_told(&programs.counted, ("POGU_HEAP", &told), driver, 2, &[])?;
+    let server = Server::start_told(&programs.counted, ("POGU_HEAP", &told), driver, 2)?;
     let at_start = server.descriptors()?;
     let mut reports = Vec::new();
     let mut heaps = Vec::new();

@@ -84,11 +84,10 @@ impl Server {
         (name, value): (&str, &Path),
         driver: &str,
         workers: usize,
-        arguments: &[&str],
     ) -> Result<Server, Failure> {
         let mut command = Command::new(program);
         command.env(name, value);
-        Server::start(command, driver, workers, arguments)
+        Server::start(command, driver, workers, &[])
     }
 
     /// Starts a server by a program that interrupts it when it reads a line.

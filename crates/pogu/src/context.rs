@@ -19,7 +19,7 @@ use crate::room::{RoomRef, RoomState, room_visit};
 use crate::room_context::RoomContext;
 use crate::service_handle::FanOutOutcome;
 use crate::session::Session;
-use crate::worker::{BroadcastOutcome, Flow, JoinOutcome, Metered, NEVER, SendOutcome, State, Undelivered};
+use crate::worker::{BroadcastOutcome, Flow, JoinOutcome, Metered, NEVER, SendOutcome, State};
 
 /// The engine, seen from a handler of one session.
 ///
@@ -181,17 +181,7 @@ impl<'a> Context<'a> {
         self.state.charge_post_to_room(self.name);
         let ours = room.is_of(&self.state.shared);
         let home = room.room().home(self.state.shared.workers());
-        match ours.then(|| self.state.post(home, room_visit(room, closure))) {
-            Some(Ok(())) => PostOutcome::Posted,
-            Some(Err(Undelivered::Full)) => {
-                self.state.row_of(self.name).posts_refused += 1;
-                PostOutcome::Overloaded
-            }
-            None | Some(Err(Undelivered::Gone(_))) => {
-                self.state.ledger.core().posts_to_gone += 1;
-                PostOutcome::Gone
-            }
-        }
+        self.state.post_counted(Some(self.name), ours, home, || room_visit(room, closure))
     }
 
     /// Calls `on_timer` once after `delay`, in the first turn that begins then or later: its time is not rounded, as that of

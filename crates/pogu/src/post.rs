@@ -5,13 +5,15 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
+use pogu_port::slots::Name;
+
 use crate::context::Context;
 use crate::delivery::Delivery;
 use crate::identity::SessionRef;
 use crate::message::{Message, SharedFrame};
 use crate::service_handle::{FanOutOutcome, ServiceHandle};
 use crate::session::Session;
-use crate::worker::{Undelivered, drop_quietly};
+use crate::worker::{State, Undelivered, drop_quietly};
 
 /// What became of something that was posted to a session.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -118,6 +120,34 @@ pub(crate) fn visit<S: Session>(
     Message::Visit { session: session.id(), visit }
 }
 
+impl State {
+    /// Posts a message to a worker, if it `reaches` anybody there. What does not is counted: what is refused for the session that
+    /// posts it, or for the core.
+    pub(crate) fn post_counted(
+        &mut self,
+        from: Option<Name>,
+        reaches: bool,
+        worker: usize,
+        message: impl FnOnce() -> Message,
+    ) -> PostOutcome {
+        match reaches.then(|| self.post(worker, message())) {
+            Some(Ok(())) => PostOutcome::Posted,
+            Some(Err(Undelivered::Full)) => {
+                let counters = match from {
+                    Some(session) => self.row_of(session),
+                    None => self.ledger.core(),
+                };
+                counters.posts_refused += 1;
+                PostOutcome::Overloaded
+            }
+            None | Some(Err(Undelivered::Gone(_))) => {
+                self.ledger.core().posts_to_gone += 1;
+                PostOutcome::Gone
+            }
+        }
+    }
+}
+
 impl Context<'_> {
     /// The service of this session: to count, to kick, to broadcast, to keep and use from elsewhere. Costs a clone of an
     /// `Arc`.
@@ -146,17 +176,7 @@ impl Context<'_> {
             id.worker() == self.state.index && !target.is_some_and(|carrier| carrier.is_live())
         };
         let reachable = id.is_of(&self.state.shared) && !known_to_be_gone();
-        match reachable.then(|| self.state.post(id.worker(), visit(session, closure))) {
-            Some(Ok(())) => PostOutcome::Posted,
-            Some(Err(Undelivered::Full)) => {
-                self.state.row_of(self.name).posts_refused += 1;
-                PostOutcome::Overloaded
-            }
-            None | Some(Err(Undelivered::Gone(_))) => {
-                self.state.ledger.core().posts_to_gone += 1;
-                PostOutcome::Gone
-            }
-        }
+        self.state.post_counted(Some(self.name), reachable, id.worker(), || visit(session, closure))
     }
 
     /// As [`ServiceHandle::broadcast`] of this session's service, on this session's account: as with [`Context::broadcast`],

@@ -16,7 +16,7 @@ use crate::post::{PostOutcome, visit};
 use crate::room::{RoomRef, RoomState, room_visit};
 use crate::service_handle::FanOutOutcome;
 use crate::session::Session;
-use crate::worker::{BroadcastOutcome, NEVER, SendOutcome, State, Undelivered};
+use crate::worker::{BroadcastOutcome, NEVER, SendOutcome, State};
 
 /// The engine, seen from a handler of one room's state, at its home.
 ///
@@ -146,18 +146,9 @@ impl<'a> RoomContext<'a> {
         self.post_message(session.is_of(&self.state.shared), session.worker(), message)
     }
 
+    /// Made before it is known whether it leaves: what is not posted is dropped as a message, not in the handler.
     fn post_message(&mut self, is_ours: bool, worker: usize, message: Message) -> PostOutcome {
-        match is_ours.then(|| self.state.post(worker, message)) {
-            Some(Ok(())) => PostOutcome::Posted,
-            Some(Err(Undelivered::Full)) => {
-                self.state.ledger.core().posts_refused += 1;
-                PostOutcome::Overloaded
-            }
-            None | Some(Err(Undelivered::Gone(_))) => {
-                self.state.ledger.core().posts_to_gone += 1;
-                PostOutcome::Gone
-            }
-        }
+        self.state.post_counted(None, is_ours, worker, || message)
     }
 
     /// Calls `on_timer` once after `delay`; a timer that was set before is replaced. A room has one: a state with several times

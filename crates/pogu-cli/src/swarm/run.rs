@@ -62,6 +62,19 @@ fn run_sessions(options: &Options, helm: Helm<'_>) -> Result<Outcome, Failure> {
     watch.helm.end();
     let sending_time = sent?;
     let Watch { shared, handle, helm, .. } = watch;
+    let (mut outcome, counters) = close(core, &shared, &helm, sending_time)?;
+    tally::count(&shared, &mut outcome);
+    count_missing(options, &handle, &counters, &mut outcome);
+    Ok(outcome)
+}
+
+/// Ends the sessions and their core. What of the outcome does not depend on what they did.
+pub(super) fn close(
+    core: Core,
+    shared: &Shared,
+    helm: &Helm<'_>,
+    sending_time: Duration,
+) -> Result<(Outcome, Counters), Failure> {
     shared.close();
     let mut outcome = Outcome {
         driver: core.driver().to_string(),
@@ -72,9 +85,7 @@ fn run_sessions(options: &Options, helm: Helm<'_>) -> Result<Outcome, Failure> {
     };
     let counters = core.stop_unless_interrupted(CLOSE_TIMEOUT, helm.interrupt())?;
     outcome.take_counters(&counters);
-    tally::count(&shared, &mut outcome);
-    count_missing(options, &handle, &counters, &mut outcome);
-    Ok(outcome)
+    Ok((outcome, counters))
 }
 
 /// Adds why sessions could not be connected.

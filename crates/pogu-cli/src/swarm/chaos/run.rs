@@ -10,7 +10,7 @@ use super::super::Options;
 use super::super::helm::{Helm, Patience};
 use super::super::outcome::Outcome;
 use super::super::progress::{Phase, Sight};
-use super::super::run::{CLOSE_TIMEOUT, CONNECT_PATIENCE, Watch, nobody_answers, service};
+use super::super::run::{CONNECT_PATIENCE, Watch, close, nobody_answers, service};
 use super::super::state::Stage;
 use super::crew::Crew;
 use super::judge::judge;
@@ -40,16 +40,7 @@ pub(in super::super) fn run(options: &Options, helm: Helm<'_>) -> Result<Outcome
     watch.helm.end();
     let sending_time = sent?;
     let Watch { shared, helm, .. } = watch;
-    shared.close();
-    let mut outcome = Outcome {
-        driver: core.driver().to_string(),
-        driver_reason: core.driver_reason().to_owned(),
-        seconds: sending_time.as_secs_f64(),
-        interrupted: helm.is_interrupted(),
-        ..Outcome::default()
-    };
-    let counters = core.stop_unless_interrupted(CLOSE_TIMEOUT, helm.interrupt())?;
-    outcome.take_counters(&counters);
+    let (mut outcome, _) = close(core, &shared, &helm, sending_time)?;
     judge(&crew, &proxy.stop()?, &mut outcome);
     Ok(outcome)
 }

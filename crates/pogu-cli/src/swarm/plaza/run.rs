@@ -10,7 +10,7 @@ use pogu::{Core, Refusal};
 use super::super::helm::{Helm, LOOK, Patience};
 use super::super::outcome::Outcome;
 use super::super::progress::Phase;
-use super::super::run::{CLOSE_TIMEOUT, Watch, count_missing, service};
+use super::super::run::{Watch, close, count_missing, service};
 use super::super::{Options, tally};
 use super::Square;
 use super::bot::Bot;
@@ -44,16 +44,7 @@ pub(in super::super) fn run(options: &Options, helm: Helm<'_>) -> Result<Outcome
     let sending_time = sent?;
     let verdict = verdict.map_err(|_| Failure::Run("the judge of the plaza panicked".to_owned()))??;
     let Watch { shared, handle, helm, .. } = watch;
-    shared.close();
-    let mut outcome = Outcome {
-        driver: core.driver().to_string(),
-        driver_reason: core.driver_reason().to_owned(),
-        seconds: sending_time.as_secs_f64(),
-        interrupted: helm.is_interrupted(),
-        ..Outcome::default()
-    };
-    let counters = core.stop_unless_interrupted(CLOSE_TIMEOUT, helm.interrupt())?;
-    outcome.take_counters(&counters);
+    let (mut outcome, counters) = close(core, &shared, &helm, sending_time)?;
     tally::count_sessions(&shared, &mut outcome);
     take_verdict(verdict, &mut outcome);
     count_missing(options, &handle, &counters, &mut outcome);

@@ -247,10 +247,10 @@ impl<P: PooledSession> Lane<P> {
     }
 
     /// No thread comes, and none is at it: the user's half goes without a word.
-    fn fail(&self, seat: Option<Box<P>>) {
-        let Some(seat) = seat else { return };
+    fn fail(&self, session: Option<Box<P>>) {
+        let Some(session) = session else { return };
         let tell = self.reports.fail(Failure::NoThread);
-        drop_quietly(seat);
+        drop_quietly(session);
         self.tell_if(self.reports.over() || tell);
     }
 
@@ -281,7 +281,7 @@ impl<P> Lane<P> {
 
 impl<P: PooledSession> Work for Lane<P> {
     fn work(self: Arc<Self>) {
-        let Some((mut seat, _counted)) = self.line.begin() else { return };
+        let Some((mut session, _counted)) = self.line.begin() else { return };
         let clock = self.shared.clock();
         let mut batch = Batch::new(&self.row);
         let entered = self.shared.jobs().runs().enter_patiently(&self.row, BLOCKED_MAX);
@@ -289,17 +289,17 @@ impl<P: PooledSession> Work for Lane<P> {
         let begun = clock.now();
         let (mut now, mut events) = (begun, 0);
         loop {
-            let Waiting { event, since } = match self.line.next(seat) {
+            let Waiting { event, since } = match self.line.next(session) {
                 Next::Job(taken, waiting) => {
-                    seat = taken;
+                    session = taken;
                     waiting
                 }
                 Next::Idle => return,
-                Next::Stopped(seat) => return self.finish(seat),
+                Next::Stopped(session) => return self.finish(session),
             };
             let began = now;
             entered.began(began);
-            let goes_on = self.handle(&mut seat, event);
+            let goes_on = self.handle(&mut session, event);
             now = clock.now();
             batch.add(began.since(since), now.since(began));
             self.row.long.fetch_add(u64::from(now.since(began) >= BLOCKED_MAX), Ordering::Relaxed);
@@ -308,10 +308,10 @@ impl<P: PooledSession> Work for Lane<P> {
                 self.stop_line(StopReason::Asked);
             } else if now.since(begun) >= TIME_SLICE || events >= events_max {
                 batch.hand_in();
-                match self.line.pause(seat) {
+                match self.line.pause(session) {
                     Paused::Scheduled => self.schedule(),
                     Paused::Idle => {}
-                    Paused::Stopped(seat) => self.finish(seat),
+                    Paused::Stopped(session) => self.finish(session),
                 }
                 return;
             }
@@ -319,10 +319,10 @@ impl<P: PooledSession> Work for Lane<P> {
     }
 
     fn give_up(&self) {
-        let seat = self.stop_line(StopReason::NoThread);
+        let session = self.stop_line(StopReason::NoThread);
         // Of what is stopped nothing is there to begin with: this only says that the task has come to its end.
         drop(self.line.begin());
-        self.fail(seat);
+        self.fail(session);
     }
 }
 
