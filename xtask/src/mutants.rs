@@ -1,8 +1,8 @@
 //! `cargo xtask mutants`: one mistake at a time in the code of a piece (a comparison turned round, a call left out, an answer
 //! made up), and a look whether a test fails. What no test sees, no test protects.
 //!
-//! A piece is named files and the tests that have to see. They are two rounds where a build of all would cost more than what is
-//! learnt: the second, which ends with storms, gets what the first has missed. Runs of hours: not in CI.
+//! A piece is named files and the tests that have to see. They are several rounds where a build of all would cost more than what
+//! is learnt: each gets what the one before has missed, and the last ends with storms. Runs of hours: not in CI.
 //!
 //! A piece passes if all of it was tried and enough is caught. A test that does not end has seen something, or the machine was
 //! busy: what hung is tried once more at the end, with nothing beside it, and counts as caught if it hangs again.
@@ -74,8 +74,9 @@ fn judge(piece: &Piece, options: &Options) -> Result<Verdicts, Failure> {
         verdicts.remember(&remembered)?;
     }
     if lists.exists() {
-        // Of a run that did not come to its end.
+        // Of a run that did not come to its end. If this one does not either, its lists are all that is found then.
         verdicts.read(&lists)?;
+        verdicts.write(&remembered)?;
     }
     // A part of what the first round missed would be another part of the whole.
     let rounds = if options.shard.is_some() { 1 } else { piece.rounds.len() };

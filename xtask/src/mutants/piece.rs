@@ -27,8 +27,14 @@ pub struct Round {
 const SIMULATED: &[&str] =
     &["uring::", "readiness::", "memory::", "wheel::", "keyed::", "addresses::", "resolver::", "interest::", "watch::"];
 
-/// Storms, but for those that take minutes.
-const SHORT: &[&str] = &["uring::", "readiness::", "a_fixed_range", "a_large_seed", "that_have_failed_once"];
+/// Storms, but for those that take minutes: the last round, of what every other test has missed.
+const STORMS: Round = Round {
+    packages: "pogu,pogu-storm",
+    suites: &[],
+    beyond: &["seeds"],
+    only: &["the_first_small_seeds_hold"],
+    skipped: &[],
+};
 
 pub const PIECES: [Piece; 4] = [
     Piece {
@@ -59,12 +65,13 @@ pub const PIECES: [Piece; 4] = [
                 skipped: &["ran_out_is_retired"],
             },
             Round {
-                packages: "pogu-port,pogu,pogu-storm",
+                packages: "pogu-port",
                 suites: &["contract", "guarded", "sim", "sim_faults"],
-                beyond: &["send_queue", "seeds"],
+                beyond: &[],
                 only: &[],
-                skipped: &["a_fixed_range", "a_large_seed", "that_have_failed_once"],
+                skipped: &[],
             },
+            Round { packages: "pogu-port,pogu,pogu-storm", ..STORMS },
         ],
     },
     Piece {
@@ -73,23 +80,27 @@ pub const PIECES: [Piece; 4] = [
         rounds: &[
             Round { packages: "pogu", suites: &["delivery", "send_queue"], beyond: &[], only: &[], skipped: SIMULATED },
             Round {
-                packages: "pogu,pogu-storm",
+                packages: "pogu",
                 suites: &[
-                    "delivery",
+                    "admission",
+                    "delivery_ways",
                     "empty_frames",
+                    "first_frames_and_heartbeats",
+                    "held_back",
                     "layers",
                     "outcomes",
                     "pauses",
+                    "pooled_sessions",
                     "rooms",
-                    "send_queue",
                     "send_queue_memory",
                     "services_virtual_time",
                     "virtual_time",
                 ],
-                beyond: &["seeds"],
+                beyond: &[],
                 only: &[],
-                skipped: SHORT,
+                skipped: SIMULATED,
             },
+            STORMS,
         ],
     },
     Piece {
@@ -112,21 +123,26 @@ pub const PIECES: [Piece; 4] = [
                 skipped: SIMULATED,
             },
             Round {
-                packages: "pogu,pogu-storm",
+                packages: "pogu",
                 suites: &[
+                    "admission",
+                    "held_back",
+                    "last_words",
                     "layers",
-                    "lockstep_faults",
                     "log_of_ends",
-                    "panics",
+                    "pooled_ends",
+                    "pooled_sessions",
                     "reconnect",
+                    "room_states",
                     "rooms",
                     "send_queue",
-                    "sessions",
+                    "timers",
                 ],
-                beyond: &["seeds"],
+                beyond: &[],
                 only: &[],
-                skipped: &["uring::", "a_fixed_range", "a_large_seed", "that_have_failed_once"],
+                skipped: SIMULATED,
             },
+            Round { suites: &["panics", "sessions"], only: &["readiness::", "the_first_small_seeds_hold"], ..STORMS },
         ],
     },
 ];
