@@ -1,8 +1,9 @@
-//! What timers cost in memory, and that it comes back. Alone in its process, because it counts every allocation.
+//! What timers and deadlines cost in memory, and that it comes back. One at a time, because every allocation is counted.
 
 mod support;
 
 use std::alloc::System;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use cap::Cap;
@@ -12,6 +13,9 @@ use support::{ECHO, QUIT};
 
 #[global_allocator]
 static ALLOCATOR: Cap<System> = Cap::new(System, usize::MAX);
+
+/// Held by the test that counts.
+static ALONE: Mutex<()> = Mutex::new(());
 
 const SESSIONS: usize = 200;
 const TIMERS: usize = SESSIONS * TIMERS_PER_SESSION_MAX;
@@ -34,6 +38,7 @@ impl Session for Burst {
 
 #[test]
 fn a_burst_of_timers_gives_its_memory_back_when_it_has_fired_or_its_sessions_end() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     for ends in [false, true] {
         let mut world = World::new();
         let core = world.core(1);
@@ -65,4 +70,36 @@ fn a_burst_of_timers_gives_its_memory_back_when_it_has_fired_or_its_sessions_end
         // Ending sessions have something of their own; a block of timers may stay.
         assert!(left < held / 100, "{left} bytes are left of {held}");
     }
+}
+
+/// Has its timer go off a millisecond after each packet.
+struct Debounce;
+
+impl Session for Debounce {
+    fn on_packet(&mut self, cx: &mut Context<'_>, _packet: Packet<'_>) {
+        cx.set_timer(Duration::from_millis(1));
+    }
+
+    fn on_timer(&mut self, _cx: &mut Context<'_>) {}
+}
+
+/// After each timer its session waits for its idle timeout again, which is far away.
+#[test]
+fn what_timers_that_went_off_leave_among_the_deadlines_does_not_grow() {
+    const ROUNDS: usize = 20_000;
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut world = World::new();
+    let core = world.core(1);
+    let service = core.serve(Service::server(SERVER), |_| Debounce).expect("a service");
+    let mut client = world.connect(&service);
+    let mut held = [0; 2];
+    for held in &mut held {
+        for _ in 0..ROUNDS {
+            client.send(ECHO, b"");
+            world.run_for(Duration::from_millis(1));
+        }
+        *held = ALLOCATOR.allocated();
+    }
+    assert!(held[1] < held[0] + ROUNDS, "{held:?}: less than a byte a round");
+    assert_eq!(service.sessions(), 1);
 }

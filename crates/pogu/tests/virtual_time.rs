@@ -202,7 +202,9 @@ fn a_refusal_that_does_not_finish_is_reset_after_the_linger_time() {
     assert_eq!(outside.peer.state(), PeerState::Connected);
     world.run_to(at(6));
     assert_eq!(outside.take_what_came(), Flow::Reset);
-    assert_eq!((service.sessions(), service.counters().refused), (1, 1));
+    let counters = service.counters();
+    assert_eq!((service.sessions(), counters.refused), (1, 1));
+    assert_eq!((counters.linger_expired, counters.causes().count()), (0, 0), "it was no session, and so has no end");
 }
 
 #[test]

@@ -136,6 +136,7 @@ pub const PIECES: [Piece; 4] = [
                     "room_states",
                     "rooms",
                     "send_queue",
+                    "timer_memory",
                     "timers",
                 ],
                 beyond: &[],

@@ -63,3 +63,21 @@ impl State {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_walk_is_a_copy_in_memory_that_is_used_again() {
+        let name = |slot| Name { slot, generation: 1 };
+        let mut rosters = Rosters::default();
+        rosters.live.insert(7, (0..100).map(name).collect());
+        assert_eq!(rosters.of(8), []);
+        let walk = rosters.walk(7);
+        assert_eq!(walk, rosters.of(7));
+        rosters.walked(walk);
+        assert!(rosters.walk.capacity() >= 100, "it is kept for the next walk");
+        assert_eq!(rosters.walk(9), [], "and forgotten what was in it");
+    }
+}
