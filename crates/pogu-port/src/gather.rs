@@ -329,6 +329,23 @@ mod tests {
     }
 
     #[test]
+    fn what_has_left_is_forgotten_wherever_segments_end() {
+        const ALL: &[u8] = b"abcdefghi";
+        for first in 0..=ALL.len() {
+            for second in 0..=ALL.len() {
+                let mut gather = Gather::new();
+                let pieces = [&ALL[..3], &ALL[3..7], &ALL[7..]];
+                pieces.into_iter().for_each(|piece| gather.push_shared(Bytes::from_static(piece)));
+                gather.advance(first);
+                gather.advance(second);
+                let rest = &ALL[(first + second).min(ALL.len())..];
+                assert_eq!((gather.len(), gather.is_empty()), (rest.len(), rest.is_empty()));
+                assert_eq!(flat(&gather), rest, "{first} and {second}");
+            }
+        }
+    }
+
+    #[test]
     fn slices_are_changed_in_place_and_shared_bytes_are_not() {
         let shared = Bytes::from_static(b"shared");
         let mut gather = Gather::new();

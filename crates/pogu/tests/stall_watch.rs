@@ -2,19 +2,22 @@
 
 mod support;
 
+use std::borrow::Cow;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use pogu::{
-    Cause, Context, Core, DriverChoice, Error, Handler, Packet, Room, RoomState, Service, ServiceHandle, Session, Stall,
+    Cause, Context, Core, DriverChoice, Error, Handler, Incoming, Layer, Packet, Room, RoomState, Service,
+    ServiceHandle, Session, Stall,
 };
-use support::{ECHO, PLAIN_DRIVER, Peer, core, eventually};
+use support::{ECHO, PLAIN_DRIVER, Peer, core, eventually, probes};
 
 on_every_driver!(
     a_packet_that_stalls_is_named_while_it_does,
     every_kind_of_handler_is_named,
     a_room_that_stalls_is_named,
+    a_layer_that_stalls_is_named_with_its_service,
     a_worker_that_waits_does_not_stall,
     long_turns_are_counted,
 );
@@ -154,6 +157,45 @@ fn a_room_that_stalls_is_named(driver: DriverChoice) {
         assert_eq!((stall.service, stall.packet_id), (None, None));
         release.send(()).expect("it waits");
     }
+}
+
+/// A layer that waits when the first bytes come, and when the first leave.
+struct Slow {
+    gate: Gate,
+    has_received: bool,
+    has_sent: bool,
+}
+
+impl Layer for Slow {
+    fn received(&mut self, _bytes: &mut [u8]) -> Result<(), Cow<'static, str>> {
+        if !std::mem::replace(&mut self.has_received, true) {
+            self.gate.wait();
+        }
+        Ok(())
+    }
+
+    fn leaving(&mut self, _bytes: &mut [u8]) {
+        if !std::mem::replace(&mut self.has_sent, true) {
+            self.gate.wait();
+        }
+    }
+}
+
+fn a_layer_that_stalls_is_named_with_its_service(driver: DriverChoice) {
+    let core = core(driver, 1).stall_limit(Some(LIMIT)).start().expect("a core");
+    let _others = [blockers(&core), blockers(&core)];
+    let (gate, release) = Gate::new();
+    let layer = move |_: &Incoming| Slow { gate: gate.clone(), has_received: false, has_sent: false };
+    let (factory, _reports) = probes();
+    let service = core.serve(Service::server("127.0.0.1:0").layer(layer), factory).expect("a service");
+    let mut peer = Peer::connect(service.address());
+    peer.send(ECHO, b"");
+    for count in [1, 2] {
+        let stall = stalled(&core, count);
+        assert_eq!((stall.handler, stall.service), (Handler::Layer, Some(service.address())));
+        release.send(()).expect("it waits");
+    }
+    assert_eq!(peer.receive(), (ECHO, Vec::new()));
 }
 
 /// The watch that sees one worker run for fifty limits has looked at the one that waits as often.

@@ -101,6 +101,26 @@ fn a_frame_that_is_whole_just_in_time_is_taken() {
 }
 
 #[test]
+fn what_one_session_has_begun_is_no_part_of_what_another_says() {
+    let mut world = World::new();
+    let core = world.core(1);
+    let (factory, _reports) = probes();
+    let service = core.serve(Service::server(SERVER), factory).expect("a service");
+    let mut first = world.connect(&service);
+    first.peer.write_all(&frame(ECHO, b"hello")[..6]).expect("there is room");
+    world.settle();
+    drop(first);
+    world.settle();
+    assert_eq!(service.sessions(), 0);
+    let mut second = world.connect(&service);
+    for part in frame(ECHO, b"other").chunks(6) {
+        second.peer.write_all(part).expect("there is room");
+        world.settle();
+    }
+    assert_eq!(second.frames(), [(ECHO, b"other".to_vec())]);
+}
+
+#[test]
 fn a_peer_that_never_reads_ends_at_the_send_age() {
     let mut world = World::new();
     let (_core, service, reports) = serve(&mut world, |service| service);

@@ -143,7 +143,11 @@ pub const PIECES: [Piece; 4] = [
                 only: &[],
                 skipped: SIMULATED,
             },
-            Round { suites: &["panics", "sessions"], only: &["readiness::", "the_first_small_seeds_hold"], ..STORMS },
+            Round {
+                suites: &["panics", "sessions", "stall_watch"],
+                only: &["readiness::", "the_first_small_seeds_hold"],
+                ..STORMS
+            },
         ],
     },
 ];
