@@ -25,7 +25,7 @@ pub struct Options {
     /// One piece: wire, pools, send-queue or life-cycle. Left out: all of them, one after the other.
     #[arg(long, value_parser = PIECES.map(|piece| piece.name))]
     only: Option<String>,
-    /// Goes on where an earlier run was interrupted, or missed something: what it caught is not tried again.
+    /// Goes on in the round in which an earlier run was interrupted, or with what it missed: what it caught is not tried again.
     #[arg(long)]
     go_on: bool,
     /// One part of several, as `1/4`, counted from 0; of that the first round alone. A part is not judged. `--go-on` does what is
@@ -64,7 +64,8 @@ fn installed() -> Result<(), Failure> {
 
 fn judge(piece: &Piece, options: &Options) -> Result<Verdicts, Failure> {
     let output = output(piece)?;
-    let (lists, remembered) = (output.join("mutants.out"), output.join("verdicts.txt"));
+    let (lists, remembered, begun) =
+        (output.join("mutants.out"), output.join("verdicts.txt"), output.join("round.txt"));
     if !options.go_on && output.exists() {
         std::fs::remove_dir_all(&output)?;
     }
@@ -80,7 +81,9 @@ fn judge(piece: &Piece, options: &Options) -> Result<Verdicts, Failure> {
     }
     // A part of what the first round missed would be another part of the whole.
     let rounds = if options.shard.is_some() { 1 } else { piece.rounds.len() };
-    for (number, round) in piece.rounds.iter().take(rounds).enumerate() {
+    let interrupted = std::fs::read_to_string(&begun).ok().and_then(|number| number.parse().ok()).unwrap_or(0);
+    for (number, round) in piece.rounds.iter().enumerate().take(rounds).skip(interrupted.min(rounds - 1)) {
+        std::fs::write(&begun, number.to_string())?;
         let mut which = Vec::new();
         if number > 0 || options.go_on {
             which.push("--iterate".to_owned());
@@ -92,6 +95,8 @@ fn judge(piece: &Piece, options: &Options) -> Result<Verdicts, Failure> {
         verdicts.read(&lists)?;
         verdicts.write(&remembered)?;
     }
+    // Whoever goes on from here tries what was missed again, in all rounds.
+    std::fs::remove_file(&begun)?;
     let (last, hung) = (piece.rounds.get(rounds - 1), verdicts.hung());
     if let Some(round) = last.filter(|_| !hung.is_empty()) {
         let again = output.join("again");

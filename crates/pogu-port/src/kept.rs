@@ -203,6 +203,8 @@ mod tests {
         assert!(kept.is_due(), "once more, whatever comes");
         lend(&mut kept, 100, 0);
         assert!(!kept.is_due());
+        kept.append(b"");
+        assert!(!kept.is_due(), "nothing came");
         kept.append(b"rest");
         assert!(kept.is_due());
         lend(&mut kept, 100, 0);
