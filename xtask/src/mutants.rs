@@ -5,7 +5,7 @@
 //! is learnt: each gets what the one before has missed, and the last ends with storms. Runs of hours: not in CI.
 //!
 //! A piece passes if all of it was tried and enough is caught. A test that does not end has seen something, or the machine was
-//! busy: what hung is tried once more at the end, with nothing beside it, and counts as caught if it hangs again.
+//! busy: what hung is tried once more at the end of its round, and counts as caught if it hangs again.
 
 mod page;
 mod piece;
@@ -91,21 +91,23 @@ fn judge(piece: &Piece, options: &Options) -> Result<Verdicts, Failure> {
         if let Some(shard) = &options.shard {
             which.extend(["--shard".to_owned(), shard.clone()]);
         }
+        // It would hang in the next round as well.
+        which.extend(verdicts.hung_again().into_iter().flat_map(|mutant| ["--exclude-re".to_owned(), exactly(mutant)]));
         attempt(piece, round, &which, &output)?;
         verdicts.read(&lists)?;
         verdicts.write(&remembered)?;
+        let which: Vec<String> =
+            verdicts.hung().into_iter().flat_map(|mutant| ["--re".to_owned(), exactly(mutant)]).collect();
+        if !which.is_empty() {
+            let again = output.join("again");
+            std::fs::create_dir_all(&again)?;
+            attempt(piece, round, &which, &again)?;
+            verdicts.read_again(&again.join("mutants.out"))?;
+            verdicts.write(&remembered)?;
+        }
     }
     // Whoever goes on from here tries what was missed again, in all rounds.
     std::fs::remove_file(&begun)?;
-    let (last, hung) = (piece.rounds.get(rounds - 1), verdicts.hung());
-    if let Some(round) = last.filter(|_| !hung.is_empty()) {
-        let again = output.join("again");
-        std::fs::create_dir_all(&again)?;
-        let which: Vec<String> = hung.iter().flat_map(|mutant| ["--re".to_owned(), exactly(mutant)]).collect();
-        attempt(piece, round, &which, &again)?;
-        verdicts.read_again(&again.join("mutants.out"))?;
-        verdicts.write(&remembered)?;
-    }
     Ok(verdicts)
 }
 
@@ -147,7 +149,7 @@ fn mutants(piece: &Piece) -> Result<Command, Failure> {
 
 /// A round hangs after so many times what it takes without a mutant, and as many seconds more.
 const LIMIT_TIMES: u64 = 5;
-const LIMIT_LEAST_SECONDS: u64 = 40;
+const LIMIT_LEAST_SECONDS: u64 = 20;
 
 /// How long the tests of a round take where nothing is changed: they pass, or nothing can be learnt of them. cargo-mutants would
 /// find that out of the changed package alone, which knows no suites of others.

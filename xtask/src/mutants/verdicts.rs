@@ -96,13 +96,20 @@ impl Verdicts {
         self.with(Verdict::Hung).collect()
     }
 
+    /// Those that have hung twice, in the same round.
+    pub fn hung_again(&self) -> Vec<&str> {
+        self.with(Verdict::HungAgain).collect()
+    }
+
     fn with(&self, wanted: Verdict) -> impl Iterator<Item = &str> {
         let wanted = self.0.iter().filter(move |(_, verdict)| **verdict == Some(wanted));
         wanted.map(|(mutant, _)| mutant.as_str())
     }
 
     fn enter(&mut self, mutant: &str, verdict: Verdict) {
-        if let Some(entry) = self.0.get_mut(mutant) {
+        // What has hung twice is not tried any more: a list that has it is older.
+        let is_old = |before| before == Some(Verdict::HungAgain) && verdict == Verdict::Hung;
+        if let Some(entry) = self.0.get_mut(mutant).filter(|entry| !is_old(**entry)) {
             *entry = Some(verdict);
         }
     }
@@ -209,6 +216,8 @@ mod tests {
         assert!((verdicts.counts().share() - 0.5).abs() < 0.001, "the machine may have been busy");
         verdicts.enter("a.rs:1:1: delete !", Verdict::HungAgain);
         assert!((verdicts.counts().share() - 1.0).abs() < 0.001 && verdicts.hung().is_empty());
+        verdicts.enter("a.rs:1:1: delete !", Verdict::Hung);
+        assert_eq!(verdicts.hung_again(), ["a.rs:1:1: delete !"], "as the list of its round says for ever");
         let said = verdicts.to_string();
         let rows: Vec<Vec<&str>> = said.lines().map(|line| line.split_whitespace().collect()).collect();
         assert_eq!(rows[1], ["a.rs", "1", "0", "0", "1", "1", "0", "100", "%"]);
