@@ -281,6 +281,7 @@ impl Ledger {
         if room.1 > self.homes.halls {
             return VecDeque::new();
         }
+        let is_out_of_time = self.is_out_of_time(room.0);
         let home = self.homes.of(room);
         let homed = home.members.get_mut(&host).filter(|homed| homed.join == join || homed.join == 0);
         match homed.map(|homed| (std::mem::replace(&mut homed.join, join), std::mem::take(&mut homed.owed))) {
@@ -289,7 +290,9 @@ impl Ledger {
                 owed
             }
             None => {
-                if !home.is_untracked {
+                // A worker that stops without regard takes its rooms along; what it has acknowledged is on its way.
+                let has_gone = !home.has_state && is_out_of_time;
+                if !home.is_untracked && !has_gone {
                     self.wrong_members(room, &format!("has not seen join {join} of host {host}"));
                 }
                 VecDeque::new()
@@ -401,6 +404,19 @@ mod tests {
         scene.found("wrong members");
         let mut scene = asked();
         scene.ledger.hall_made(ROOM);
+        scene.found("wrong members");
+    }
+
+    #[test]
+    fn a_join_may_be_acknowledged_after_its_home_has_stopped_without_regard() {
+        let mut scene = joined();
+        scene.ledger.stops.insert(0, scene.ledger.now);
+        scene.ledger.hall_dropped(ROOM);
+        scene.ledger.joined(1, 1, true);
+        assert_eq!(scene.ledger.violation(), None);
+        let mut scene = asked();
+        scene.ledger.stops.insert(0, scene.ledger.now);
+        scene.ledger.joined(1, 1, true);
         scene.found("wrong members");
     }
 
