@@ -197,6 +197,8 @@ fn flags_win_over_the_file_and_the_file_over_the_defaults() {
     let more = [
         "--room-window",
         "3",
+        "--latency-budget",
+        "2",
         "--send-queue",
         "2048",
         "--driver",
@@ -217,6 +219,7 @@ fn flags_win_over_the_file_and_the_file_over_the_defaults() {
         "sessions_max = 6",
         "send_bytes_max = \"2KiB\"",
         "room_window = \"3ms\"",
+        "latency_budget = \"2ms\"",
         "level = \"debug\"",
         "format = \"json\"",
     ] {

@@ -61,6 +61,11 @@ pub struct PortConfig {
     /// Entries of the completion queue (io_uring only); when it overflows, the kernel keeps completions aside but
     /// ends multishot operations, which are then armed again. Default 16,384.
     pub completion_entries: u32,
+    /// How long a turn waits for more before it begins, however much has happened already, so that what comes one by one is
+    /// handled, and answered, together. At most 1 s. A turn never begins later than this for it, nor later than
+    /// [`until`](crate::Port::dispatch), and what happens after a silence of that length is handled at once; a post that is
+    /// there when a turn would wait keeps it from waiting. Default zero: a turn begins with the first that happens.
+    pub latency_budget: Duration,
     /// How long dropping the port waits for operations in flight before it gives up and leaks them. Default 5 s.
     pub drain_timeout: Duration,
     /// Whether everything that the kernel may touch lies on pages of its own, which nobody can touch any more once it is
@@ -104,6 +109,7 @@ impl Default for PortConfig {
             accept_pause: Duration::from_millis(50),
             submission_entries: 1_024,
             completion_entries: 16_384,
+            latency_budget: Duration::ZERO,
             drain_timeout: Duration::from_secs(5),
             guarded: guarded_by_default(),
             #[cfg(feature = "faults")]

@@ -205,6 +205,9 @@ impl<M> fmt::Debug for Port<M> {
 const ACCEPT_PAUSE_MIN: Duration = Duration::from_millis(1);
 const ACCEPT_PAUSE_MAX: Duration = Duration::from_secs(3600);
 
+/// Longer than that, whoever waits for an answer takes the server for dead.
+const LATENCY_BUDGET_MAX: Duration = Duration::from_secs(1);
+
 impl PortConfig {
     fn validate(&self) -> Result<(), OpenError> {
         let checks = [
@@ -226,6 +229,10 @@ impl PortConfig {
         if !(ACCEPT_PAUSE_MIN..=ACCEPT_PAUSE_MAX).contains(&self.accept_pause) {
             let value = format!("{:?}", self.accept_pause);
             return Err(OpenError::Configuration { field: "accept_pause", value, allowed: "1 ms to 1 h" });
+        }
+        if self.latency_budget > LATENCY_BUDGET_MAX {
+            let value = format!("{:?}", self.latency_budget);
+            return Err(OpenError::Configuration { field: "latency_budget", value, allowed: "0 to 1 s" });
         }
         if !self.receive_buffers.is_power_of_two() {
             let value = self.receive_buffers.to_string();

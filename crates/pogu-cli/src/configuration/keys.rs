@@ -58,6 +58,8 @@ const WORKERS: &[Key<CoreOptions>] = keys! { CoreOptions, |core| core;
 };
 
 const PORT: &[Key<CoreOptions>] = keys! { CoreOptions, |core| core.port;
+    latency_budget: Duration = Time(Duration::ZERO..=Duration::from_secs(1)),
+        "How long a worker waits for more before it handles what has come: less processor time, later answers; 0s: not at all.";
     guarded: bool = Flag,
         "Make memory inaccessible as soon as it is released, so that a use after that is an error: slower, for development.";
     connections_max: u32 = Count(1..=u32::MAX as u64 - 1),

@@ -30,6 +30,10 @@ pub struct ServeArguments {
     /// How to talk to the system [default: auto]
     #[arg(long, value_enum)]
     driver: Option<Driver>,
+    /// Milliseconds that a worker waits for more before it handles what has come, 0 to 1,000: less processor time, later
+    /// answers [default: 0]
+    #[arg(long, value_name = "MS", value_parser = within(0..=1_000))]
+    latency_budget: Option<u64>,
     /// Sessions at one time, 1 to 1,000,000; further clients are turned away. Holds for each service [default: 10000]
     #[arg(long, value_name = "N", value_parser = within(1..=1_000_000))]
     max_sessions: Option<u64>,
@@ -81,6 +85,8 @@ impl ServeArguments {
         core.workers = self.workers.map(size).or(core.workers);
         core.driver = self.driver.map_or(core.driver, Driver::into);
         core.port.guarded |= self.guarded;
+        let budget = self.latency_budget.map(Duration::from_millis);
+        core.port.latency_budget = budget.unwrap_or(core.port.latency_budget);
         for service in &mut options.services {
             service.room_window = self.room_window.map_or(service.room_window, Duration::from_millis);
             let limits = &mut service.limits;

@@ -135,6 +135,7 @@ impl Seed {
             delivery: ManuallyDrop::new(delivery),
             events: VecDeque::new(),
             drain_timeout: config.drain_timeout,
+            latency_budget: config.latency_budget,
             _timer: FineTimer::begin(),
         })
     }
@@ -147,6 +148,7 @@ pub(crate) struct Iocp {
     /// Completions taken out of the queue and not handled yet.
     events: VecDeque<Event>,
     drain_timeout: Duration,
+    latency_budget: Duration,
     _timer: FineTimer,
 }
 
@@ -178,6 +180,7 @@ impl Iocp {
     /// Takes out what has completed, waiting if there is nothing to deliver. A wait that ended early, by the system's tick or by
     /// its bound, is followed by another: `park` looks at the inbox before each.
     fn wait(&mut self, until: Option<Time>, park: &dyn Fn() -> bool) -> Result<(), OsError> {
+        self.gather(until, park);
         loop {
             let wait = self.how_long(until, park);
             let table = &mut self.delivery.table;
@@ -187,6 +190,13 @@ impl Iocp {
             if woken? || wait.is_zero() {
                 return Ok(());
             }
+        }
+    }
+
+    /// Waits for company, without a look: the queue knows nothing but the first packet.
+    fn gather(&self, until: Option<Time>, park: &dyn Fn() -> bool) {
+        if !self.latency_budget.is_zero() {
+            std::thread::park_timeout(self.how_long(until, park).min(self.latency_budget));
         }
     }
 
@@ -204,6 +214,7 @@ impl Iocp {
     fn drain(&mut self) -> bool {
         let deadline = self.delivery.table.clock.now() + self.drain_timeout;
         self.delivery.table.end_all();
+        self.latency_budget = Duration::ZERO;
         while !self.is_drained() {
             let now = self.delivery.table.clock.now();
             if now >= deadline {

@@ -60,7 +60,8 @@ impl Seed {
         let table = Table::new(&self.config, Poll::new(self.poller, self.config.faults()));
         let delivery = Delivery::new(&self.config, table)
             .map_err(|error: io::Error| OsError::from_io(Operation::OpenPort, &error))?;
-        Ok(Readiness { delivery, events: Events::new(), polled: false })
+        let latency_budget = self.config.latency_budget;
+        Ok(Readiness { delivery, events: Events::new(), polled: false, latency_budget })
     }
 }
 
@@ -70,6 +71,7 @@ pub(crate) struct Readiness {
     events: Events,
     /// True exactly when the last turn asked the poller.
     polled: bool,
+    latency_budget: Duration,
 }
 
 impl Readiness {
@@ -80,7 +82,7 @@ impl Readiness {
         self.events.clear();
         self.polled = !self.polled || table.pending.is_empty();
         if self.polled {
-            let timeout = if self.delivery.has_work() { Some(Duration::ZERO) } else { self.timeout(until, park) };
+            let timeout = if self.delivery.has_work() { Some(Duration::ZERO) } else { self.gather(until, park) };
             let table = &mut self.delivery.table;
             table.counters.waits += 1;
             let waited = table.poll.wait(&mut self.events, timeout);
@@ -89,6 +91,17 @@ impl Readiness {
         }
         table.now = table.clock.now();
         Ok(())
+    }
+
+    /// Waits for company, without a look: a poller knows nothing but the first event. How long to sleep then.
+    fn gather(&mut self, until: Option<Time>, park: &dyn Fn() -> bool) -> Option<Duration> {
+        let timeout = self.timeout(until, park);
+        let budget = timeout.map_or(self.latency_budget, |timeout| timeout.min(self.latency_budget));
+        if budget.is_zero() {
+            return timeout;
+        }
+        std::thread::park_timeout(budget);
+        self.timeout(until, park)
     }
 
     /// How long to sleep; `None`: until something happens.

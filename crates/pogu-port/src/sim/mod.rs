@@ -79,6 +79,7 @@ mod table;
 mod transcript;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 pub use self::audit::Imbalance;
 use self::delivery::Delivery;
@@ -183,27 +184,56 @@ impl Seed {
         let Berth { simulation, port } = &self.berth;
         simulation.with(|network| network.ports.set(*port, Sleep::Awake));
         let table = Table::new(&self.config, self.berth);
-        Simulated { delivery: Delivery::new(&self.config, table) }
+        Simulated {
+            delivery: Delivery::new(&self.config, table),
+            latency_budget: self.config.latency_budget,
+            gathered: false,
+        }
     }
 }
 
 /// The driver. See the [module](self).
 pub(crate) struct Simulated {
     delivery: Delivery,
+    latency_budget: Duration,
+    /// Nothing was found since it lay down to gather, so that what comes next has waited for company already.
+    gathered: bool,
 }
 
 impl Simulated {
-    /// Lies down if there is nothing to do, which ends the turn, not the thread's work. What is to be looked at is taken over
-    /// before that: false if there is no turn, because the thread is held up.
-    fn sleep(&mut self, until: Option<Time>, park: &dyn Fn() -> bool) -> bool {
-        let table = &mut self.delivery.table;
-        let until = [until, table.pause_ends()].into_iter().flatten().min();
+    /// True if something is to be done whatever happens: left over by the turn before, or due.
+    fn is_busy(&self, until: Option<Time>) -> bool {
+        let table = &self.delivery.table;
         let due = until.is_some_and(|until| until <= table.now);
         let left = !table.pending.is_empty()
             || !table.leftovers.is_empty()
             || !table.looks.is_empty()
             || !table.starved.is_empty();
-        let busy = due || left;
+        due || left
+    }
+
+    /// Lies down for the latency budget, whatever happens meanwhile: there is no turn until then. False if it does not.
+    fn gather(&mut self, until: Option<Time>, park: &dyn Fn() -> bool) -> bool {
+        if self.latency_budget.is_zero() || self.gathered || self.is_busy(until) {
+            return false;
+        }
+        let table = &self.delivery.table;
+        let budget_ends = table.now + self.latency_budget;
+        let Berth { simulation, port } = &table.berth;
+        let set = |asleep| simulation.with(|network| network.ports.set(*port, asleep));
+        set(Sleep::HeldUp(until.map_or(budget_ends, |until| until.min(budget_ends))));
+        self.gathered = park();
+        if !self.gathered {
+            set(Sleep::Awake);
+        }
+        self.gathered
+    }
+
+    /// Lies down if there is nothing to do, which ends the turn, not the thread's work. What is to be looked at is taken over
+    /// before that: false if there is no turn, because the thread is held up.
+    fn sleep(&mut self, until: Option<Time>, park: &dyn Fn() -> bool) -> bool {
+        let busy = self.is_busy(until);
+        let table = &mut self.delivery.table;
         let Berth { simulation, port } = &table.berth;
         // First to sleep, then to look whether anything was posted: the other way round a post could be slept over.
         let (asleep, list) = simulation.with(|network| {
@@ -211,7 +241,8 @@ impl Simulated {
             let list = (!network.is_held_up(*port)).then(|| network.ports.take(*port));
             (asleep, list)
         });
-        if asleep && !park() && !plant::is(Plant::MissedWake) {
+        self.gathered = asleep && park();
+        if asleep && !self.gathered && !plant::is(Plant::MissedWake) {
             simulation.with(|network| network.ports.release(*port));
         }
         table.counters.waits += 1;
@@ -231,7 +262,8 @@ impl<M> Driver<M> for Simulated {
         // What a callback of this turn leaves over waits for the next one.
         let leftovers = table.leftovers.len();
         self.delivery.delivered = 0;
-        if !self.sleep(until, park) {
+        let until = [until, self.delivery.table.pause_ends()].into_iter().flatten().min();
+        if self.gather(until, park) || !self.sleep(until, park) {
             return Ok(0);
         }
         for _ in 0..self.delivery.table.looks.len() {

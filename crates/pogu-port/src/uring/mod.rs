@@ -53,7 +53,7 @@ use std::time::Duration;
 use buffers::Buffers;
 pub(crate) use features::Features;
 pub(crate) use probe::probe;
-use ring::Ring;
+use ring::{Gathering, Ring};
 use table::Table;
 pub(crate) use turn::Uring;
 use wake::WakeEvent;
@@ -106,6 +106,10 @@ impl Seed {
             events: VecDeque::new(),
             clock: config.clock,
             drain_timeout: config.drain_timeout,
+            gathering: Gathering {
+                budget: config.latency_budget,
+                completions_max: (u32::from(config.receive_buffers).min(config.completion_entries) / 2).max(1),
+            },
             delivered: 0,
         })
     }
@@ -134,6 +138,7 @@ impl Uring {
     fn drain(&mut self) -> bool {
         let deadline = self.clock.now() + self.drain_timeout;
         self.table.draining = true;
+        self.gathering.budget = Duration::ZERO;
         self.table.end_all();
         self.table.cancel_waits();
         while !self.is_drained() && self.clock.now() < deadline {

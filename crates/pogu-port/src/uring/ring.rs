@@ -50,6 +50,15 @@ pub(super) enum Wait {
     No,
     AtMost(Duration),
     Forever,
+    Gather(Gathering),
+}
+
+/// How long an enter goes on although something has completed already.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Gathering {
+    pub(super) budget: Duration,
+    /// So many completions end it before its time: that is a turn full, and who has completed holds a receive buffer.
+    pub(super) completions_max: u32,
 }
 
 /// How long to wait before submitting again what the kernel had no memory, or no room, for.
@@ -193,6 +202,31 @@ impl Ring {
         .or_else(unless_transient)
     }
 
+    /// As [`Ring::enter`], but waits for more than the first completion, up to the budget. What lasts longer is waited for as
+    /// always: it costs another call only if nothing has come.
+    ///
+    /// The kernel could do both in one (`min_wait_usec`, 6.12), which would save that call; this is the same on every kernel.
+    pub(super) fn enter_gathering(&mut self, wait: Wait, gathering: Gathering) -> Result<(), OsError> {
+        let most = match wait {
+            Wait::No => Duration::ZERO,
+            Wait::AtMost(duration) => duration.min(gathering.budget),
+            Wait::Forever => gathering.budget,
+            Wait::Gather(_) => return self.enter(wait),
+        };
+        if most.is_zero() {
+            return self.enter(wait);
+        }
+        self.enter(Wait::Gather(Gathering { budget: most, ..gathering }))?;
+        let left = match wait {
+            Wait::AtMost(duration) => Wait::AtMost(duration.saturating_sub(most)),
+            wait => wait,
+        };
+        if left == Wait::AtMost(Duration::ZERO) || self.has_answers() || !self.io.completion().is_empty() {
+            return Ok(());
+        }
+        self.enter(left)
+    }
+
     /// True if the last enter has left deferred work over: since Linux 6.13 it does at most twenty pieces of it before it waits
     /// and twenty behind, whatever is ready.
     pub(super) fn has_deferred(&mut self) -> bool {
@@ -214,6 +248,7 @@ impl Ring {
             Wait::No => (0, None),
             Wait::AtMost(duration) => (1, Some(Timespec::from(duration))),
             Wait::Forever => (1, None),
+            Wait::Gather(Gathering { budget, completions_max }) => (completions_max, Some(Timespec::from(budget))),
         };
         let arguments = match &timespec {
             Some(timespec) => SubmitArgs::new().timespec(timespec),

@@ -15,7 +15,7 @@ use std::time::Duration;
 use super::buffers::Buffers;
 use super::due::Due;
 use super::receive::Destination;
-use super::ring::{Event, Wait};
+use super::ring::{Event, Gathering, Wait};
 use super::table::{Subject, Table};
 use super::token::{Kind, Token};
 use crate::clock::{Clock, Time};
@@ -42,6 +42,7 @@ pub(crate) struct Uring {
     pub(super) events: VecDeque<Event>,
     pub(super) clock: Clock,
     pub(super) drain_timeout: Duration,
+    pub(super) gathering: Gathering,
     pub(super) delivered: usize,
 }
 
@@ -73,7 +74,7 @@ impl Uring {
         table.ring.flush_backlog()?;
         let wait = self.how_long(until, park);
         let from = self.events.len();
-        let entered = self.table.ring.enter(wait);
+        let entered = self.table.ring.enter_gathering(wait, self.gathering);
         self.table.now = self.clock.now();
         self.table.ring.take_completions(&mut self.events);
         entered.and_then(|()| self.take_deferred(from))

@@ -20,6 +20,7 @@ mod connecting;
 mod crowding;
 mod ending;
 mod failing;
+mod gathering;
 mod keeping;
 mod leaving;
 mod moving;
@@ -252,6 +253,12 @@ scenarios! {
         a_turn_has_one_time
         bytes_are_counted
         a_configuration_that_makes_no_sense_is_refused;
+    gathering:
+        a_busy_port_waits_for_company
+        a_budget_does_not_outlast_a_deadline
+        a_post_that_is_there_is_not_kept_waiting
+        a_post_during_the_budget_is_handled_after_it
+        a_port_with_a_budget_drains_without_it;
     racing:
         pauses_amid_arriving_bytes_lose_none
         a_pause_that_another_connection_takes_back_keeps_the_order

@@ -190,7 +190,7 @@ pub fn a_configuration_that_makes_no_sense_is_refused(stage: &Stage) {
     type Change = fn(&mut PortConfig);
     let opens = |change: Change| stage.world().open(&stage.config(change)).map(drop);
     stage.station();
-    let nonsense: [(&str, Change); 9] = [
+    let nonsense: [(&str, Change); 10] = [
         ("posts_max", |config| config.posts_max = 0),
         ("posts_max", |config| config.posts_max = usize::MAX),
         ("accept_pause", |config| config.accept_pause = Duration::ZERO),
@@ -200,6 +200,7 @@ pub fn a_configuration_that_makes_no_sense_is_refused(stage: &Stage) {
         ("accepts_outstanding", |config| config.accepts_outstanding = 0),
         ("accepts_outstanding", |config| config.accepts_outstanding = 65),
         ("receive_buffers", |config| config.receive_buffers = 3),
+        ("latency_budget", |config| config.latency_budget = Duration::from_secs(1) + Duration::from_nanos(1)),
     ];
     for (name, change) in nonsense {
         let error = opens(change).expect_err(name);

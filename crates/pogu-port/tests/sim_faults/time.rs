@@ -57,6 +57,30 @@ fn a_wake_up_is_late_and_never_lost() {
 }
 
 #[test]
+fn after_a_silence_nobody_is_waited_for() {
+    const BUDGET: Duration = Duration::from_millis(5);
+    let simulation = Simulation::with_options(&SimulationOptions::default());
+    let mut config = PortConfig::default();
+    (config.clock, config.latency_budget) = (simulation.clock(), BUDGET);
+    let mut port = PortSeed::open(&simulation.selection(), &config).expect("a port").start().expect("a port");
+    turn(&mut port, None);
+    assert!(port.is_held_up() && simulation.is_idle(), "it gathers");
+    assert_eq!(simulation.advance(), Advance::To(Time::ZERO + BUDGET));
+    turn(&mut port, None);
+    assert!(!port.is_held_up(), "nothing has come: it sleeps until something does");
+    assert_eq!(simulation.advance(), Advance::Nothing);
+    simulation.advance_to(Time::ZERO + Duration::from_secs(1));
+    port.poster().post(Owner(0), 7).expect("there is room");
+    assert_eq!(turn(&mut port, None), 1, "at once");
+    turn(&mut port, None);
+    assert!(port.is_held_up(), "who follows is waited for");
+    port.poster().post(Owner(0), 8).expect("there is room");
+    assert_eq!(turn(&mut port, None), 0);
+    assert_eq!(simulation.advance(), Advance::To(Time::ZERO + Duration::from_secs(1) + BUDGET));
+    assert_eq!(turn(&mut port, None), 1);
+}
+
+#[test]
 fn who_sleeps_soundly_sleeps_until_something_comes_or_is_due() {
     let (_others, mut port) = simulation(|_| {});
     turn(&mut port, None);
