@@ -6,7 +6,10 @@ mod support;
 use std::io::Write;
 use std::time::Duration;
 
-use pogu::{CauseKind, FanOutOutcome, Packet, PooledContext, PooledSession, Reconnect, Service, ServiceHandle};
+use pogu::sim::Simulation;
+use pogu::{
+    CauseKind, Core, FanOutOutcome, Packet, PooledContext, PooledSession, Reconnect, Service, ServiceHandle, Worker,
+};
 use support::pooled::{BLOCK, ECHO, Event, PANIC, PANIC_DROP, PANIC_LAST, Reports, probes, serve};
 use support::simulated::{Client, Flow, SERVER, World, at};
 use support::{PATIENCE, PLAIN_DRIVER, Peer, eventually, frame};
@@ -290,6 +293,25 @@ fn who_waits_for_a_handler_does_not_idle() {
     drop(waiting);
     eventually("it is counted", || service.counters().disconnects(CauseKind::IdleTimeout) == 2);
     core.stop(PATIENCE).expect("stopped");
+}
+
+/// Nobody steps the jobs of workers that are dispatched by hand: the last handler does not return.
+#[test]
+fn a_worker_that_waits_for_a_last_handler_sleeps_meanwhile() {
+    let simulation = Simulation::new();
+    let (core, seeds) = Core::builder().simulated(&simulation).workers(1).hand_out().expect("a core");
+    let mut workers: Vec<Worker> = seeds.into_iter().map(|seed| seed.start().expect("a worker")).collect();
+    let (service, _reports) = serve(&core, Service::server(SERVER));
+    let mut turns = || (0..8).for_each(|_| _ = workers[0].dispatch(None).expect("a turn"));
+    let peer = simulation.connect(service.address()).expect("an address");
+    turns();
+    drop(peer);
+    turns();
+    // What has not been handled by the end of the linger time is handled by nobody.
+    simulation.advance_to(at(60));
+    turns();
+    assert_eq!(service.sessions(), 1, "its last handler is called all the same");
+    assert!(simulation.is_idle(), "and is all that is waited for");
 }
 
 /// Does nothing, every ten seconds.
