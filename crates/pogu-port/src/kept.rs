@@ -220,9 +220,11 @@ mod tests {
     #[test]
     fn small_steps_through_much_do_not_move_it_each_time() {
         let mut kept = Kept::new(vec![1; 64 * 1024]);
-        for _ in 0..1 << 20 {
+        for step in 1..1 << 20 {
             lend_one(&mut kept);
             kept.append(&[1]);
+            let from = kept.0.as_ref().map(|backlog| backlog.from);
+            assert!(step + 1 >= 64 * 1024 || from == Some(step), "it was moved after {step} steps");
         }
         assert_eq!(kept.len(), 64 * 1024);
         let backlog = kept.0.as_ref().expect("it is full");

@@ -201,6 +201,17 @@ mod tests {
         assert_eq!(slots.get_mut(old), None);
         assert_eq!(slots.remove(old), None);
         assert_eq!(slots.get(new), Some(&"new"));
+        assert_eq!(slots.get_mut(new), Some(&mut "new"));
+    }
+
+    #[test]
+    fn where_generations_are_not_cut_each_use_is_a_generation_too() {
+        let mut slots = Slots::with_generations(1, u32::MAX);
+        for generation in 1..100 {
+            let name = slots.insert_with(|_| ()).expect("room");
+            assert_eq!((name.slot, name.generation), (0, generation));
+            assert_eq!(slots.remove(name), Some(()));
+        }
     }
 
     /// What the table says in its head, kept as plainly as can be.
@@ -234,6 +245,7 @@ mod tests {
             }
             model.occupied.sort();
             assert_eq!(slots.names().collect::<Vec<_>>(), model.occupied);
+            assert!(slots.values().copied().eq(model.occupied.iter().map(|name| name.generation)));
             assert_eq!((slots.len(), slots.is_empty()), (model.occupied.len(), model.occupied.is_empty()));
         }
         assert_eq!((model.slots, model.free.len()), (MAXIMUM, 0), "all slots have had their generations");

@@ -9,7 +9,7 @@ use std::io::Write;
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
-use pogu::{Context, Core, Heartbeat, Packet, PortConfig, Service, ServiceHandle, Session, Time};
+use pogu::{CauseKind, Context, Core, Heartbeat, Packet, PortConfig, Service, ServiceHandle, Session, Time};
 use support::simulated::{Client, Flow, SERVER, World, at};
 use support::{ECHO, Event, FLOOD, JOIN, flood_body, frame, probes};
 
@@ -86,6 +86,39 @@ fn limits_wait_as_long_as_the_stall_was_and_at_most_a_second() {
         world.run_to(end);
         assert_eq!(silent.take_what_came(), Flow::Finished, "a stall of {stall} ms");
     }
+}
+
+#[test]
+fn each_stall_is_made_up_for_if_limits_were_enforced_since_the_last() {
+    const STALL: Duration = Duration::from_millis(400);
+    let mut world = World::new();
+    let (_core, service, _reports) = serve(&mut world, 1, PortConfig::default());
+    for _ in 0..3 {
+        let mut silent = world.connect(&service);
+        let idle_at = world.lockstep.now() + Duration::from_secs(60);
+        world.run_to(just_before(idle_at));
+        world.simulation.advance_to(idle_at + STALL);
+        world.run_to(just_before(idle_at + 2 * STALL));
+        assert_eq!(silent.take_what_came(), Flow::Open);
+        world.run_to(idle_at + 2 * STALL);
+        assert_eq!(silent.take_what_came(), Flow::Finished);
+    }
+}
+
+#[test]
+fn a_connection_that_may_have_come_about_during_a_stall_is_not_given_up() {
+    let mut world = World::new();
+    let _deaf = world.silence(SERVER);
+    let core = world.core(1);
+    let (factory, _reports) = probes();
+    let client = core.connect(Service::client(SERVER), factory).expect("a client service");
+    world.run_to(just_before(at(10)));
+    let back = at(10) + Duration::from_millis(400);
+    world.simulation.advance_to(back);
+    world.run_to(just_before(back + Duration::from_millis(400)));
+    assert_eq!(client.sessions(), 1);
+    world.run_to(back + Duration::from_millis(400));
+    assert_eq!((client.sessions(), client.counters().disconnects(CauseKind::ConnectTimeout)), (0, 1));
 }
 
 #[test]
