@@ -13,7 +13,7 @@ mod verdicts;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::Failure;
 use crate::run::{cargo, checked};
@@ -93,6 +93,7 @@ fn judge(piece: &Piece, options: &Options) -> Result<Verdicts, Failure> {
         }
         // It would hang in the next round as well.
         which.extend(verdicts.hung_again().into_iter().flat_map(|mutant| ["--exclude-re".to_owned(), exactly(mutant)]));
+        touch(&verdicts)?;
         attempt(piece, round, &which, &output)?;
         verdicts.read(&lists)?;
         verdicts.write(&remembered)?;
@@ -101,6 +102,7 @@ fn judge(piece: &Piece, options: &Options) -> Result<Verdicts, Failure> {
         if !which.is_empty() {
             let again = output.join("again");
             std::fs::create_dir_all(&again)?;
+            touch(&verdicts)?;
             attempt(piece, round, &which, &again)?;
             verdicts.read_again(&again.join("mutants.out"))?;
             verdicts.write(&remembered)?;
@@ -109,6 +111,16 @@ fn judge(piece: &Piece, options: &Options) -> Result<Verdicts, Failure> {
     // Whoever goes on from here tries what was missed again, in all rounds.
     std::fs::remove_file(&begun)?;
     Ok(verdicts)
+}
+
+/// Has cargo build the files of the piece anew. In a target directory that all share, it would take the last mutant for them: that
+/// was built later than they were written, from a copy that cargo does not tell from this workspace.
+fn touch(verdicts: &Verdicts) -> Result<(), Failure> {
+    for file in verdicts.files() {
+        let file = std::fs::File::options().append(true).open(root()?.join(file))?;
+        file.set_modified(SystemTime::now())?;
+    }
+    Ok(())
 }
 
 /// A pattern that this name alone matches.

@@ -7,7 +7,7 @@
 //!   caught crates/pogu-wire/src/varint.rs:33:16: replace & with | in read
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::Path;
 
@@ -99,6 +99,11 @@ impl Verdicts {
     /// Those that have hung twice, in the same round.
     pub fn hung_again(&self) -> Vec<&str> {
         self.with(Verdict::HungAgain).collect()
+    }
+
+    /// The files of the mutants.
+    pub fn files(&self) -> BTreeSet<&str> {
+        self.0.keys().filter_map(|mutant| mutant.split(':').next()).collect()
     }
 
     fn with(&self, wanted: Verdict) -> impl Iterator<Item = &str> {
@@ -206,6 +211,7 @@ mod tests {
     fn a_later_verdict_takes_the_place_of_an_earlier_one() {
         let mut verdicts = Verdicts::of(LISTED);
         assert!(verdicts.counts().share() < 0.001, "what was not tried is not caught");
+        assert!(verdicts.files().into_iter().eq(["a.rs", "b.rs"]));
         verdicts.enter("a.rs:1:1: delete !", Verdict::Missed);
         verdicts.enter("a.rs:2:1: replace f with ()", Verdict::Caught);
         verdicts.enter("a.rs:3:1: delete -", Verdict::Unviable);
