@@ -4,11 +4,13 @@
 mod support;
 
 use std::io::Write;
+use std::sync::mpsc::{Sender, channel};
 use std::time::Duration;
 
 use pogu::sim::Simulation;
 use pogu::{
-    CauseKind, Core, FanOutOutcome, Packet, PooledContext, PooledSession, Reconnect, Service, ServiceHandle, Worker,
+    Cause, CauseKind, Core, FanOutOutcome, Packet, PooledContext, PooledSession, Reconnect, SendOutcome, Service,
+    ServiceHandle, Worker,
 };
 use support::pooled::{BLOCK, ECHO, Event, PANIC, PANIC_DROP, PANIC_LAST, Reports, probes, serve};
 use support::simulated::{Client, Flow, SERVER, World, at};
@@ -312,6 +314,32 @@ fn a_worker_that_waits_for_a_last_handler_sleeps_meanwhile() {
     turns();
     assert_eq!(service.sessions(), 1, "its last handler is called all the same");
     assert!(simulation.is_idle(), "and is all that is waited for");
+}
+
+/// Has its worker send something for it in its last handler.
+struct Late(Sender<SendOutcome>);
+
+impl PooledSession for Late {
+    fn on_packet(&mut self, _cx: &mut PooledContext<'_>, _packet: Packet<'_>) {}
+
+    fn on_disconnected(&mut self, cx: &mut PooledContext<'_>, _cause: &Cause) {
+        let outcomes = self.0.clone();
+        cx.in_worker(move |cx| outcomes.send(cx.send(ECHO, b"too late")).expect("somebody reads it"));
+    }
+}
+
+#[test]
+fn what_the_last_handler_sends_is_gone_and_counted() {
+    let mut world = World::new();
+    let core = world.core(1);
+    let (outcomes, told) = channel();
+    let factory = core.jobs().pooled("late", move |_| Late(outcomes.clone()));
+    let service = core.serve(Service::server(SERVER), factory).expect("a service");
+    drop(world.connect(&service));
+    world.settle();
+    assert_eq!(told.try_iter().collect::<Vec<_>>(), [SendOutcome::Gone]);
+    let counters = service.counters();
+    assert_eq!((counters.frames_to_gone, counters.frames_sent, service.sessions()), (1, 0, 0));
 }
 
 /// Does nothing, every ten seconds.

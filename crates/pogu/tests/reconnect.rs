@@ -168,6 +168,20 @@ fn every_address_of_a_name_is_tried_before_anything_has_failed() {
 }
 
 #[test]
+fn who_was_connected_by_one_address_does_not_go_on_to_the_next() {
+    let mut world = World::new();
+    let (_first, greeting) = greet(&mut world, SERVER);
+    greeting.closes.store(true, Ordering::Relaxed);
+    let (second, _) = greet(&mut world, "10.0.0.2:7777");
+    world.simulation.name("game.example", ips(&["10.0.0.1", "10.0.0.2"]));
+    let core = world.core(1);
+    let (client, log) = links(&core, Service::client("game.example:7777").sessions(3));
+    world.run_to(at(30));
+    assert_eq!((client.sessions(), client.counters().disconnects(CauseKind::PeerClosed)), (0, 3));
+    assert_eq!((log.attempts().len(), second.counters().sessions_opened), (3, 0));
+}
+
+#[test]
 fn ipv6_literals_and_names_are_addresses_like_others() {
     let mut world = World::new();
     let (_server, _) = greet(&mut world, "[::1]:7777");
