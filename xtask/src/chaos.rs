@@ -1,5 +1,5 @@
 //! `cargo xtask chaos`: a real server, and the swarm through its proxy, which delays, splits, stalls, resets and half-closes,
-//! on every driver. Half of the sessions echo and half are in rooms, at the same time. The swarm judges every answer; here it is
+//! on every driver at the same time. Half of the sessions echo and half are in rooms, at the same time. The swarm judges every answer; here it is
 //! seen whether all that was promised to happen did happen, and whether the server gave everything back: sessions,
 //! descriptors and memory.
 //!
@@ -77,10 +77,16 @@ pub fn run(options: &Options) -> Result<(), Failure> {
          | pieces |"
     );
     println!("|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|");
-    for driver in DRIVERS.iter().filter(|driver| options.driver.as_deref().is_none_or(|only| only == **driver)) {
-        chaos(&programs, driver, options).map_err(|error| format!("{driver}: {error}"))?;
-    }
-    Ok(())
+    let drivers = DRIVERS.into_iter().filter(|driver| options.driver.as_deref().is_none_or(|only| only == *driver));
+    let programs = &programs;
+    let failed = thread::scope(|scope| {
+        // Most of a run is spent waiting for what was delayed, so two of them take little longer than one.
+        let run = |driver| scope.spawn(move || chaos(programs, driver, options).map_err(|error| error.to_string()));
+        let runs: Vec<_> = drivers.map(|driver| (driver, run(driver))).collect();
+        let ended = runs.into_iter().map(|(driver, run)| (driver, run.join().unwrap_or(Err("a panic".to_owned()))));
+        ended.filter_map(|(driver, end)| Some(format!("{driver}: {}", end.err()?))).collect::<Vec<String>>()
+    });
+    if failed.is_empty() { Ok(()) } else { Err(failed.join("\n").into()) }
 }
 
 impl Heap {

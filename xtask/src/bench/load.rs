@@ -33,8 +33,9 @@ pub struct Shape {
     /// Seconds before them in which the members talk already.
     #[arg(long, default_value_t = 2.0)]
     pub warm_up: f64,
-    /// Milliseconds between two looks of the load at what has come; 0: it reads at once.
-    #[arg(skip)]
+    /// Milliseconds between two looks of the load at what has come; 0: it reads at once, and has to be woken for each piece,
+    /// which the server pays for. What it hears is later by up to as much.
+    #[arg(long, value_name = "MS", default_value_t = 0.0)]
     pub look_every: f64,
 }
 
