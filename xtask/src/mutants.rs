@@ -95,6 +95,7 @@ fn judge(piece: &Piece, options: &Options) -> Result<Verdicts, Failure> {
         which.extend(verdicts.hung_again().into_iter().flat_map(|mutant| ["--exclude-re".to_owned(), exactly(mutant)]));
         touch(&verdicts)?;
         attempt(piece, round, &which, &output)?;
+        touch(&verdicts)?;
         verdicts.read(&lists)?;
         verdicts.write(&remembered)?;
         let which: Vec<String> =
@@ -102,8 +103,8 @@ fn judge(piece: &Piece, options: &Options) -> Result<Verdicts, Failure> {
         if !which.is_empty() {
             let again = output.join("again");
             std::fs::create_dir_all(&again)?;
-            touch(&verdicts)?;
             attempt(piece, round, &which, &again)?;
+            touch(&verdicts)?;
             verdicts.read_again(&again.join("mutants.out"))?;
             verdicts.write(&remembered)?;
         }

@@ -172,7 +172,10 @@ fn nobody_waits_for_others_when_the_drain_is_over() {
     };
     assert_eq!(turn(0), Some(WorkerStatus::Running));
     core.begin_stop(Duration::from_secs(1));
-    assert_eq!(turn(1_199), Some(WorkerStatus::Running), "the other one has not even heard of it");
+    assert_eq!(turn(1_000), Some(WorkerStatus::Running), "the other one has not even heard of it");
+    let last = Time::ZERO + Duration::from_millis(1_200);
+    assert_eq!(simulation.next_due(), Some(last), "it wakes for that");
+    assert_eq!(turn(1_199), Some(WorkerStatus::Running));
     assert_eq!(turn(1_200), Some(WorkerStatus::Stopped));
     drop(workers);
     assert!(core.has_stopped());

@@ -61,7 +61,7 @@ pub const PIECES: [Piece; 4] = [
                 packages: "pogu-port",
                 suites: &[],
                 beyond: &[],
-                only: &["buffers::", "gather::", "kept::", "memory::", "post_tests::", "slots::"],
+                only: &["buffers::", "gather::", "kept::", "ledger::", "memory::", "pool::", "post_tests::", "slots::"],
                 skipped: &["ran_out_is_retired"],
             },
             Round {

@@ -98,6 +98,18 @@ mod tests {
         assert_eq!(arena.unguarded, 1);
     }
 
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_place_is_within_reach_while_it_is_in_use() {
+        use crate::memory::kernel_reads;
+
+        let mut arena = Arena::new(2, 100).expect("maps");
+        let first = arena.take().expect("free");
+        assert!(kernel_reads(arena.start(first)));
+        let second = arena.exchange(first);
+        assert_eq!([first, second].map(|place| kernel_reads(arena.start(place))), [false, true]);
+    }
+
     #[test]
     fn a_place_that_cannot_be_shut_counts_as_unguarded() {
         let mut arena = Arena::new(2, 100).expect("maps");

@@ -103,3 +103,33 @@ impl<T> DerefMut for Held<T> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_held_is_renewed_where_it_is_and_guarded_elsewhere() {
+        for is_guarded in [false, true] {
+            let memory = Memory::new(is_guarded);
+            let mut held = Held::new(7_u64, &memory);
+            assert_eq!((*held, held.is_plain(), memory.is_guarded()), (7, !is_guarded, is_guarded));
+            let before = NonNull::from(&*held);
+            held.renew(8, &memory);
+            assert_eq!((*held, NonNull::from(&*held) == before), (8, !is_guarded));
+            *held += 1;
+            assert_eq!(*held, 9);
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn what_is_released_early_is_out_of_reach_if_it_is_guarded() {
+        for is_guarded in [false, true] {
+            let mut held = Held::new(7_u64, &Memory::new(is_guarded));
+            let place = NonNull::from(&*held).cast();
+            held.release_early();
+            assert_eq!(crate::memory::kernel_reads(place), !is_guarded);
+        }
+    }
+}

@@ -19,6 +19,14 @@ mod pages;
 mod quarantine;
 mod space;
 
+/// Whether the system can read the byte there: of a page that is shut it cannot.
+#[cfg(all(test, target_os = "linux"))]
+pub(crate) fn kernel_reads(start: std::ptr::NonNull<u8>) -> bool {
+    let (_reader, writer) = rustix::pipe::pipe().expect("a pipe");
+    // SAFETY: write(2) only reads the page, and answers with EFAULT if it cannot: no reference to it is made here.
+    unsafe { libc::write(std::os::fd::AsRawFd::as_raw_fd(&writer), start.as_ptr().cast(), 1) == 1 }
+}
+
 #[cfg(target_os = "linux")]
 pub(crate) use arena::Arena;
 #[cfg(any(target_os = "linux", windows))]

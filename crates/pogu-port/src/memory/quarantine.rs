@@ -136,4 +136,18 @@ mod tests {
         drop(Block::map(BYTES_MAX, quarantine));
         assert_eq!(quarantine.borrow().pages.len(), 1, "the newest stays");
     }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_block_is_out_of_reach_from_its_release_on() {
+        use crate::memory::kernel_reads;
+
+        let memory = Memory::new(true);
+        let [mut early, dropped] = [(); 2].map(|()| memory.copy([&b"bytes"[..]].into_iter()).expect("guarded"));
+        let starts = [early.start(), dropped.start()];
+        assert_eq!(starts.map(kernel_reads), [true; 2]);
+        drop(dropped);
+        early.shut_early();
+        assert_eq!((starts.map(kernel_reads), early.bytes()), ([false; 2], &[][..]));
+    }
 }

@@ -47,3 +47,41 @@ impl Space {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::ptr::NonNull;
+
+    use super::*;
+
+    #[test]
+    fn a_buffer_is_as_large_as_asked_for_and_guarded_new_after_each_loan() {
+        for guarded in [false, true] {
+            let mut space = Space::new(100, guarded).expect("maps");
+            space.bytes().fill(7);
+            let before = NonNull::from(space.bytes()).cast::<u8>();
+            space.renew();
+            assert_eq!(space.bytes().len(), 100);
+            assert_eq!(NonNull::from(space.bytes()).cast::<u8>() == before, !guarded);
+            assert!(space.bytes().iter().all(|byte| *byte == if guarded { 0 } else { 7 }));
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_guarded_buffer_is_out_of_reach_when_its_loan_is_over_or_it_is_released_early() {
+        use crate::memory::kernel_reads;
+
+        let mut space = Space::new(100, true).expect("maps");
+        let first = NonNull::from(space.bytes()).cast();
+        assert!(kernel_reads(first));
+        space.renew();
+        assert!(!kernel_reads(first));
+        let second = NonNull::from(space.bytes()).cast();
+        assert!(kernel_reads(second));
+        space.release_early();
+        assert!(!kernel_reads(second));
+        space.renew();
+        assert!(kernel_reads(NonNull::from(space.bytes()).cast()), "the next one can be used");
+    }
+}

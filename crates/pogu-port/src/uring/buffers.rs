@@ -238,6 +238,46 @@ mod tests {
         assert!(buffers.lend(4, 1).is_none(), "a number that the kernel cannot have meant");
     }
 
+    /// What the kernel sees: the numbers in the ring, and its tail.
+    fn offered(buffers: &Buffers) -> (Vec<u16>, u16) {
+        let ring = buffers.ring.start().cast::<BufRingEntry>();
+        let bid = |index| {
+            // SAFETY: the ring holds that many entries, which nobody writes to meanwhile: the kernel never does.
+            let entry = unsafe { ring.add(index).as_ref() };
+            entry.bid()
+        };
+        // SAFETY: the ring begins with an entry, whose reserved field is the tail.
+        let tail = unsafe { *BufRingEntry::tail(ring.as_ptr()) };
+        ((0..buffers.entries()).map(bid).collect(), tail)
+    }
+
+    #[test]
+    fn what_comes_back_is_offered_behind_what_was_offered_before() {
+        let Some(ring) = if_allowed(IoUring::new(4)) else { return };
+        let mut buffers = Buffers::register(&ring, 4, 64, false, Faults::default()).expect("registered");
+        assert_eq!(offered(&buffers), (vec![0, 1, 2, 3], 4));
+        for id in [0, 0, 3, 1, 2] {
+            drop(buffers.lend(id, 64));
+        }
+        assert_eq!(offered(&buffers), (vec![2, 0, 3, 1], 9));
+    }
+
+    #[test]
+    fn the_ring_has_room_for_all() {
+        let Some(ring) = if_allowed(IoUring::new(4)) else { return };
+        let buffers = Buffers::register(&ring, 1024, 64, false, Faults::default()).expect("registered");
+        assert_eq!((buffers.entries(), buffers.ring.len()), (1024, 1024 * size_of::<BufRingEntry>()));
+        assert_eq!(offered(&buffers), ((0..1024).collect(), 1024));
+    }
+
+    #[test]
+    fn a_guarded_buffer_that_is_released_early_is_out_of_reach() {
+        let Some(ring) = if_allowed(IoUring::new(4)) else { return };
+        let mut buffers = Buffers::register(&ring, 2, 64, true, Faults::default()).expect("registered");
+        buffers.store.release_early(1);
+        assert_eq!([0, 1].map(|id| crate::memory::kernel_reads(buffers.address(id))), [true, false]);
+    }
+
     #[test]
     fn a_guarded_buffer_lies_elsewhere_after_its_loan() {
         let Some(ring) = if_allowed(IoUring::new(4)) else { return };

@@ -45,3 +45,22 @@ pub(in crate::sim) fn add(counts: &mut [u64; COLUMNS.len()], token: Token) {
         *count += 1;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::slots::Name;
+
+    #[test]
+    fn each_kind_is_counted_apart_and_cancels_of_all() {
+        let token = |kind| Token::new(kind, Name { slot: 1, generation: 1 });
+        let mut ledger = Ledger::default();
+        for (times, kind) in [(1, Kind::Connect), (2, Kind::Send), (3, Kind::Receive), (4, Kind::Accept)] {
+            (0..times).for_each(|_| ledger.submit(token(kind)));
+            ledger.complete(token(kind));
+            ledger.double(Token { cancels: true, ..token(kind) });
+        }
+        assert_eq!(ledger.submitted, [1, 2, 3, 4, 0]);
+        assert_eq!((ledger.completed, ledger.doubled), ([1, 1, 1, 1, 0], [0, 0, 0, 0, 4]));
+    }
+}

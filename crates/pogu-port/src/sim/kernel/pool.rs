@@ -39,3 +39,23 @@ impl Pool {
         self.free.push(buffer);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn there_are_as_many_buffers_as_there_were_and_of_full_size() {
+        let mut pool = Pool::new(2, 100);
+        for _ in 0..3 {
+            let taken: Vec<Vec<u8>> = std::iter::from_fn(|| pool.take()).collect();
+            assert_eq!((taken.len(), pool.total(), pool.free()), (2, 2, 0));
+            for (index, mut buffer) in taken.into_iter().enumerate() {
+                assert_eq!(buffer.len(), 100);
+                buffer.truncate(7);
+                pool.put(buffer);
+                assert_eq!(pool.free(), index + 1);
+            }
+        }
+    }
+}
