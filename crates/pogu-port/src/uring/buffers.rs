@@ -242,12 +242,15 @@ mod tests {
     fn offered(buffers: &Buffers) -> (Vec<u16>, u16) {
         let ring = buffers.ring.start().cast::<BufRingEntry>();
         let bid = |index| {
-            // SAFETY: the ring holds that many entries, which nobody writes to meanwhile: the kernel never does.
-            let entry = unsafe { ring.add(index).as_ref() };
-            entry.bid()
+            // SAFETY: the ring holds that many entries.
+            let entry = unsafe { ring.add(index) };
+            // SAFETY: nobody writes to it meanwhile: the kernel never does.
+            unsafe { entry.as_ref() }.bid()
         };
         // SAFETY: the ring begins with an entry, whose reserved field is the tail.
-        let tail = unsafe { *BufRingEntry::tail(ring.as_ptr()) };
+        let tail = unsafe { BufRingEntry::tail(ring.as_ptr()) };
+        // SAFETY: it lies in the ring, and nobody writes to it meanwhile.
+        let tail = unsafe { *tail };
         ((0..buffers.entries()).map(bid).collect(), tail)
     }
 
