@@ -56,8 +56,8 @@ impl Delivery {
     pub const PROMPT: Delivery = Delivery { window: Duration::ZERO, keep: Keep::All };
 
     /// It leaves at once if nothing was sent to the session for one window; else with the next flush, at the latest when one
-    /// window has passed since the last. A prompt frame takes it along, and so do 16 KiB or 128 frames that wait. Windows above
-    /// [`WINDOW_MAX`] are taken for that.
+    /// window, and the [latency budget](crate::CoreBuilder::latency_budget) of the core, have passed since the last. A prompt frame
+    /// takes it along, and so do 16 KiB or 128 frames that wait. Windows above [`WINDOW_MAX`] are taken for that.
     pub const fn within(window: Duration) -> Delivery {
         let window = if window.as_nanos() > WINDOW_MAX.as_nanos() { WINDOW_MAX } else { window };
         Delivery { window, keep: Keep::All }

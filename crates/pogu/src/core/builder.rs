@@ -213,6 +213,7 @@ impl CoreBuilder {
             incarnation: pogu_port::entropy() as u32,
             clock,
             outbox_max: config.posts_max,
+            latency_budget: config.latency_budget,
             seed: selection.seed(),
             resolver: Resolver::of(&selection),
             room_kinds: RoomKinds::new(self.workers),

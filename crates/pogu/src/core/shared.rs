@@ -29,6 +29,7 @@ pub(crate) struct Shared {
     pub(super) incarnation: u32,
     pub(super) clock: Clock,
     pub(super) outbox_max: usize,
+    pub(super) latency_budget: Duration,
     /// Where the randomness of its workers begins.
     pub(super) seed: u64,
     pub(super) resolver: Resolver,
@@ -129,6 +130,11 @@ impl Shared {
     /// Messages that may wait for room in the inbox of another worker.
     pub(crate) fn outbox_max(&self) -> usize {
         self.outbox_max
+    }
+
+    /// How long a worker waits for more before its turn.
+    pub(crate) fn latency_budget(&self) -> Duration {
+        self.latency_budget
     }
 
     /// Where the randomness of a worker begins.

@@ -348,7 +348,9 @@ impl State {
         let stop = self.stopping.as_ref().map(|stopping| stopping.next_look(self.voice.is_none()));
         let publish = self.unpublished.then(|| now + MAIL_RETRY);
         let others = self.log.next_due().into_iter().chain(self.next_dial());
-        let others = others.chain(self.next_timer()).chain(self.windows.next());
+        // A window is no appointment: what the worker does anyway within its budget takes it along.
+        let windows = self.windows.next().map(|due| due + self.shared.latency_budget());
+        let others = others.chain(self.next_timer()).chain(windows);
         self.deadlines.next().into_iter().chain(publish).chain(retry).chain(stop).chain(others).min()
     }
 
