@@ -90,6 +90,12 @@ fn nothing_comes_while_it_is_held_back_and_everything_afterwards() {
     assert_eq!(bodies(&taken), [0; 0]);
     world.run_to(at(900));
     assert_eq!(bodies(&taken), [9]);
+    let counters = service.counters();
+    assert_eq!(
+        (counters.frames_received, counters.bytes_received),
+        (10, 10 * 5),
+        "each once, however often it was kept"
+    );
     assert_eq!((client.take_what_came(), ended.try_iter().count()), (Flow::Open, 0));
     // From here on the peer's silence is its own.
     world.run_to(at(959));
