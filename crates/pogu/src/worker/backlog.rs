@@ -360,6 +360,19 @@ mod tests {
     }
 
     #[test]
+    fn a_few_gaps_are_not_worth_a_sweep() {
+        let newest = Keep::Newest { class: 1, frames_max: 1 };
+        let mut backlog = pushed(&[(0, Keep::All)]);
+        for number in 1..=GONE_MIN + 1 {
+            backlog.push(AT, frame(number as u32), newest);
+            assert_eq!((backlog.pieces.len(), backlog.frames()), (1 + number, 2), "gaps stay where they are");
+        }
+        backlog.push(AT, frame(99), newest);
+        assert_eq!((backlog.pieces.len(), backlog.gone), (2, 0), "one too many");
+        assert_eq!(all(&mut backlog), [0, 99]);
+    }
+
+    #[test]
     fn a_key_that_changes_all_the_time_gets_its_turn() {
         let mut backlog = backlog();
         let mut came = [0; 50];
