@@ -226,3 +226,30 @@ fn a_heartbeat_is_no_activity_and_no_frame() {
     assert!(queue.take_batch(Gather::new).is_some());
     assert_eq!(queue.left(0), Left { bytes: 4, is_activity: false });
 }
+
+#[test]
+fn what_is_displaced_is_charged_no_more_and_everything_else_is() {
+    let charge = |bytes: usize| bytes + REPLACEABLE_FRAME_OVERHEAD_BYTES;
+    let of_class = |frames_max| Keep::Newest { class: 1, frames_max };
+    let mut queue = SendQueue::default();
+    queue.push(at(1), &frame(1000), order(Keep::Latest(2)));
+    queue.push(at(1), &frame(10), order(Keep::Latest(1)));
+    assert_eq!(queue.charged_with(30, Keep::Latest(1)), charge(1000) + charge(30));
+    (0..3).for_each(|_| _ = queue.push(at(1), &frame(10), order(of_class(3))));
+    assert_eq!(queue.charged_bytes(), charge(1000) + 4 * charge(10));
+    let rest = charge(1000) + charge(10) + charge(5);
+    assert_eq!(queue.charged_with(5, of_class(1)), rest);
+    assert_eq!(queue.push(at(1), &frame(5), order(of_class(1))), Displaced::Oldest { frames: 3, bytes: 30 });
+    assert_eq!(queue.charged_bytes(), rest);
+}
+
+#[test]
+fn whatever_waits_can_be_wanted() {
+    for keep in [Keep::All, Keep::Latest(1)] {
+        let mut queue = SendQueue::default();
+        queue.push(at(1), &frame(10), order(keep));
+        assert!(!queue.is_wanted());
+        queue.want();
+        assert!(queue.is_wanted(), "{keep:?}");
+    }
+}
