@@ -122,6 +122,20 @@ fn who_waits_in_silence_for_an_answer_is_not_idle() {
 }
 
 #[test]
+fn what_comes_while_a_timer_has_held_it_back_waits() {
+    let mut world = World::new();
+    let (_core, (service, taken, _ended)) = serve(&mut world);
+    let mut client = world.connect(&service);
+    client.send(LATER, &[0]);
+    world.run_to(at(2));
+    client.send(ECHO, &[1]);
+    world.run_to(at(300));
+    assert_eq!(bodies(&taken), [0]);
+    world.run_to(at(301));
+    assert_eq!(bodies(&taken), [1]);
+}
+
+#[test]
 fn the_end_of_the_stream_is_seen_behind_what_was_sent() {
     let mut world = World::new();
     let (_core, (service, taken, ended)) = serve(&mut world);

@@ -7,8 +7,8 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
 use pogu::{
-    Cause, CauseKind, Context, Core, DriverChoice, FRAME_OVERHEAD_BYTES, LARGE_FRAME_OVERHEAD_BYTES, Limit,
-    LimitExceeded, Limits, Packet, SendOutcome, SendOverflow, Service, ServiceHandle, SessionId,
+    Cause, CauseKind, Context, Core, DriverChoice, FRAME_OVERHEAD_BYTES, FanOutOutcome, LARGE_FRAME_OVERHEAD_BYTES,
+    Limit, LimitExceeded, Limits, Packet, SendOutcome, SendOverflow, Service, ServiceHandle, SessionId,
 };
 use support::simulated::{Client, Flow, SERVER, World, at};
 use support::{ECHO, FLOOD, PATIENCE, Peer, QUIT, SAY, core, eventually, flood_body, next_end, probes};
@@ -101,6 +101,20 @@ fn at_the_bound_a_session_ends_with_what_was_wanted_and_allowed() {
     assert_eq!(counters.disconnects(CauseKind::SendBytes), 1);
     assert_eq!((counters.frames_sent, counters.frames_unsent), (5, 5), "nothing of this turn had left");
     assert_eq!((counters.frames_dropped, counters.frames_to_gone), (1, 1), "who was told is counted too");
+}
+
+#[test]
+fn what_is_said_to_all_is_dropped_and_counted_where_a_queue_is_full() {
+    let charge = 100 + 4 + FRAME_OVERHEAD_BYTES;
+    let mut world = World::new();
+    let (_core, service, _told) =
+        serve_obedient(&mut world, |service| service.send_queue(5 * charge, SendOverflow::DropNewest));
+    let mut clients = [(); 2].map(|()| world.connect(&service));
+    (0..7).for_each(|_| assert_eq!(service.broadcast(SAY, &[7; 100]), FanOutOutcome::Posted));
+    world.settle();
+    assert_eq!(clients.each_mut().map(|client| client.frames().len()), [5; 2]);
+    let counters = service.counters();
+    assert_eq!((counters.frames_sent, counters.frames_dropped), (2 * 5, 2 * 2));
 }
 
 #[test]

@@ -90,6 +90,7 @@ pub const PIECES: [Piece; 4] = [
                     "layers",
                     "outcomes",
                     "pauses",
+                    "pooled_ends",
                     "pooled_sessions",
                     "rooms",
                     "send_queue_memory",
