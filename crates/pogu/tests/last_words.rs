@@ -86,11 +86,16 @@ fn players(core: &Core, is_member: bool) -> (impl Fn(Incoming) -> Player + Send 
 
 impl Stage {
     fn new(is_member: bool) -> Stage {
+        Stage::with_budget(is_member, Duration::ZERO)
+    }
+
+    fn with_budget(is_member: bool, latency_budget: Duration) -> Stage {
         let mut world = World::new();
-        let core = world.core(2);
+        let core = world.lockstep.start(Core::builder().workers(2).latency_budget(latency_budget)).expect("a core");
         let (factory, (written, ends)) = players(&core, is_member);
         let service = core.serve(Service::server(SERVER), factory).expect("a service");
         let client = world.connect(&service);
+        world.run_for(10 * latency_budget);
         Stage { world, core, client, written, ends }
     }
 
@@ -129,6 +134,21 @@ fn a_kept_room_hears_the_last_words_of_its_last_member() {
     assert_eq!(stage.written(), ["stopping", "left", "save"]);
     let counters = stage.core.counters();
     assert_eq!((counters.posts_to_gone, counters.room_calls_to_gone), (0, 0));
+}
+
+#[test]
+fn a_latency_budget_costs_no_last_words() {
+    for budget in [Duration::from_micros(500), Duration::from_millis(2), Duration::from_secs(1)] {
+        let mut stage = Stage::with_budget(true, budget);
+        stage.stop(true);
+        assert_eq!(stage.written(), ["stopping", "left", "save"], "{budget:?}");
+        let counters = stage.core.counters();
+        assert_eq!((counters.posts_to_gone, counters.room_calls_to_gone), (0, 0), "{budget:?}");
+        let mut stage = Stage::with_budget(false, budget);
+        stage.core.begin_stop(2 * budget);
+        stage.stop(false);
+        assert_eq!(stage.written(), ["stopping", "save"], "{budget:?}, aborted");
+    }
 }
 
 #[test]
