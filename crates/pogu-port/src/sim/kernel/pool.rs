@@ -48,7 +48,7 @@ mod tests {
     fn there_are_as_many_buffers_as_there_were_and_of_full_size() {
         let mut pool = Pool::new(2, 100);
         for _ in 0..3 {
-            let taken: Vec<Vec<u8>> = std::iter::from_fn(|| pool.take()).collect();
+            let taken: Vec<Vec<u8>> = std::iter::from_fn(|| pool.take()).take(3).collect();
             assert_eq!((taken.len(), pool.total(), pool.free()), (2, 2, 0));
             for (index, mut buffer) in taken.into_iter().enumerate() {
                 assert_eq!(buffer.len(), 100);
