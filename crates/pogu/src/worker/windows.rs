@@ -124,7 +124,7 @@ mod tests {
         assert_eq!(windows.take_due(at(15)), Some((3, vec![name(1), name(2)])));
         assert_eq!((windows.take_due(at(15)), windows.next()), (None, Some(at(90))));
         assert_eq!(wait(&mut windows, 1, 64, 30, 1 << 6), 1 << 6, "it is there once, and earlier");
-        assert_eq!(windows.take_due(at(30)), Some((6, vec![name(1)])));
+        assert_eq!(windows.take_due(at(31)), Some((6, vec![name(1)])), "late is due as well");
         assert_eq!(windows.next(), None);
     }
 

@@ -152,6 +152,17 @@ fn an_empty_queue_knows_what_it_holds_on_to() {
 }
 
 #[test]
+fn an_empty_backlog_is_among_what_a_queue_holds_on_to() {
+    let mut queue = SendQueue::default();
+    queue.push(at(1), &frame(10), order(Keep::Latest(1)));
+    assert!(queue.take_batch(Gather::new).is_some());
+    queue.left(0);
+    let of_backlog = queue.backlog.as_ref().map_or(0, |backlog| backlog.spare_bytes());
+    assert!(of_backlog > 0);
+    assert_eq!(queue.spare_bytes(), queue.waiting.spare_bytes() + queue.entries.held_bytes() + of_backlog);
+}
+
+#[test]
 fn a_frame_that_may_be_replaced_is_charged_until_it_has_left() {
     let latest = |queue: &mut SendQueue, bytes| queue.push(at(1), &frame(bytes), order(Keep::Latest(7)));
     let mut queue = SendQueue::default();
