@@ -7,7 +7,7 @@ use std::io::Read;
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
-use pogu::{Cause, CauseKind, Core, FanOutOutcome, Heartbeat, Limits, Service, ServiceHandle};
+use pogu::{Cause, CauseKind, Core, FanOutOutcome, Heartbeat, Limits, SendOverflow, Service, ServiceHandle};
 use support::simulated::{Client, SERVER, World, at};
 use support::{ECHO, Event, FLOOD, JOIN, probes};
 
@@ -186,4 +186,26 @@ fn a_first_frame_that_we_do_not_read_is_not_late() {
     }
     let (time, cause) = world.end_of(&reports, &mut Some(silent), at(1000));
     assert_eq!((time, cause.kind()), (at(76), CauseKind::FirstFrameTimeout));
+}
+
+#[test]
+fn what_leaves_lets_nothing_in_while_half_of_the_bound_still_waits() {
+    let mut world = World::new();
+    let (_core, service, _reports) = serve(&mut world, |service| service.send_queue(1 << 20, SendOverflow::DropNewest));
+    let mut client = world.connect(&service);
+    client.number(FLOOD, 900);
+    world.settle();
+    (0..5).for_each(|_| client.send(ECHO, b""));
+    world.settle();
+    let mut read_until = |what: &dyn Fn() -> bool| {
+        while !what() {
+            assert!(client.peer.read(&mut [0; 4096]).expect("it is open") > 0);
+            world.settle();
+        }
+    };
+    let before = service.counters().bytes_sent;
+    read_until(&|| service.counters().bytes_sent > before);
+    assert_eq!(service.counters().frames_received, 1, "a batch has left, and too much waits");
+    read_until(&|| service.counters().frames_received > 1);
+    assert_eq!(service.counters().frames_received, 6);
 }
