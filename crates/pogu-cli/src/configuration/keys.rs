@@ -264,8 +264,8 @@ mod tests {
             with_keys.iter().chain(&of_code_or_clients).map(|name| name.to_string()).collect();
         assert_eq!(fields(&Service::server("127.0.0.1:7777"), &[]), known);
         let known: BTreeSet<String> = ["workers", "driver", "node", "port", "stall_limit"].map(str::to_owned).into();
-        // `serve` gives nobody a job.
-        assert_eq!(fields(&Core::builder(), &["simulation", "jobs"]), known);
+        // `serve` gives nobody a job; the latency budget is the port's.
+        assert_eq!(fields(&Core::builder(), &["simulation", "jobs", "latency_budget"]), known);
     }
 
     #[test]
