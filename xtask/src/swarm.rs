@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::process::Command;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde_json::Value;
 
@@ -16,12 +17,15 @@ pub struct Attack<'a> {
     pub seconds: u32,
 }
 
+/// Swarms so far. Those that run at the same time write into files of their own.
+static STARTED: AtomicU64 = AtomicU64::new(0);
+
 impl Attack<'_> {
     /// Runs `program` as a swarm at this server. Its report, in which nothing is wrong.
     pub fn run(&self, mut program: Command, server: SocketAddr) -> Result<Value, Failure> {
         let Attack { mode, driver, sessions, .. } = self;
-        // Two at the same time have different numbers of sessions.
-        let file = std::env::temp_dir().join(format!("pogu-swarm-{}-{mode}-{sessions}.json", std::process::id()));
+        let number = STARTED.fetch_add(1, Ordering::Relaxed);
+        let file = std::env::temp_dir().join(format!("pogu-swarm-{}-{number}.json", std::process::id()));
         let output = program
             .args(["swarm", "--mode", mode, "--driver", driver, "--sessions", &sessions.to_string()])
             .args(["--target", &server.to_string(), "--seconds", &self.seconds.to_string()])
