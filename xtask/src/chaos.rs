@@ -1,7 +1,7 @@
 //! `cargo xtask chaos`: a real server, and the swarm through its proxy, which delays, splits, stalls, resets and half-closes,
-//! on every driver at the same time. Half of the sessions echo and half are in rooms, at the same time. The swarm judges every answer; here it is
-//! seen whether all that was promised to happen did happen, and whether the server gave everything back: sessions,
-//! descriptors and memory.
+//! on every driver. Half of the sessions echo and half are in rooms; all of it happens at the same time. The swarm judges every
+//! answer; here it is seen whether all that was promised to happen did happen, and whether the server gave everything back:
+//! sessions, descriptors and memory.
 //!
 //! A server holds more after its first sessions than before them: the emptied queues it keeps for the next session (a bounded
 //! number of bounded size), lists that keep the capacity of their greatest crowd. All of that levels off; a leak goes on. So what

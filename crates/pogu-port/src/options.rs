@@ -65,6 +65,11 @@ pub struct PortConfig {
     /// handled, and answered, together. At most 1 s. A turn never begins later than this for it, nor later than
     /// [`until`](crate::Port::dispatch), and what happens after a silence of that length is handled at once; a post that is
     /// there when a turn would wait keeps it from waiting. Default zero: a turn begins with the first that happens.
+    ///
+    /// What one turn brings at most, one budget brings at most while a port is not full: the bytes of one connection
+    /// ([`receive_bytes_per_turn_max`](PortConfig::receive_bytes_per_turn_max)), the accepts of one listener
+    /// ([`accepts_per_turn_max`](PortConfig::accepts_per_turn_max), [`accepts_outstanding`](PortConfig::accepts_outstanding)).
+    /// readiness and iocp spend the time in `std::thread::park_timeout`, so that an `unpark` of their thread shortens it.
     pub latency_budget: Duration,
     /// How long dropping the port waits for operations in flight before it gives up and leaks them. Default 5 s.
     pub drain_timeout: Duration,

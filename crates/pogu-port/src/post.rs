@@ -22,7 +22,7 @@ use crate::sync::{ArrayQueue, AtomicBool, AtomicU64, Ordering, fence};
 
 /// Ends the wait of a port from another thread. Supplied by the driver.
 pub(crate) trait Wake: Send + Sync {
-    /// Makes the current or the next wait of the port return at once.
+    /// Makes the current or the next wait of the port return at once, or when its latency budget is over.
     fn wake(&self);
 }
 

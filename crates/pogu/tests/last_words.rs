@@ -144,10 +144,12 @@ fn a_latency_budget_costs_no_last_words() {
         assert_eq!(stage.written(), ["stopping", "left", "save"], "{budget:?}");
         let counters = stage.core.counters();
         assert_eq!((counters.posts_to_gone, counters.room_calls_to_gone), (0, 0), "{budget:?}");
-        let mut stage = Stage::with_budget(false, budget);
-        stage.core.begin_stop(2 * budget);
-        stage.stop(false);
-        assert_eq!(stage.written(), ["stopping", "save"], "{budget:?}, aborted");
+        for drain in [Duration::ZERO, budget / 2, 2 * budget] {
+            let mut stage = Stage::with_budget(false, budget);
+            stage.core.begin_stop(drain);
+            stage.stop(false);
+            assert_eq!(stage.written(), ["stopping", "save"], "{budget:?}, aborted after {drain:?}");
+        }
     }
 }
 

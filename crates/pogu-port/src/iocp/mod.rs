@@ -94,7 +94,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use self::delivery::Delivery;
-use self::queue::{CompletionPort, Event, Queue, WAIT_MAX};
+use self::queue::{CompletionPort, Event, PACKETS_MAX, Queue, WAIT_MAX};
 use self::table::Table;
 use self::timer::FineTimer;
 use self::wake::Waker;
@@ -136,6 +136,7 @@ impl Seed {
             events: VecDeque::new(),
             drain_timeout: config.drain_timeout,
             latency_budget: config.latency_budget,
+            is_full: false,
             _timer: FineTimer::begin(),
         })
     }
@@ -149,6 +150,8 @@ pub(crate) struct Iocp {
     events: VecDeque<Event>,
     drain_timeout: Duration,
     latency_budget: Duration,
+    /// The last look found as much as it has room for: the rest has waited already.
+    is_full: bool,
     _timer: FineTimer,
 }
 
@@ -187,6 +190,7 @@ impl Iocp {
             table.counters.waits += 1;
             let woken = table.queue.wait(wait, &mut self.events);
             table.now = table.clock.now();
+            self.is_full = self.events.len() >= PACKETS_MAX;
             if woken? || wait.is_zero() {
                 return Ok(());
             }
@@ -194,9 +198,14 @@ impl Iocp {
     }
 
     /// Waits for company, without a look: the queue knows nothing but the first packet.
-    fn gather(&self, until: Option<Time>, park: &dyn Fn() -> bool) {
-        if !self.latency_budget.is_zero() {
-            std::thread::park_timeout(self.how_long(until, park).min(self.latency_budget));
+    fn gather(&mut self, until: Option<Time>, park: &dyn Fn() -> bool) {
+        if self.latency_budget.is_zero() || self.is_full {
+            return;
+        }
+        let budget = self.how_long(until, park).min(self.latency_budget);
+        if !budget.is_zero() {
+            self.delivery.table.counters.waits += 1;
+            std::thread::park_timeout(budget);
         }
     }
 

@@ -29,7 +29,7 @@ use crate::error::{Operation, OsError};
 use crate::faults::{FaultPoint, Faults};
 
 /// Packets that one call takes out. More wait for the next turn.
-const PACKETS_MAX: usize = 256;
+pub(super) const PACKETS_MAX: usize = 256;
 
 /// Keys.
 const SOCKET: usize = 1;

@@ -61,7 +61,7 @@ impl Seed {
         let delivery = Delivery::new(&self.config, table)
             .map_err(|error: io::Error| OsError::from_io(Operation::OpenPort, &error))?;
         let latency_budget = self.config.latency_budget;
-        Ok(Readiness { delivery, events: Events::new(), polled: false, latency_budget })
+        Ok(Readiness { delivery, events: Events::new(), polled: false, latency_budget, is_full: false })
     }
 }
 
@@ -72,6 +72,8 @@ pub(crate) struct Readiness {
     /// True exactly when the last turn asked the poller.
     polled: bool,
     latency_budget: Duration,
+    /// The last look found as much as it has room for: the rest has waited already.
+    is_full: bool,
 }
 
 impl Readiness {
@@ -87,6 +89,7 @@ impl Readiness {
             table.counters.waits += 1;
             let waited = table.poll.wait(&mut self.events, timeout);
             table.now = table.clock.now();
+            self.is_full = self.events.len() >= self.events.capacity().get();
             return waited;
         }
         table.now = table.clock.now();
@@ -97,9 +100,10 @@ impl Readiness {
     fn gather(&mut self, until: Option<Time>, park: &dyn Fn() -> bool) -> Option<Duration> {
         let timeout = self.timeout(until, park);
         let budget = timeout.map_or(self.latency_budget, |timeout| timeout.min(self.latency_budget));
-        if budget.is_zero() {
+        if budget.is_zero() || self.is_full {
             return timeout;
         }
+        self.delivery.table.counters.waits += 1;
         std::thread::park_timeout(budget);
         self.timeout(until, park)
     }

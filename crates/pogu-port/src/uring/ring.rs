@@ -202,29 +202,9 @@ impl Ring {
         .or_else(unless_transient)
     }
 
-    /// As [`Ring::enter`], but waits for more than the first completion, up to the budget. What lasts longer is waited for as
-    /// always: it costs another call only if nothing has come.
-    ///
-    /// The kernel could do both in one (`min_wait_usec`, 6.12), which would save that call; this is the same on every kernel.
-    pub(super) fn enter_gathering(&mut self, wait: Wait, gathering: Gathering) -> Result<(), OsError> {
-        let most = match wait {
-            Wait::No => Duration::ZERO,
-            Wait::AtMost(duration) => duration.min(gathering.budget),
-            Wait::Forever => gathering.budget,
-            Wait::Gather(_) => return self.enter(wait),
-        };
-        if most.is_zero() {
-            return self.enter(wait);
-        }
-        self.enter(Wait::Gather(Gathering { budget: most, ..gathering }))?;
-        let left = match wait {
-            Wait::AtMost(duration) => Wait::AtMost(duration.saturating_sub(most)),
-            wait => wait,
-        };
-        if left == Wait::AtMost(Duration::ZERO) || self.has_answers() || !self.io.completion().is_empty() {
-            return Ok(());
-        }
-        self.enter(left)
+    /// True if something has completed and was not taken.
+    pub(super) fn has_completed(&mut self) -> bool {
+        self.has_answers() || !self.io.completion().is_empty()
     }
 
     /// True if the last enter has left deferred work over: since Linux 6.13 it does at most twenty pieces of it before it waits

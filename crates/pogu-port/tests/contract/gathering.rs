@@ -1,5 +1,6 @@
 //! The latency budget: a turn that waits for company.
 
+use std::thread;
 use std::time::Duration;
 
 use pogu_port::Owner;
@@ -52,23 +53,40 @@ pub fn a_post_that_is_there_is_not_kept_waiting(stage: &Stage) {
     assert!(station.clock.now().since(begin) < LONG);
 }
 
-pub fn a_post_during_the_budget_is_handled_after_it(stage: &Stage) {
-    let mut station = gathering(stage, BUDGET);
+pub fn posts_amid_a_budget_are_all_handled(stage: &Stage) {
+    const POSTS: u32 = 200;
+    let mut station = gathering(stage, Duration::from_millis(1));
     let poster = station.poster();
-    poster.post(Owner(9), Post::Number(0, 0)).expect("there is room");
-    station.wait_seen(&Seen::Number(0, 0));
-    // Worlds whose ports return instead of waiting gather between two turns.
-    station.glance();
-    poster.post(Owner(9), Post::Number(0, 1)).expect("there is room");
-    station.wait_seen(&Seen::Number(0, 1));
+    // Each is posted as soon as the one before was taken: while the port looks, lies down, or gathers.
+    let thread = thread::spawn(move || {
+        for number in 0..POSTS {
+            poster.post(Owner(9), Post::Number(0, number)).expect("there is room");
+            while poster.waiting() > 0 {
+                thread::yield_now();
+            }
+        }
+    });
+    // A post that does not wake the port costs all the patience.
+    station.wait("the posts", |station| station.seen.len() as u32 == POSTS);
+    thread.join().expect("it has posted all");
 }
 
 pub fn a_port_with_a_budget_drains_without_it(stage: &Stage) {
-    let mut station = gathering(stage, LONG);
-    let (connection, _peer) = station.pair();
-    station.submit(|desk| desk.receive(connection)).expect("it is open");
-    let clock = station.clock.clone();
-    let begin = clock.now();
-    station.drop_without_draining();
-    assert!(clock.now().since(begin) < LONG, "what is in flight comes back at once");
+    // A machine that is busy may hold up one of them.
+    let took = [(); 3].map(|()| {
+        let mut station = gathering(stage, LONG);
+        let (stream, _peer) = stage.station().accepted();
+        let connection = station.submit(|desk| desk.adopt(stream));
+        station.submit(|desk| desk.receive(connection)).expect("it is open");
+        station.glance();
+        let clock = station.clock.clone();
+        let begin = clock.now();
+        station.drop_without_draining();
+        clock.now().since(begin)
+    });
+    // Steps of a drain that does not get on take 100 ms.
+    assert!(
+        took.iter().any(|took| *took < Duration::from_millis(90)),
+        "{took:?}: what is in flight comes back at once"
+    );
 }

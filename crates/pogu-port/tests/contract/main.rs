@@ -126,6 +126,7 @@ const SKIPS_IN_MEMORY: &[&str] = &[
     "a_stream_moves_to_a_port_on_another_thread",
     "a_stream_moves_between_drivers_and_back",
     "posts_of_four_threads_arrive_each_in_order",
+    "posts_amid_a_budget_are_all_handled",
     "interrupted_calls_are_made_again_and_nobody_notices",
     "a_receive_that_fails_says_why_and_ends_nothing_else",
     "a_send_that_fails_gives_back_what_has_not_left",
@@ -144,6 +145,7 @@ const SKIPS_IN_ROUGH_MEMORY: &[&str] = &[
     "a_stream_moves_between_drivers_and_back",
     "posts_of_four_threads_arrive_each_in_order",
     "an_always_ready_peer_does_not_starve_a_quiet_one",
+    "posts_amid_a_budget_are_all_handled",
     "a_listener_survives_clients_that_reset_in_its_backlog",
     "completions_outnumber_their_queue_and_none_is_lost",
     "ready_peers_outnumber_the_receive_buffers_and_all_are_served",
@@ -257,7 +259,7 @@ scenarios! {
         a_busy_port_waits_for_company
         a_budget_does_not_outlast_a_deadline
         a_post_that_is_there_is_not_kept_waiting
-        a_post_during_the_budget_is_handled_after_it
+        posts_amid_a_budget_are_all_handled [Threads]
         a_port_with_a_budget_drains_without_it;
     racing:
         pauses_amid_arriving_bytes_lose_none

@@ -94,8 +94,9 @@ impl CoreBuilder {
 
     /// How long a worker waits for more before its turn, however much has come already, at most 1 s; never past its next timer or
     /// deadline. What comes one by one is then handled together, and its answers leave together: at the rates of games one or two
-    /// milliseconds save a great part of the processor. Received bytes, posts, a stop and what is sent are later by at most that
-    /// much, and what comes after a silence is not later at all. Overrides [`PortConfig::latency_budget`], whose default is zero.
+    /// milliseconds save a great part of the processor. Each step of the way of a message (received, posted to the home of a room,
+    /// posted to the worker of a member) is later by at most that much, and so is a stop; what comes after a silence is not later at
+    /// all. Overrides [`PortConfig::latency_budget`], whose default is zero.
     ///
     /// A session that takes turns with its peer, one message at a time, makes one turn per budget: this is for servers that hear
     /// many, not for benchmarks of one.

@@ -36,10 +36,16 @@ const TELL_TIME: Duration = Duration::from_millis(20);
 /// a game loop has every 50 ms, and less than a stop waits for workers that were handed out.
 const LAST_WORDS_TIME: Duration = Duration::from_millis(200);
 
+/// Turns of that time which may wait for a latency budget each: the stop is heard of, sessions end, what they say is posted, and
+/// handled.
+const LAST_WORDS_TURNS: u32 = 4;
+
 /// The state of a worker whose core was stopped.
 pub(crate) struct Stopping {
     /// When what has not ended is aborted.
     deadline: Time,
+    /// How long others are waited for then.
+    last_words_time: Duration,
     step: StopStep,
     /// True once nothing more is said in any worker: what was said before is heard in the next turn.
     is_last_turn: bool,
@@ -62,7 +68,7 @@ impl Stopping {
             _ if self.is_last_turn => Time::ZERO,
             StopStep::Telling { until } => until.min(self.deadline),
             StopStep::Ending => self.deadline,
-            StopStep::Aborting if waits => self.deadline + LAST_WORDS_TIME,
+            StopStep::Aborting if waits => self.deadline + self.last_words_time,
             StopStep::Aborting => NEVER,
         }
     }
@@ -262,7 +268,9 @@ impl State {
             let _ = operations.close_listener(*listener);
         }
         let until = if plant::is(Plant::ToldAndEnded) { self.now } else { self.now + TELL_TIME };
-        self.stopping = Some(Stopping { deadline, step: StopStep::Telling { until }, is_last_turn: false });
+        let last_words_time = LAST_WORDS_TIME + LAST_WORDS_TURNS * self.shared.latency_budget();
+        let step = StopStep::Telling { until };
+        self.stopping = Some(Stopping { deadline, last_words_time, step, is_last_turn: false });
         let names: Vec<Name> = self.carriers.names().collect();
         for name in names {
             self.call_live(operations, name, Handler::Stopping, |session, cx| session.on_stopping(cx));
@@ -317,7 +325,7 @@ impl State {
             return is_late || self.mail.waiting() == 0;
         }
         let was_last_turn = std::mem::replace(&mut stopping.is_last_turn, self.shared.is_silent());
-        was_last_turn || self.now >= stopping.deadline + LAST_WORDS_TIME
+        was_last_turn || self.now >= stopping.deadline + stopping.last_words_time
     }
 
     /// The worker is dropped with everything that lives on it: no further session comes here, and the user's halves hear of
