@@ -23,6 +23,8 @@ mod mutants;
 mod newer_compiler;
 #[cfg(target_os = "linux")]
 mod packages;
+#[cfg(target_os = "linux")]
+mod port_and_engine;
 mod run;
 #[cfg(target_os = "linux")]
 mod sanitize;
@@ -65,6 +67,9 @@ enum Task {
     Chaos(chaos::Options),
     /// Measures what hostile clients cost: a thousand that never read, fifteen thousand that say nothing.
     Bounds(bounds::Options),
+    /// Runs the tests of the port and the engine with guarded memory: one page of its own for whatever the kernel may touch.
+    #[cfg(target_os = "linux")]
+    Guarded,
     /// Runs the tests of the port and the engine with io_uring denied, and with its newer forms masked off one by one.
     #[cfg(target_os = "linux")]
     Masks(masks::Options),
@@ -89,6 +94,9 @@ enum Task {
     /// Runs a program to which the kernel refuses io_uring.
     #[cfg(target_os = "linux")]
     WithoutIoUring(deny::Options),
+    /// Runs a program of tests if it is one of the port's or the engine's (a runner for Cargo).
+    #[cfg(target_os = "linux")]
+    PortAndEngine(port_and_engine::Options),
 }
 
 fn main() -> ExitCode {
@@ -100,6 +108,8 @@ fn main() -> ExitCode {
         Task::Bounds(options) => bounds::run(&options),
         Task::Chaos(options) => chaos::run(&options),
         Task::Churn(options) => churn::run(&options),
+        #[cfg(target_os = "linux")]
+        Task::Guarded => port_and_engine::run_guarded(),
         #[cfg(target_os = "linux")]
         Task::Masks(options) => masks::run(&options),
         #[cfg(target_os = "linux")]
@@ -115,6 +125,8 @@ fn main() -> ExitCode {
         Task::Windows(options) => windows::run(&options),
         #[cfg(target_os = "linux")]
         Task::WithoutIoUring(options) => deny::run(&options),
+        #[cfg(target_os = "linux")]
+        Task::PortAndEngine(options) => port_and_engine::run(&options),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

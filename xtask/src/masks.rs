@@ -8,7 +8,8 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::Failure;
-use crate::run::{Outcome, cargo, tests};
+use crate::port_and_engine;
+use crate::run::{Outcome, tests};
 
 #[derive(clap::Args)]
 pub struct Options {
@@ -111,21 +112,17 @@ fn command(row: &Row) -> Result<Command, Failure> {
     let suites = suites()?.into_iter().filter(|name| on_uring || !OF_THE_DRIVER.contains(&name.as_str()));
     let left_out = [&OF_NO_DRIVER[..], &OF_PROGRAMS].concat();
     let suites: Vec<String> = suites.filter(|name| !left_out.contains(&name.as_str())).collect();
-    let mut command = cargo();
+    let is_denied = row.name == DENIED;
+    let mut command = port_and_engine::command(is_denied.then_some("without-io-uring"))?;
     command
-        .args(["test", "--package", "pogu-port", "--package", "pogu", "--lib"])
+        .arg("--lib")
         .args(suites.iter().flat_map(|name| ["--test", name.as_str()]))
-        .args(["--features", "pogu-port/masks"])
+        .args(["--", "--skip", ON_THE_SIMULATION])
         .env("POGU_EXPECT_DRIVER", row.driver)
         .env("POGU_EXPECT_REASON", row.reason);
-    if row.name == DENIED {
-        let program = std::env::current_exe()?;
-        let program = program.to_str().ok_or("this program's path is not text")?;
-        command.args(["--config", &format!("target.'cfg(all())'.runner = ['{program}', 'without-io-uring']")]);
-    } else {
+    if !is_denied {
         command.env("POGU_URING_WITHOUT", row.name);
     }
-    command.args(["--", "--skip", ON_THE_SIMULATION]);
     if !WITH_RANDOM_STOPS.contains(&row.name) {
         command.args(["--skip", RANDOM_STOPS]);
     }

@@ -14,6 +14,7 @@ use clap::ValueEnum;
 
 use crate::Failure;
 use crate::newer_compiler::NewerCompiler;
+use crate::port_and_engine::GUARDED_IN_ANY_CASE;
 use crate::run::{Outcome, cargo, tests};
 
 #[derive(clap::Args)]
@@ -54,10 +55,6 @@ const ONE_THREAD: [&str; 4] = [
     "links_draw_again_while_a_server_is_silent",
 ];
 
-/// They guard what the kernel may touch in any case, which calls the kernel for each page: minutes. The same stops run without that
-/// in other tests.
-const GUARDED: [&str; 2] = ["a_hundred_stops_at_random_moments_under_load", "a_thousand_starts_and_stops"];
-
 /// They start programs, which a build of tests alone does not make.
 const PROGRAMS: &str = "example_program_";
 
@@ -91,7 +88,7 @@ impl Sanitizer {
     /// Tests that say nothing with this sanitizer on.
     fn left_out(self) -> Vec<&'static str> {
         let own = match self {
-            Sanitizer::Address => [LEAK_ON_PURPOSE, GUARDED].concat(),
+            Sanitizer::Address => [LEAK_ON_PURPOSE, GUARDED_IN_ANY_CASE].concat(),
             Sanitizer::Leak => LEAK_ON_PURPOSE.to_vec(),
             Sanitizer::Thread => ONE_THREAD.to_vec(),
         };
