@@ -10,7 +10,7 @@ use crate::core::{self, Place, Shared};
 use crate::message::Message;
 use crate::models::explore;
 use crate::service::Running;
-use crate::sync::{Ordering, without_fences_of};
+use crate::sync::{Ordering, without_fences_of, without_orders_of};
 use crate::workers::{Worker, core_of, service, sessions};
 
 /// As a listener's worker accepts: who comes is placed until the service is seen closed. Ends with that look.
@@ -104,8 +104,7 @@ fn services_that_are_closed_after_the_request_are_noticed() {
     a_stop_closes_services(false);
 }
 
-#[test]
-fn who_sees_a_service_closed_sees_what_was_done_before() {
+fn a_look_beside_a_close() {
     explore(2, || {
         let (shared, _workers) = core_of(1, 1);
         let running = service(&shared, 1);
@@ -118,10 +117,21 @@ fn who_sees_a_service_closed_sees_what_was_done_before() {
             }
         });
         if running.gate.is_closed() {
-            assert_eq!(done.load(Ordering::Relaxed), 1);
+            assert_eq!(done.load(Ordering::Relaxed), 1, "closed, and not all is seen");
         }
         closing.join().expect("no panic");
     });
+}
+
+#[test]
+fn who_sees_a_service_closed_sees_what_was_done_before() {
+    a_look_beside_a_close();
+}
+
+#[test]
+#[should_panic(expected = "closed, and not all is seen")]
+fn without_its_orders_a_close_comes_before_what_was_done() {
+    without_orders_of("gate.rs", a_look_beside_a_close);
 }
 
 #[test]

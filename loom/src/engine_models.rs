@@ -11,7 +11,7 @@ use loom::thread;
 use crate::core::{self, Place, Question, Shared};
 use crate::message::Message;
 use crate::models::explore;
-use crate::sync::without_fences_of;
+use crate::sync::{without_fences_of, without_orders_of};
 use crate::workers::{Worker, core_of, service, sessions};
 
 /// Two acceptors and one place. `ends_first`: whether a session has ended when its place is given back, as it must have.
@@ -159,8 +159,7 @@ fn a_stop_and_a_post_beside_the_last_worker() {
     });
 }
 
-#[test]
-fn who_sees_that_the_last_worker_has_stopped_sees_what_each_did() {
+fn a_look_beside_the_last_worker() {
     explore(3, || {
         let (shared, workers) = core_of(2, 1);
         let done = Arc::new([(); 2].map(|()| crate::sync::AtomicUsize::new(0)));
@@ -173,11 +172,23 @@ fn who_sees_that_the_last_worker_has_stopped_sees_what_each_did() {
         });
         let threads: Vec<_> = threads.collect();
         if shared.has_stopped() {
-            assert!(done.iter().all(|done| done.load(Ordering::Relaxed) == 1));
+            let all = done.iter().all(|done| done.load(Ordering::Relaxed) == 1);
+            assert!(all, "it has stopped, and not all is seen");
         }
         threads.into_iter().for_each(|thread| thread.join().expect("no panic"));
         assert!(shared.has_stopped());
     });
+}
+
+#[test]
+fn who_sees_that_the_last_worker_has_stopped_sees_what_each_did() {
+    a_look_beside_the_last_worker();
+}
+
+#[test]
+#[should_panic(expected = "it has stopped, and not all is seen")]
+fn without_its_orders_an_end_comes_before_what_was_done() {
+    without_orders_of("presence.rs", a_look_beside_the_last_worker);
 }
 
 /// One thing that a worker is told, whose inbox is full at first.
@@ -224,6 +235,35 @@ fn new_limits_arrive_although_the_inbox_is_full() {
 #[should_panic(expected = "deadlock")]
 fn without_the_fence_of_a_stop_new_limits_are_lost_beside_a_full_inbox() {
     without_fences_of("crew.rs", new_limits_beside_a_full_inbox);
+}
+
+fn a_look_beside_new_limits() {
+    explore(2, || {
+        let (shared, _workers) = core_of(1, 1);
+        let limit = Arc::new(crate::sync::AtomicUsize::new(0));
+        let changing = thread::spawn({
+            let (shared, limit) = (Arc::clone(&shared), Arc::clone(&limit));
+            move || {
+                limit.store(1, Ordering::Relaxed);
+                shared.announce_limits();
+            }
+        });
+        if shared.limits_changes() > 0 {
+            assert_eq!(limit.load(Ordering::Relaxed), 1, "changed, and the old limit");
+        }
+        changing.join().expect("no panic");
+    });
+}
+
+#[test]
+fn who_sees_that_limits_have_changed_sees_the_new_ones() {
+    a_look_beside_new_limits();
+}
+
+#[test]
+#[should_panic(expected = "changed, and the old limit")]
+fn without_its_orders_a_change_comes_before_the_new_limits() {
+    without_orders_of("crew.rs", a_look_beside_new_limits);
 }
 
 fn an_answer_beside_a_full_inbox() {

@@ -11,7 +11,7 @@ use crate::identity::SessionId;
 use crate::jobs::{self, post_answer};
 use crate::message::{Frame, Message};
 use crate::models::explore;
-use crate::sync::without_fences_of;
+use crate::sync::{without_fences_of, without_orders_of};
 use crate::workers::{Worker, core_of};
 
 const SESSION: SessionId = SessionId(0);
@@ -161,8 +161,7 @@ fn a_departure_that_nudges_nobody_is_noticed() {
     a_departure_beside_a_full_inbox(|worker| core::go_in_silence(worker.shared(), 1));
 }
 
-#[test]
-fn of_two_that_go_together_whoever_is_counted_is_known() {
+fn two_that_go_together() {
     explore(3, || {
         let (_shared, mut workers) = core_of(3, 1);
         let worker = workers.remove(0);
@@ -176,4 +175,15 @@ fn of_two_that_go_together_whoever_is_counted_is_known() {
         });
         going.into_iter().for_each(|thread| thread.join().expect("no panic"));
     });
+}
+
+#[test]
+fn of_two_that_go_together_whoever_is_counted_is_known() {
+    two_that_go_together();
+}
+
+#[test]
+#[should_panic(expected = "are known")]
+fn without_its_orders_one_is_counted_and_not_known() {
+    without_orders_of("departures.rs", two_that_go_together);
 }

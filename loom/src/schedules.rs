@@ -55,7 +55,7 @@ fn numbers(came: &[Arc<Frame>], from: usize) -> Vec<usize> {
 fn frames(messages: Vec<Message>) -> impl Iterator<Item = Arc<Frame>> {
     messages.into_iter().filter_map(|message| match message {
         Message::Frame(frame) => Some(frame),
-        Message::Adopt(_) | Message::Handled { .. } | Message::Look => None,
+        Message::Adopt(_) | Message::Handled { .. } | Message::Visit(_) | Message::Look => None,
     })
 }
 
@@ -190,7 +190,7 @@ fn serve(worker: &Worker) -> Vec<Arc<Frame>> {
                     sessions.retain(|session| session.heard < HEARD_MAX);
                     came.push(frame);
                 }
-                Message::Handled { .. } | Message::Look => {}
+                Message::Handled { .. } | Message::Visit(_) | Message::Look => {}
             }
         }
         if worker.shared().stop_at().is_some() {

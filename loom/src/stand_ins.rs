@@ -10,6 +10,16 @@ pub(crate) mod identity {
     use crate::core::Shared;
     pub(crate) use crate::port_identity::Owner;
 
+    /// Spread over its homes one by one.
+    #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+    pub(crate) struct Room(pub(crate) u64);
+
+    impl Room {
+        pub(crate) fn home(self, workers: usize) -> usize {
+            usize::try_from(self.0).expect("a small number") % workers
+        }
+    }
+
     /// By its worker alone.
     #[derive(Clone, Copy, Debug)]
     pub(crate) struct SessionId(pub(crate) usize);
@@ -26,6 +36,7 @@ pub(crate) mod identity {
 }
 
 pub(crate) mod message {
+    use std::fmt;
     use std::sync::Arc;
 
     use crate::core::Place;
@@ -38,6 +49,32 @@ pub(crate) mod message {
         pub(crate) number: usize,
     }
 
+    /// What somebody posted, of which only the end matters here: that is called when it is dropped.
+    pub(crate) struct Errand(Option<Box<dyn FnOnce() + Send>>);
+
+    impl Errand {
+        pub(crate) fn that_ends_with(end: impl FnOnce() + Send + 'static) -> Errand {
+            Errand(Some(Box::new(end)))
+        }
+    }
+
+    impl Drop for Errand {
+        fn drop(&mut self) {
+            // A model that found something has ended: nothing of it may be touched any more.
+            match self.0.take() {
+                Some(end) if std::thread::panicking() => std::mem::forget(end),
+                Some(end) => end(),
+                None => {}
+            }
+        }
+    }
+
+    impl fmt::Debug for Errand {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("Errand")
+        }
+    }
+
     #[derive(Debug)]
     pub(crate) enum Message {
         /// A connection on its way to its worker; the place travels with it.
@@ -47,6 +84,7 @@ pub(crate) mod message {
         Handled {
             session: SessionId,
         },
+        Visit(Errand),
         Look,
     }
 }
@@ -116,5 +154,21 @@ pub(crate) mod service {
         pub(crate) fn limits(&self) -> &Limits {
             &self.limits
         }
+    }
+}
+
+pub(crate) mod room {
+    pub(crate) trait RoomState {}
+}
+
+pub(crate) mod wire {
+    #[derive(Clone, Copy, Debug)]
+    pub(crate) struct FrameFormat;
+}
+
+pub(crate) mod worker {
+    /// Nothing panics as it is dropped.
+    pub(crate) fn drop_quietly<T>(value: T) {
+        drop(value);
     }
 }

@@ -35,7 +35,6 @@ impl Worker {
         self.port().1.shared()
     }
 
-    #[cfg(feature = "schedules")]
     pub(crate) fn index(&self) -> usize {
         self.index
     }
@@ -81,6 +80,13 @@ impl Worker {
 impl Worker {
     pub(crate) fn started(&self) {
         self.port().1.started();
+    }
+
+    /// What is in the inbox, without any of the fences of a turn.
+    pub(crate) fn take_waiting(&self) -> Vec<Message> {
+        let (inbox, _) = self.port();
+        let waiting = inbox.len();
+        (0..waiting).map_while(|_| inbox.pop()).map(|(_, message)| message).collect()
     }
 
     pub(crate) fn run_until_stopped(self) {

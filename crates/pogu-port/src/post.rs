@@ -89,7 +89,7 @@ impl<M> Inbox<M> {
         }
     }
 
-    fn post(&self, owner: Owner, value: M) -> Result<(), PostError<M>> {
+    fn post(&self, owner: Owner, value: M, mut left: impl FnMut(M)) -> Result<(), PostError<M>> {
         if self.closed.load(Ordering::SeqCst) {
             self.refused.fetch_add(1, Ordering::Relaxed);
             return Err(PostError::Closed(value));
@@ -101,8 +101,9 @@ impl<M> Inbox<M> {
         fence(Ordering::SeqCst);
         if self.closed.load(Ordering::Relaxed) {
             // The port may have emptied the queue before the push.
-            while self.queue.pop().is_some() {
+            while let Some((_, value)) = self.queue.pop() {
                 self.refused.fetch_add(1, Ordering::Relaxed);
+                left(value);
             }
         } else if self.parked.load(Ordering::Relaxed) && self.takes_the_wake() {
             self.waker.wake();
@@ -150,7 +151,16 @@ impl<M> Poster<M> {
     /// [`PostError::Full`] if the inbox holds as many values as it may, [`PostError::Closed`] if the port has gone;
     /// the value comes back in both cases. A value that was queued when the port was dropped is dropped with it.
     pub fn post(&self, owner: Owner, value: M) -> Result<(), PostError<M>> {
-        self.inbox.post(owner, value)
+        self.inbox.post(owner, value, drop)
+    }
+
+    /// As [`Poster::post`], for who holds a lock. If the port goes meanwhile, what was queued for it, by whomever, may have to be
+    /// dropped by this thread: that is given to `left` here, because dropping it may want the lock.
+    ///
+    /// # Errors
+    /// As [`Poster::post`].
+    pub fn post_with(&self, owner: Owner, value: M, left: impl FnMut(M)) -> Result<(), PostError<M>> {
+        self.inbox.post(owner, value, left)
     }
 
     /// Posts that were refused, whoever posted them; see [`Counters::refused_posts`](crate::Counters::refused_posts).

@@ -67,11 +67,15 @@ mod metering;
 mod outside;
 mod post;
 mod progress;
+#[cfg(test)]
+mod progress_tests;
 mod reconnect;
 mod room;
 mod room_context;
 mod room_handle;
 mod room_kinds;
+#[cfg(test)]
+mod room_kinds_tests;
 mod service;
 mod service_handle;
 mod service_sending;

@@ -3,13 +3,15 @@
 //! A clock read before each handler would cost a sixth of what a small packet costs. So a worker only *says* what it begins:
 //! one store, to a cache line of its own, of a word that differs each time. Whoever sees the same word for long knows that the
 //! handler runs for long.
+//!
+//! Apart from those who look, because the models (`loom/`) compile this file as it stands.
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::identity::Room;
+use crate::sync::{AtomicU64, Ordering};
 
 /// The user's code that a worker calls.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -47,7 +49,7 @@ pub enum Handler {
 }
 
 impl Handler {
-    const ALL: [Handler; 14] = [
+    pub(crate) const ALL: [Handler; 14] = [
         Handler::Factory,
         Handler::Connected,
         Handler::Packet,
@@ -105,7 +107,7 @@ impl Call {
     /// No handler runs.
     pub(crate) const NONE: Call = Call(0);
 
-    fn new(sequence: u64, service: usize, handler: Handler, packet_id: u16) -> Call {
+    pub(crate) fn new(sequence: u64, service: usize, handler: Handler, packet_id: u16) -> Call {
         let service = (service as u64).min(SERVICE_UNKNOWN);
         Call(sequence << 36 | service << 20 | (handler as u64) << 16 | u64::from(packet_id))
     }
@@ -231,51 +233,5 @@ impl Marker {
 impl Drop for Marker {
     fn drop(&mut self) {
         self.end();
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_call_says_what_it_is() {
-        for handler in Handler::ALL {
-            let call = Call::new(u64::MAX, 3, handler, 0xabcd);
-            assert_eq!((call.handler(), call.service()), (Some(handler), Some(3)));
-            assert_eq!(call.packet_id(), (handler == Handler::Packet).then_some(0xabcd));
-            assert_ne!(Call::new(1 << 28, 0, handler, 0), Call::NONE, "also when the sequence comes round");
-            assert_ne!(call, Call::new(0, 3, handler, 0xabcd), "the next call of the same handler is another");
-        }
-        assert_eq!(Call::new(1, 1 << 20, Handler::Timer, 0).service(), None);
-        assert_eq!(Call::NONE.handler(), None);
-    }
-
-    #[test]
-    fn a_call_of_a_room_says_which_until_it_is_over() {
-        let progress = Arc::new(Progress::default());
-        let mut marker = Marker::new(Arc::clone(&progress), None);
-        marker.begin_room(Room(7));
-        let call = progress.call();
-        assert_eq!(
-            (call.handler(), call.service(), progress.room_of(call)),
-            (Some(Handler::Room), None, Some(Room(7)))
-        );
-        marker.end();
-        assert_eq!(progress.room_of(call), None);
-        marker.begin_room(Room(8));
-        assert_eq!((progress.room_of(call), progress.room_of(progress.call())), (None, Some(Room(8))));
-        marker.begin(Handler::Packet, 0, 0);
-        assert_eq!(progress.room_of(progress.call()), None, "a packet is no room's");
-    }
-
-    #[test]
-    fn long_turns_are_counted_and_the_longest_is_kept() {
-        let progress = Arc::new(Progress::default());
-        let mut marker = Marker::new(Arc::clone(&progress), Some(Duration::from_millis(100)));
-        for milliseconds in [1, 100, 101, 500, 2] {
-            marker.turn_took(Duration::from_millis(milliseconds));
-        }
-        assert_eq!(progress.turns(), Turns { long: 2, longest: Duration::from_millis(500) });
     }
 }

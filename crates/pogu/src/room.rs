@@ -161,8 +161,8 @@ impl Core {
     {
         let opened = RoomRef::new(room, Arc::clone(self.shared()));
         let mut outcome = PostOutcome::Gone;
-        self.open(room.0..=room.0, format, true, make, |kind| {
-            outcome = opened.tell_home(|| Message::OpenRoom { room, kind: Arc::clone(kind) });
+        self.open(room.0..=room.0, format, true, make, |kind, left| {
+            outcome = opened.tell_home(|| Message::OpenRoom { room, kind: Arc::clone(kind) }, left);
             outcome.is_posted()
         })?;
         match outcome {
@@ -183,7 +183,7 @@ impl Core {
         R: RoomState,
         F: Fn(Room) -> R + Send + Sync + 'static,
     {
-        self.open(rooms, format, false, make, |_| true)
+        self.open(rooms, format, false, make, |_, _| true)
     }
 
     fn open<R, F>(
@@ -192,7 +192,7 @@ impl Core {
         format: FrameFormat,
         stays: bool,
         make: F,
-        is_told: impl FnOnce(&Arc<RoomKind>) -> bool,
+        is_told: impl FnOnce(&Arc<RoomKind>, &mut Vec<Message>) -> bool,
     ) -> Result<RoomRefs<R>>
     where
         R: RoomState,
@@ -255,7 +255,7 @@ impl<R: RoomState> RoomRef<R> {
     /// panicked; it is of [`Core::open_room`] and was opened over members; no state could be made) the closure is dropped and counted
     /// as [`Counters::posts_to_gone`](crate::Counters::posts_to_gone).
     pub fn post(&self, closure: impl FnOnce(&mut R, &mut RoomContext<'_>) + Send + 'static) -> PostOutcome {
-        self.tell_home(|| room_visit(self, closure))
+        self.tell_home(|| room_visit(self, closure), &mut Vec::new())
     }
 
     /// Closes the room from anywhere; a state closes its own with [`RoomContext::close`]. Behind what was posted to it before, its
@@ -268,16 +268,18 @@ impl<R: RoomState> RoomRef<R> {
     pub fn close(&self) -> PostOutcome {
         let mut outcome = PostOutcome::Gone;
         let room = self.room;
-        self.core.room_kinds().close(room, |kind| {
-            outcome = self.tell_home(|| Message::CloseRoom { room, kind });
+        self.core.room_kinds().close(room, |kind, left| {
+            outcome = self.tell_home(|| Message::CloseRoom { room, kind }, left);
             outcome != PostOutcome::Overloaded
         });
         outcome
     }
 
-    fn tell_home(&self, message: impl FnOnce() -> Message) -> PostOutcome {
+    /// `left`: as in [`Shared::post_under_lock`].
+    fn tell_home(&self, message: impl FnOnce() -> Message, left: &mut Vec<Message>) -> PostOutcome {
         let reachable = !self.core.has_stopped();
-        match reachable.then(|| self.core.post(self.room.home(self.core.workers()), message())) {
+        let home = self.room.home(self.core.workers());
+        match reachable.then(|| self.core.post_under_lock(home, message(), left)) {
             Some(Ok(())) => PostOutcome::Posted,
             Some(Err(PostError::Full(_))) => {
                 self.core.outside.count(|outside| &outside.posts_refused);

@@ -7,18 +7,22 @@
 //!
 //! A list is looked at when a room that has no entry at its home gets a member or is spoken to. It is in order, so finding a room,
 //! and finding that a range overlaps another, takes as many steps as the logarithm of its length.
+//!
+//! A home is told under the lock of its list, so that it is told in the order in which the list changes. Nothing of a user's is
+//! dropped under such a lock: it might open or close a room in its turn. The models (`loom/`) compile this file as it stands.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::RangeInclusive;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 use pogu_wire::FrameFormat;
 
 use crate::error::{Error, Result};
 use crate::identity::Room;
+use crate::message::Message;
 use crate::room::RoomState;
+use crate::sync::{AtomicUsize, Mutex, MutexGuard, Ordering};
 use crate::worker::drop_quietly;
 
 /// Rooms whose state one factory makes.
@@ -71,6 +75,7 @@ type Opened = BTreeMap<u64, Arc<RoomKind>>;
 pub(crate) struct RoomKinds {
     by_home: Vec<Mutex<Opened>>,
     count: AtomicUsize,
+    count_max: usize,
 }
 
 fn locked(opened: &Mutex<Opened>) -> MutexGuard<'_, Opened> {
@@ -84,7 +89,12 @@ fn kind_of(opened: &Opened, room: Room) -> Option<&Arc<RoomKind>> {
 
 impl RoomKinds {
     pub(crate) fn new(workers: usize) -> RoomKinds {
-        RoomKinds { by_home: (0..workers).map(|_| Mutex::default()).collect(), count: AtomicUsize::new(0) }
+        RoomKinds::with_room_for(OPEN_ROOMS_MAX, workers)
+    }
+
+    pub(crate) fn with_room_for(count_max: usize, workers: usize) -> RoomKinds {
+        let by_home = (0..workers).map(|_| Mutex::default()).collect();
+        RoomKinds { by_home, count: AtomicUsize::new(0), count_max }
     }
 
     pub(crate) fn of(&self, room: Room) -> Option<Arc<RoomKind>> {
@@ -100,8 +110,12 @@ impl RoomKinds {
     }
 
     /// Opens a kind, if `is_told` says that the home of its room has been told: asked while no home can look, so what is not
-    /// opened was never there. Gives it back in either case.
-    pub(crate) fn add(&self, kind: RoomKind, is_told: impl FnOnce(&Arc<RoomKind>) -> bool) -> Result<Arc<RoomKind>> {
+    /// opened was never there. What it puts into its list is dropped when homes can look again. Gives the kind back in either case.
+    pub(crate) fn add(
+        &self,
+        kind: RoomKind,
+        is_told: impl FnOnce(&Arc<RoomKind>, &mut Vec<Message>) -> bool,
+    ) -> Result<Arc<RoomKind>> {
         let (first, last) = (*kind.rooms.start(), *kind.rooms.end());
         let wrong = |allowed| {
             let value = format!("{first} to {last}");
@@ -110,6 +124,7 @@ impl RoomKinds {
         if kind.rooms.is_empty() {
             return wrong("a range that is not empty");
         }
+        let mut left = Vec::new();
         let mut lists: Vec<_> = self.lists_of(&kind.rooms).collect();
         let overlaps = |opened: &MutexGuard<'_, Opened>| {
             kind_of(opened, Room(first)).is_some() || opened.range(first..=last).next().is_some()
@@ -117,13 +132,12 @@ impl RoomKinds {
         if lists.iter().any(overlaps) {
             return wrong("a range of rooms that are not open");
         }
-        let count = self.count.fetch_add(1, Ordering::Relaxed);
-        if count >= OPEN_ROOMS_MAX {
-            self.count.fetch_sub(1, Ordering::Relaxed);
+        let one_more = |count| (count < self.count_max).then_some(count + 1);
+        if self.count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).is_err() {
             return wrong("one of at most 65,536 rooms and ranges that are open");
         }
         let kind = Arc::new(kind);
-        match is_told(&kind) {
+        match is_told(&kind, &mut left) {
             true => lists.iter_mut().for_each(|opened| _ = opened.insert(first, Arc::clone(&kind))),
             false => _ = self.count.fetch_sub(1, Ordering::Relaxed),
         }
@@ -132,12 +146,12 @@ impl RoomKinds {
 
     /// Takes back that this was opened: nothing, if it has been closed, and perhaps opened again, meanwhile.
     pub(crate) fn forget_kind(&self, kind: &Arc<RoomKind>) {
-        self.forget_if(&kind.rooms, |other| Arc::ptr_eq(other, kind), |_| true);
+        self.forget_if(&kind.rooms, |other| Arc::ptr_eq(other, kind), |_, _| true);
     }
 
     /// Takes back that a room of its own was opened, if `is_told` says that its home will hear of it: asked while no home can
-    /// look, and told what was opened, if it was.
-    pub(crate) fn close(&self, room: Room, is_told: impl FnOnce(Option<Arc<RoomKind>>) -> bool) {
+    /// look, and told what was opened, if it was. Its list is that of [`RoomKinds::add`].
+    pub(crate) fn close(&self, room: Room, is_told: impl FnOnce(Option<Arc<RoomKind>>, &mut Vec<Message>) -> bool) {
         self.forget_if(&(room.0..=room.0), |kind| kind.stays, is_told);
     }
 
@@ -145,12 +159,13 @@ impl RoomKinds {
         &self,
         rooms: &RangeInclusive<u64>,
         is_it: impl Fn(&Arc<RoomKind>) -> bool,
-        is_told: impl FnOnce(Option<Arc<RoomKind>>) -> bool,
+        is_told: impl FnOnce(Option<Arc<RoomKind>>, &mut Vec<Message>) -> bool,
     ) {
+        let mut left = Vec::new();
         let mut lists: Vec<_> = self.lists_of(rooms).collect();
         let first = rooms.start();
         let opened = lists.first().and_then(|opened| opened.get(first)).filter(|kind| is_it(kind)).map(Arc::clone);
-        if !is_told(opened.clone()) || opened.is_none() {
+        if !is_told(opened.clone(), &mut left) || opened.is_none() {
             return;
         }
         lists.iter_mut().for_each(|list| _ = list.remove(first));
@@ -165,25 +180,10 @@ impl RoomKinds {
             drop(forgotten);
         }
     }
-}
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_its_home_was_not_told_of_was_never_there() {
-        const ROOM: Room = Room(3);
-        let kinds = RoomKinds::new(1);
-        let kind = || RoomKind::new(3..=3, FrameFormat::course(), true, Box::new(|_| unreachable!("nobody joins")));
-        let refused = kinds.add(kind(), |_| {
-            assert!(kinds.by_home.iter().all(|opened| opened.try_lock().is_err()), "who looks meanwhile waits");
-            false
-        });
-        assert!(refused.is_ok() && kinds.of(ROOM).is_none());
-        assert_eq!(kinds.count.load(Ordering::Relaxed), 0);
-        assert!(kinds.add(kind(), |_| true).is_ok());
-        assert!(kinds.of(ROOM).is_some());
-        assert_eq!(kinds.count.load(Ordering::Relaxed), 1);
+    /// How many are open, by their count.
+    #[cfg(test)]
+    pub(crate) fn count(&self) -> usize {
+        self.count.load(Ordering::Relaxed)
     }
 }

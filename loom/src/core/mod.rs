@@ -16,6 +16,8 @@ mod place;
 mod presence;
 #[path = "../../../crates/pogu/src/core/question.rs"]
 mod question;
+#[path = "../../../crates/pogu/src/core/speakers.rs"]
+mod speakers;
 
 use crate::jobs::SharedJobs;
 use crate::message::Message;
@@ -31,6 +33,8 @@ pub(crate) use place::Place;
 pub(crate) use presence::Presence;
 #[cfg(test)]
 pub(crate) use question::Question;
+#[cfg(all(test, not(feature = "schedules")))]
+pub(crate) use speakers::Voice;
 
 /// The fields that the files above touch.
 #[derive(Debug)]
@@ -43,6 +47,7 @@ pub(crate) struct Shared {
     limits_changes: AtomicU64,
     services_over: AtomicU64,
     departures: departures::Departures,
+    speakers: speakers::Speakers,
     jobs: SharedJobs,
     pub(crate) outside: Outside,
 }
@@ -70,6 +75,7 @@ pub(crate) fn shared(posters: Vec<Poster<Message>>) -> (std::sync::Arc<Shared>, 
         limits_changes: AtomicU64::new(0),
         services_over: AtomicU64::new(0),
         departures: departures::Departures::new(workers),
+        speakers: speakers::Speakers::default(),
         jobs: SharedJobs::new(workers),
         outside: Outside::default(),
     });

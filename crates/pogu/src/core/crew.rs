@@ -40,6 +40,20 @@ impl Shared {
         }
     }
 
+    /// As [`Shared::post`], for who holds a lock: if the worker goes meanwhile, what others have posted to it may be left to this
+    /// thread, and may want that lock as it is dropped. So it is put into `left`, for when the lock is free.
+    pub(crate) fn post_under_lock(
+        &self,
+        worker: usize,
+        message: Message,
+        left: &mut Vec<Message>,
+    ) -> Result<(), PostError<Message>> {
+        match self.posters.get(worker) {
+            Some(poster) => poster.post_with(Owner(0), message, |other| left.push(other)),
+            None => Err(PostError::Closed(message)),
+        }
+    }
+
     /// True if a further message to any worker would find room in its inbox, just now.
     pub(crate) fn have_room(&self) -> bool {
         self.posters.iter().all(|poster| poster.waiting() < self.outbox_max.max(1))

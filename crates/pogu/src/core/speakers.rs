@@ -3,11 +3,13 @@
 //! A session may speak to any room until its last handler has returned, and the home of that room may be a worker without a
 //! session. So a worker that is told to stop gives its [`Voice`] back when nothing more will be said in it, and goes when all have
 //! done so. One that nobody has started has no sessions, and no voice.
+//!
+//! Apart from the rest, because the models (`loom/`) compile this file as it stands.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::core::Shared;
+use crate::sync::{AtomicUsize, Ordering};
 
 /// How many workers have a [`Voice`].
 #[derive(Debug, Default)]

@@ -7,7 +7,7 @@
 //!
 //! Whoever waits hears interrupts all the while, and none of the times above goes beyond what the system grants.
 
-use std::sync::Weak;
+use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -18,6 +18,7 @@ use crate::counters::Counters;
 use crate::error::{Error, Result};
 use crate::interrupt::{Heard, Interrupt, drain_within, stop_within};
 use crate::jobs::JobsEnd;
+use crate::service::Running;
 
 /// How long [`Core::run_until_interrupted`] lets sessions end in good order: twice the default linger time.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
@@ -136,9 +137,9 @@ impl Core {
 
     /// Tells every worker when to have ended; a second time only to bring that forward.
     fn announce_stop(&self, deadline: Time) {
-        for running in self.shared.services().iter().filter_map(Weak::upgrade) {
-            running.gate.close();
-        }
+        let services: Vec<Arc<Running>> = self.shared.services().iter().filter_map(Weak::upgrade).collect();
+        // Outside of the lock: one of them may go with this list, and with it what its user holds.
+        services.iter().for_each(|running| running.gate.close());
         self.shared.request_stop(deadline);
     }
 

@@ -122,13 +122,15 @@ pub(super) fn put_down(shared: &Shared, session: SessionId, message: Message, ki
         to_gone(shared, message);
         return false;
     };
+    // Dropped after the lock is released: it may hold a queue, whose end answers what waits there.
+    let mut left = Vec::new();
     let mut parcels = line.lock();
     if !parcels.is_empty() {
         // Whoever was the first of them sees to it that the worker looks.
         line.put(&mut parcels, Parcel { message, kind });
         return false;
     }
-    match shared.post(worker, message) {
+    match shared.post_under_lock(worker, message, &mut left) {
         Ok(()) => false,
         Err(PostError::Full(message)) if !plant::is(Plant::AnswerDropped) => {
             line.put(&mut parcels, Parcel { message, kind });
@@ -148,6 +150,7 @@ pub(crate) fn move_on(shared: &Shared, worker: usize) {
     if line.waiting.load(Ordering::Relaxed) == 0 {
         return;
     }
+    // Its own inbox, which nobody else closes: nothing is dropped under the lock.
     line.take_while(|message| match shared.post(worker, message) {
         Ok(()) => Ok(()),
         Err(PostError::Full(message) | PostError::Closed(message)) => Err(message),
