@@ -162,7 +162,10 @@ fn traced(
     (result, last.into_lines())
 }
 
-fn quietly(seed: u64, size: Size, show: Option<Box<dyn FnMut(&str) + Send>>) -> Result<Outcome, Box<Failure>> {
+/// Is given each line.
+type Show = Box<dyn FnMut(&str) + Send>;
+
+fn quietly(seed: u64, size: Size, show: Option<Show>) -> Result<Outcome, Box<Failure>> {
     let plan = Plan::drawn(seed, size);
     let simulation = Simulation::with_options(&plan.simulation);
     let is_recorded = show.is_some();

@@ -7,6 +7,7 @@ mod bench;
 mod bounds;
 mod chaos;
 mod churn;
+mod commit;
 #[cfg(target_os = "linux")]
 mod deny;
 mod end_to_end;

@@ -4,7 +4,6 @@
 //! refusal, by a filter on the system call. Each run also checks that the choice of the driver says what was refused.
 
 use std::collections::BTreeSet;
-use std::path::Path;
 use std::process::Command;
 
 use crate::Failure;
@@ -152,7 +151,7 @@ fn suites() -> Result<BTreeSet<String>, Failure> {
 }
 
 #[cfg(test)]
-fn files(folder: &Path) -> Vec<std::path::PathBuf> {
+fn files(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
     let entries = std::fs::read_dir(folder).into_iter().flatten();
     entries.filter_map(|entry| entry.ok().map(|entry| entry.path())).collect()
 }

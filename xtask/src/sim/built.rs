@@ -14,6 +14,7 @@ use std::process::Command;
 
 use super::running;
 use crate::Failure;
+use crate::commit::checked_out;
 use crate::run::{cargo, root};
 use crate::server::target;
 
@@ -48,7 +49,7 @@ impl Built {
 
     /// Of the one that is to be built.
     pub fn soon() -> Result<Built, Failure> {
-        Ok(Built { commit: commit(), running: running_here()? })
+        Ok(Built { commit: checked_out(), running: running_here()? })
     }
 
     /// Builds it, and runs it with the arguments of this program.
@@ -93,21 +94,6 @@ impl Built {
 fn running_here() -> Result<PathBuf, Failure> {
     let folder = std::path::absolute(root()?.join(target()))?;
     Ok(folder.join(format!("sim-running-{}", std::process::id())))
-}
-
-/// What git says, if it says anything.
-fn git(arguments: &[&str]) -> Option<String> {
-    let output = Command::new("git").args(arguments).current_dir(env!("CARGO_MANIFEST_DIR")).output().ok()?;
-    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
-}
-
-/// The one that is checked out now, as far as it can be found out.
-fn commit() -> String {
-    let Some(commit) = git(&["rev-parse", "HEAD"]) else { return "unknown".to_owned() };
-    match git(&["status", "--porcelain"]) {
-        Some(changes) if changes.is_empty() => commit,
-        _ => format!("{commit}, with changes that are not committed"),
-    }
 }
 
 #[cfg(test)]
