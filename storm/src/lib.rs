@@ -28,6 +28,7 @@ mod failure;
 mod hall;
 mod jobs;
 mod judged;
+mod last_lines;
 mod ledger;
 mod manner;
 mod message;
@@ -46,8 +47,8 @@ use std::any::Any;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::str::FromStr;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use pogu::Time;
 use pogu::sim::Simulation;
 
 pub use failure::{Failure, again};
@@ -56,6 +57,7 @@ pub use message::{Kind, Stamp};
 pub use outcome::Outcome;
 pub use violation::{Side, Violation, Whereabouts};
 
+use last_lines::LastLines;
 use ledger::Book;
 use plan::Plan;
 
@@ -89,9 +91,6 @@ impl FromStr for Size {
     }
 }
 
-/// Lines that a failure carries.
-const LAST_LINES: usize = 40;
-
 /// What a line of the trace says where the first violation was seen.
 const VIOLATION: &str = "VIOLATION";
 
@@ -101,15 +100,13 @@ const VIOLATION: &str = "VIOLATION";
 /// Something was broken. The storm was run a second time, for the lines that led there.
 pub fn run(seed: u64, size: Size) -> Result<Outcome, Box<Failure>> {
     quietly(seed, size, None).map_err(|_| {
-        let (result, lines) = trace(seed, size);
-        match result {
-            Err(failure) => failure,
-            Ok(_) => {
-                let violation = Violation::Stuck("a second run of the seed breaks nothing: it is not alone".to_owned());
-                let (time, last_lines) = (Time::ZERO, last_of(&lines));
-                Box::new(Failure { seed, size, plant: planted(), violation, time, last_lines })
-            }
-        }
+        let (result, last_lines) = traced(seed, size, |_| {});
+        let mut failure = result.err().unwrap_or_else(|| {
+            let violation = Violation::Stuck("a second run of the seed breaks nothing: it is not alone".to_owned());
+            Box::new(Failure::new(seed, size, violation, None))
+        });
+        failure.last_lines = last_lines;
+        failure
     })
 }
 
@@ -136,34 +133,46 @@ fn planted() -> Option<&'static str> {
     None
 }
 
-/// Runs it and writes down everything that happens.
-pub fn trace(seed: u64, size: Size) -> (Result<Outcome, Box<Failure>>, String) {
-    let mut simulation = None;
-    let result = quietly(seed, size, Some(&mut simulation));
-    let lines = simulation.map(|simulation: Simulation| simulation.transcript()).unwrap_or_default();
-    let result = result.map_err(|mut failure| {
-        failure.last_lines = last_of(&lines);
+/// Runs it and gives each line to `show` when it happens: of a storm that does not end there is what led there.
+///
+/// # Errors
+/// As of [`run`].
+pub fn trace(seed: u64, size: Size, show: impl FnMut(&str) + Send + 'static) -> Result<Outcome, Box<Failure>> {
+    let (result, last_lines) = traced(seed, size, show);
+    result.map_err(|mut failure| {
+        failure.last_lines = last_lines;
         failure
-    });
-    (result, lines)
+    })
 }
 
-/// The lines that led to the first violation; to the end, where nobody could write it down.
-fn last_of(lines: &str) -> Vec<String> {
-    let all: Vec<&str> = lines.lines().collect();
-    let end = all.iter().position(|line| line.contains(VIOLATION)).map_or(all.len(), |violation| violation + 1);
-    all[end.saturating_sub(LAST_LINES)..end].iter().map(|line| (*line).to_owned()).collect()
+/// The same, with the lines that led to what was broken; to the end, where nothing was.
+fn traced(
+    seed: u64,
+    size: Size,
+    mut show: impl FnMut(&str) + Send + 'static,
+) -> (Result<Outcome, Box<Failure>>, Vec<String>) {
+    let last = Arc::new(Mutex::new(LastLines::default()));
+    let kept = Arc::clone(&last);
+    let line = move |line: &str| {
+        kept.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+        show(line);
+    };
+    let result = quietly(seed, size, Some(Box::new(line)));
+    let last = std::mem::take(&mut *last.lock().unwrap_or_else(PoisonError::into_inner));
+    (result, last.into_lines())
 }
 
-fn quietly(seed: u64, size: Size, record: Option<&mut Option<Simulation>>) -> Result<Outcome, Box<Failure>> {
+/// Is given each line.
+type Show = Box<dyn FnMut(&str) + Send>;
+
+fn quietly(seed: u64, size: Size, show: Option<Show>) -> Result<Outcome, Box<Failure>> {
     let plan = Plan::drawn(seed, size);
     let simulation = Simulation::with_options(&plan.simulation);
-    let is_recorded = record.is_some();
-    if let Some(record) = record {
-        simulation.record();
+    let is_recorded = show.is_some();
+    if let Some(show) = show {
+        simulation.record_to(show);
         plan.knobs().for_each(|(name, value)| simulation.note(format_args!("fault {name} {value}")));
         simulation.note(format_args!("idle turns: {}", plan.simulation.idle_turns));
-        *record = Some(simulation.clone());
     }
     let book = Book::new(&plan, is_recorded.then(|| simulation.clone()));
     let ran = catch_unwind(AssertUnwindSafe(|| phases::run(seed, size, &simulation, &book, plan)));
@@ -172,7 +181,7 @@ fn quietly(seed: u64, size: Size, record: Option<&mut Option<Simulation>>) -> Re
     let ledger = book.reopen();
     ran.map_err(|violation| {
         let (time, violation) = ledger.violation().unwrap_or((simulation.now(), violation));
-        Box::new(Failure { seed, size, plant: planted(), violation, time, last_lines: Vec::new() })
+        Box::new(Failure::new(seed, size, violation, Some(time)))
     })
 }
 
@@ -183,32 +192,29 @@ fn words_of(panic: &(dyn Any + Send)) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::time::Duration;
 
-    #[test]
-    fn the_last_lines_lead_to_the_first_violation() {
-        let mut lines: String = (0..100).map(|line| format!("{line}\n")).collect();
-        assert_eq!(last_of(&lines), (60..100).map(|line| line.to_string()).collect::<Vec<_>>());
-        lines.push_str("7.0 VIOLATION lost\nwhat ended because of it\n");
-        let last = last_of(&lines);
-        assert_eq!(
-            (last.len(), last.first(), last.last()),
-            (40, Some(&"61".to_owned()), Some(&"7.0 VIOLATION lost".to_owned()))
-        );
-        assert_eq!(last_of("0.0 VIOLATION at once\n"), ["0.0 VIOLATION at once"]);
-    }
+    use pogu::Time;
+
+    use super::*;
 
     #[test]
     fn a_failure_says_how_to_see_it_again() {
         let violation = Violation::Stuck("number 3 has not come back".to_owned());
-        let time = Time::from_nanos(1_500_000_000);
-        let last_lines = vec!["a line".to_owned()];
-        let mut failure = Failure { seed: 9, size: Size::Large, plant: None, violation, time, last_lines };
+        let mut failure = Failure::new(9, Size::Large, violation, Some(Time::from_nanos(1_500_000_000)));
+        failure.last_lines = vec!["a line".to_owned()];
         let told = "seed 9, large: stuck: number 3 has not come back, at 1.5s\n  a line\n\
             again: cargo xtask sim --from 9 --seeds 1 --size large --trace";
         assert_eq!(failure.to_string(), told);
         failure.plant = Some("MissedWake");
         assert_eq!(failure.to_string(), format!("{told} --plant MissedWake"));
+    }
+
+    #[test]
+    fn a_storm_that_hangs_is_a_failure_without_a_time() {
+        let told = "seed 9, small: stuck: it runs for 120s and does not end\n\
+            again: cargo xtask sim --from 9 --seeds 1 --size small --trace";
+        assert_eq!(Failure::hung(9, Size::Small, Duration::from_secs(120)).to_string(), told);
     }
 
     #[test]

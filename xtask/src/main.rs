@@ -7,6 +7,7 @@ mod bench;
 mod bounds;
 mod chaos;
 mod churn;
+mod commit;
 #[cfg(target_os = "linux")]
 mod deny;
 mod end_to_end;
@@ -87,6 +88,10 @@ enum Task {
     /// Changes one thing at a time in the named files of a piece, and looks whether a test sees it (`cargo mutants`, for hours).
     Mutants(mutants::Options),
     /// Drives whole simulated cores through storms of faults, seed by seed, and checks everything that they say.
+    ///
+    /// A seed that breaks something, or that does not end, is told with the commit that was built, and kept in
+    /// storm/seeds/failed.txt. While seeds run they stand in target/sim-running-PID: where one ends the program (the stack is full,
+    /// a panic in a panic, a signal) that file is left, and what it says is told.
     Sim(sim::Options),
     /// Builds for Windows and runs there, under Wine: tests, examples, and servers and swarms across systems.
     #[cfg(target_os = "linux")]

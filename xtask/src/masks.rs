@@ -4,12 +4,11 @@
 //! refusal, by a filter on the system call. Each run also checks that the choice of the driver says what was refused.
 
 use std::collections::BTreeSet;
-use std::path::Path;
 use std::process::Command;
 
 use crate::Failure;
 use crate::port_and_engine;
-use crate::run::{Outcome, tests};
+use crate::run::{Outcome, root, tests};
 
 #[derive(clap::Args)]
 pub struct Options {
@@ -138,7 +137,7 @@ fn command(row: &Row) -> Result<Command, Failure> {
 
 /// Every suite of the port and the engine.
 fn suites() -> Result<BTreeSet<String>, Failure> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().ok_or("no workspace")?;
+    let root = root()?;
     let mut suites = BTreeSet::new();
     for package in ["pogu-port", "pogu"] {
         for entry in std::fs::read_dir(root.join("crates").join(package).join("tests"))? {
@@ -152,7 +151,7 @@ fn suites() -> Result<BTreeSet<String>, Failure> {
 }
 
 #[cfg(test)]
-fn files(folder: &Path) -> Vec<std::path::PathBuf> {
+fn files(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
     let entries = std::fs::read_dir(folder).into_iter().flatten();
     entries.filter_map(|entry| entry.ok().map(|entry| entry.path())).collect()
 }
@@ -167,7 +166,7 @@ fn what_is_left_out_exists() {
 
 #[test]
 fn a_suite_that_comes_to_use_a_driver_is_no_longer_left_out() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("a workspace");
+    let root = root().expect("a workspace");
     for name in OF_NO_DRIVER {
         let places = ["pogu", "pogu-port"].map(|package| root.join(format!("crates/{package}/tests")));
         let files = places.iter().flat_map(|place| files(&place.join(name)));

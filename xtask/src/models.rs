@@ -1,11 +1,10 @@
 //! `cargo xtask models`: the models of what threads share, which live in a workspace of their own. Of the small ones every
 //! interleaving is tried, of the large ones many schedules.
 
-use std::path::Path;
 use std::process::Command;
 
 use crate::Failure;
-use crate::run::{Outcome, cargo, tests};
+use crate::run::{Outcome, cargo, root, tests};
 
 #[derive(clap::Args)]
 pub struct Options {
@@ -35,7 +34,7 @@ pub fn run(options: &Options) -> Result<(), Failure> {
 }
 
 fn models() -> Result<Command, Failure> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().ok_or("no workspace")?;
+    let root = root()?;
     let mut command = cargo();
     command.args(["test", "--release"]).current_dir(root.join("loom"));
     if let Some(target) = std::env::var_os("CARGO_TARGET_DIR") {

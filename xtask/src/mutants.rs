@@ -16,7 +16,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::Failure;
-use crate::run::{cargo, checked};
+use crate::run::{cargo, checked, root};
 use piece::{PIECES, Piece, Round};
 use verdicts::Verdicts;
 
@@ -148,10 +148,6 @@ fn attempt(piece: &Piece, round: &Round, which: &[String], output: &Path) -> Res
 fn output(piece: &Piece) -> Result<PathBuf, Failure> {
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| PathBuf::from("target"), PathBuf::from);
     Ok(std::path::absolute(root()?.join(target))?.join("mutants-of").join(piece.name))
-}
-
-fn root() -> Result<&'static Path, Failure> {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().ok_or_else(|| "no workspace".into())
 }
 
 fn mutants(piece: &Piece) -> Result<Command, Failure> {

@@ -108,6 +108,23 @@ fn conversation(options: &SimulationOptions) -> (String, Vec<String>) {
 }
 
 #[test]
+fn a_record_is_shown_as_it_grows() {
+    let simulation = Simulation::new();
+    let (show, shown) = std::sync::mpsc::channel();
+    simulation.record_to(move |line| drop(show.send(line.to_owned())));
+    simulation.advance_to(Time::ZERO + SECOND);
+    simulation.note("one");
+    assert_eq!(shown.try_iter().collect::<Vec<_>>(), ["1.000000000 one"], "it is there before anything else happens");
+    let mut port = port(&simulation);
+    listen(&simulation, &mut port);
+    assert!(shown.try_iter().any(|line| line.ends_with(" listens")));
+    simulation.record();
+    simulation.note("two");
+    assert_eq!(shown.try_iter().collect::<Vec<_>>(), ["1.000000000 two"]);
+    assert_eq!(simulation.transcript(), "", "and is not kept");
+}
+
+#[test]
 fn two_runs_of_one_program_are_the_same() {
     for latency in [Duration::ZERO, Duration::from_millis(40)] {
         let mut options = SimulationOptions::default();

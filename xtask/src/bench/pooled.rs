@@ -272,7 +272,7 @@ impl Stage {
 pub fn run(options: &Options) -> Result<(), Failure> {
     let stage = Stage::build(options.seconds)?;
     let machine = Machine::look();
-    let commit = crate::sim::report::commit();
+    let commit = crate::commit::checked_out();
     println!("{}", machine.line());
     let costs = COSTS.iter().map(|case| stage.measure(case, options.pairs)).collect::<Result<Vec<_>, _>>()?;
     let blocked = stage.measure(&BLOCKED, options.pairs)?;

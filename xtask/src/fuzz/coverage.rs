@@ -12,7 +12,7 @@ use std::process::Command;
 use serde_json::Value;
 
 use crate::Failure;
-use crate::run::{cargo, tests};
+use crate::run::{cargo, root, tests};
 
 const PACKAGE: &str = "llvm-22";
 const TOOLS: &str = "/usr/lib/llvm-22/bin";
@@ -47,7 +47,7 @@ pub fn run() -> Result<(), Failure> {
     let folder = std::path::absolute(crate::server::target().join("fuzz/coverage"))?;
     let (binary, profile) = replay(&folder)?;
     let files = read(&export(&binary, &profile)?)?;
-    let page = root().join("docs/fuzzing.md");
+    let page = root()?.join("docs/fuzzing.md");
     let text = std::fs::read_to_string(&page)?;
     let (table, unexplained) = table(&files)?;
     println!("{table}");
@@ -56,10 +56,6 @@ pub fn run() -> Result<(), Failure> {
         true => Ok(()),
         false => Err(format!("regions that are not reached and not explained:\n  {}", unexplained.join("\n  ")).into()),
     }
-}
-
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
 /// Runs the instrumented replays; gives their program and the merged profile.
@@ -143,7 +139,7 @@ fn table(files: &BTreeMap<String, Regions>) -> Result<(String, Vec<String>), Fai
     let mut table = "| file | regions | reached | share |\n|---|---:|---:|---:|\n".to_owned();
     let (mut missed, mut unexplained, mut total) = (String::new(), Vec::new(), (0, 0));
     for (name, regions) in files {
-        let source = std::fs::read_to_string(root().join(SOURCES).join(name))?;
+        let source = std::fs::read_to_string(root()?.join(SOURCES).join(name))?;
         let reached = regions.values().filter(|count| **count > 0).count();
         row(&mut table, name, regions.len(), reached);
         total = (total.0 + regions.len(), total.1 + reached);

@@ -3,47 +3,52 @@
 use std::fmt::Write as _;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use pogu_storm::{Check, Failure as Broken, Size};
 
 use super::crew::Total;
+use crate::Failure;
+use crate::run::root;
 
-/// Adds a seed to the list of those that are replayed for good.
-pub fn keep(broken: &Broken) -> std::io::Result<PathBuf> {
-    let list = Path::new(env!("CARGO_MANIFEST_DIR")).join("../storm/seeds/failed.txt").canonicalize()?;
-    std::fs::OpenOptions::new().append(true).open(&list)?.write_all(entry(broken).as_bytes())?;
-    Ok(list)
+/// Of a failure of a fresh seed: whom it need not concern.
+pub const FRESH: &str = "the seed is fresh, so what it found may be older than this commit: run it on the one before";
+
+/// What is told, and kept, of what storms break.
+pub struct Report<'b> {
+    /// What the program was built from.
+    pub commit: &'b str,
+    /// Those that are replayed for good. None that a planted bug has found.
+    pub list: Option<PathBuf>,
+    pub are_fresh: bool,
 }
 
-/// Its line there: of what was found, the first line.
-fn entry(broken: &Broken) -> String {
-    let found = broken.violation.to_string();
-    format!("{} {} # {}\n", broken.size, broken.seed, found.lines().next().unwrap_or_default())
-}
-
-/// What git says, if it says anything.
-fn git(arguments: &[&str]) -> Option<String> {
-    let output = Command::new("git").args(arguments).current_dir(env!("CARGO_MANIFEST_DIR")).output().ok()?;
-    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
-}
-
-/// A seed that differs from commit to commit: the first ten digits of its name.
-pub fn seed_of_commit() -> Option<u64> {
-    seed_of(&git(&["rev-parse", "HEAD"])?)
-}
-
-fn seed_of(commit: &str) -> Option<u64> {
-    u64::from_str_radix(commit.get(..10)?, 16).ok()
-}
-
-/// The commit that was built, as far as it can be found out.
-pub fn commit() -> String {
-    let Some(commit) = git(&["rev-parse", "HEAD"]) else { return "unknown".to_owned() };
-    match git(&["status", "--porcelain"]) {
-        Some(changes) if changes.is_empty() => commit,
-        _ => format!("{commit}, with changes that are not committed"),
+impl Report<'_> {
+    /// Keeps the seed, and gives what is to be said.
+    pub fn of(&self, broken: &Broken) -> String {
+        let fresh = if self.are_fresh { format!("\n{FRESH}") } else { String::new() };
+        let kept = match self.list.as_ref().map(|list| (list.display(), keep(list, broken))) {
+            None => String::new(),
+            Some((list, Ok(()))) => format!("\nit stands in {list} now, which `cargo test` replays"),
+            Some((_, Err(error))) => format!("\nit could not be written down: {error}"),
+        };
+        format!("{broken}\ncommit: {}{fresh}{kept}", self.commit)
     }
+}
+
+/// The list of seeds that are replayed for good.
+pub fn list() -> Result<PathBuf, Failure> {
+    Ok(root()?.join("storm/seeds/failed.txt"))
+}
+
+/// Adds a seed to the list, unless it stands there.
+fn keep(list: &Path, broken: &Broken) -> std::io::Result<()> {
+    let begin = format!("{} {} #", broken.size, broken.seed);
+    if std::fs::read_to_string(list)?.lines().any(|line| line.starts_with(&begin)) {
+        return Ok(());
+    }
+    let found = broken.violation.to_string();
+    let entry = format!("{begin} {}\n", found.lines().next().unwrap_or_default());
+    std::fs::OpenOptions::new().append(true).open(list)?.write_all(entry.as_bytes())
 }
 
 /// The table at the end.
@@ -110,7 +115,10 @@ fn grouped(number: u64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::sim::running::test_path;
 
     #[test]
     fn digits_come_in_threes() {
@@ -118,20 +126,8 @@ mod tests {
     }
 
     #[test]
-    fn each_commit_has_seeds_of_its_own() {
-        let seeds = ["00000000ffab", "0000000100ab", "ffffffffff"].map(seed_of);
-        assert_eq!(seeds, [Some(255), Some(256), Some((1 << 40) - 1)]);
-        assert_eq!((seed_of("unknown"), seed_of("not hexadecimal")), (None, None));
-    }
-
-    #[test]
     fn what_has_died_is_told_where_it_should_have_been_seen() {
-        let total = |seeds| Total {
-            seeds,
-            broken: 0,
-            took: std::time::Duration::ZERO,
-            outcome: pogu_storm::Outcome::default(),
-        };
+        let total = |seeds| Total { seeds, ..Total::new() };
         assert!(never_seen(&total(999), Size::Small).is_empty() && never_seen(&total(2_000), Size::Large).is_empty());
         let told = never_seen(&total(1_000), Size::Small);
         assert!(told.contains(&"no fault of the class resets has happened".to_owned()), "{told:?}");
@@ -139,11 +135,27 @@ mod tests {
     }
 
     #[test]
-    fn the_entry_of_a_failure_can_be_read_back() {
-        let violation = pogu_storm::Violation::Panicked("assertion failed: it's\n  left: 1\n right: 2".to_owned());
-        let time = pogu::Time::ZERO;
-        let broken = Broken { seed: 17, size: Size::Small, plant: None, violation, time, last_lines: Vec::new() };
-        assert_eq!(entry(&broken), "small 17 # panicked: assertion failed: it's\n");
-        assert!(broken.to_string().ends_with("cargo xtask sim --from 17 --seeds 1 --size small --trace"));
+    fn a_failure_is_told_with_the_commit_that_was_built_and_kept_once() {
+        let list = test_path("list");
+        std::fs::write(&list, "small 1 # before\n").expect("written");
+        let words = "assertion failed: it's\n  left: 1\n right: 2".to_owned();
+        let mut broken = *Broken::hung(17, Size::Small, Duration::ZERO);
+        broken.violation = pogu_storm::Violation::Panicked(words);
+        let report = Report { commit: "0123, with changes", list: Some(list.clone()), are_fresh: true };
+        let (told, again) = (report.of(&broken), report.of(&broken));
+        assert_eq!(told, again);
+        let lines: Vec<&str> = told.lines().skip(3).collect();
+        let replays = format!("it stands in {} now, which `cargo test` replays", list.display());
+        let how = "again: cargo xtask sim --from 17 --seeds 1 --size small --trace";
+        assert_eq!(lines, [how, "commit: 0123, with changes", FRESH, replays.as_str()]);
+        let kept = std::fs::read_to_string(&list).expect("it is there");
+        assert_eq!(kept, "small 1 # before\nsmall 17 # panicked: assertion failed: it's\n");
+        std::fs::remove_file(&list).expect("it was there");
+        assert!(report.of(&broken).lines().last().is_some_and(|line| line.starts_with("it could not be written down")));
+    }
+
+    #[test]
+    fn there_is_a_list() {
+        assert!(list().expect("a workspace").is_file());
     }
 }

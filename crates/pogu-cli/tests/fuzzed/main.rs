@@ -7,12 +7,12 @@ mod replay;
 
 #[test]
 fn every_configuration_of_the_corpus_passes() {
-    replay::replay("configuration", 50, |bytes| configuration::check(bytes, false));
+    replay::replay("configuration", 177, |bytes| configuration::check(bytes, false));
 }
 
 #[test]
 fn every_command_line_of_the_corpus_passes() {
-    replay::replay("command_line", 50, |bytes| command_line::check(bytes, false));
+    replay::replay("command_line", 109, |bytes| command_line::check(bytes, false));
 }
 
 #[test]

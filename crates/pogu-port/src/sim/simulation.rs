@@ -217,6 +217,12 @@ impl Simulation {
         self.with(|network| network.transcript.begin());
     }
 
+    /// Shows from now on what happens in the network, each line when it happens: of a run that does not come to its end there is
+    /// what led there. Nothing is kept for [`Simulation::transcript`]. The network waits for `show`, which must not use it.
+    pub fn record_to(&self, show: impl FnMut(&str) + Send + 'static) {
+        self.with(|network| network.transcript.show(Box::new(show)));
+    }
+
     /// Adds a line to the record, if there is one.
     pub fn note(&self, what: impl fmt::Display) {
         self.with(|network| network.transcript.line(network.time.now(), format_args!("{what}")));
