@@ -41,9 +41,9 @@ fn percent(kept: f64, now: f64) -> f64 {
     (now - kept) * 100.0 / kept
 }
 
-/// For people.
+/// For people. What rounds to nothing has no sign of less.
 pub fn change(kept: f64, now: f64) -> String {
-    format!("{:+.1} %", percent(kept, now))
+    format!("{:+.1} %", (percent(kept, now) * 10.0).round() / 10.0 + 0.0)
 }
 
 /// See the [module](self).
@@ -171,6 +171,7 @@ mod tests {
         ] {
             assert_eq!(judge(1000.0, now), expected, "{now}");
         }
+        assert_eq!([1051.0, 999.99, 949.0].map(|now| change(1000.0, now)), ["+5.1 %", "+0.0 %", "-5.1 %"]);
     }
 
     #[test]
