@@ -14,6 +14,8 @@ mod end_to_end;
 #[cfg(target_os = "linux")]
 mod fuzz;
 #[cfg(target_os = "linux")]
+mod instructions;
+#[cfg(target_os = "linux")]
 mod kernels;
 #[cfg(target_os = "linux")]
 mod masks;
@@ -83,6 +85,9 @@ enum Task {
     /// Runs the fuzz targets from their corpora (libFuzzer on the stable compiler).
     #[cfg(target_os = "linux")]
     Fuzz(fuzz::Options),
+    /// Counts the instructions of the hot paths, under callgrind, and compares them with what is kept.
+    #[cfg(target_os = "linux")]
+    Instructions(instructions::Options),
     /// Explores the interleavings of the cross-thread pieces (the loom models).
     Models(models::Options),
     /// Changes one thing at a time in the named files of a piece, and looks whether a test sees it (`cargo mutants`, for hours).
@@ -123,6 +128,8 @@ fn main() -> ExitCode {
         Task::Sanitize(options) => sanitize::run(&options),
         #[cfg(target_os = "linux")]
         Task::Fuzz(options) => fuzz::run(&options),
+        #[cfg(target_os = "linux")]
+        Task::Instructions(options) => instructions::run(&options),
         Task::Models(options) => models::run(&options),
         Task::Mutants(options) => mutants::run(&options),
         Task::Sim(options) => sim::run(&options),
