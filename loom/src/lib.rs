@@ -69,6 +69,12 @@ mod schedules;
 mod silence_models;
 mod stand_ins;
 mod sync;
+#[allow(dead_code)]
+#[path = "../../crates/pogu/src/trim.rs"]
+mod trim;
+#[allow(dead_code)]
+#[path = "../../crates/pogu/src/worker_set.rs"]
+mod worker_set;
 #[cfg(test)]
 mod workers;
 

@@ -116,10 +116,12 @@ pub(crate) mod plant {
 }
 
 pub(crate) mod service_handle {
+    use crate::worker_set::WorkerSet;
+
     #[derive(Clone, Copy, PartialEq, Eq, Debug)]
     pub(crate) enum FanOutOutcome {
         Posted,
-        Partial { workers_missed: usize },
+        Partial { workers_missed: WorkerSet },
         Overloaded,
         Gone,
     }

@@ -67,7 +67,7 @@ impl Owner {
             Wish::Enumerate => {
                 let (answered, list) = (book.clone(), book.open(now).next_list());
                 let outcome = handle.enumerate(move |there| {
-                    answered.reopen().enumerated(list, &there.sessions, there.workers_missed);
+                    answered.reopen().enumerated(list, &there.sessions, there.workers_missed.len());
                 });
                 book.open(now).owner_posted(service, list, outcome);
             }

@@ -3,7 +3,6 @@
 mod support;
 
 use std::ffi::OsString;
-use std::path::Path;
 
 use pogu_cli::command_line::{Command, Parsed, parse};
 use pogu_cli::configuration::Configuration;
@@ -354,15 +353,6 @@ fn what_is_printed_says_the_same_again() {
     for line in defaults.lines().filter(|line| line.contains(" = ") && !line.starts_with('#')) {
         assert!(!others.lines().any(|other| other == line), "{line} is as by default: was it read?");
     }
-}
-
-#[test]
-fn the_documented_file_has_every_key_with_its_default() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/serve.toml");
-    let text = std::fs::read_to_string(&path).expect("docs/serve.toml");
-    let defaults = Configuration::default();
-    assert!(text.trim_end() == defaults.to_string(), "write it anew: pogu serve --print-config > docs/serve.toml");
-    assert_eq!(Configuration::load(&path).expect("a file").to_string(), defaults.to_string());
 }
 
 #[test]

@@ -349,6 +349,33 @@ fn who_missed_something_because_messages_piled_up_is_ended() {
 }
 
 #[test]
+fn who_missed_nothing_stays_although_messages_to_another_worker_piled_up() {
+    const WALKERS: usize = 8;
+    let mut options = options();
+    options.core.workers = Some(2);
+    options.core.port.posts_max = WALKERS;
+    let mut world = World::of(&options);
+    // By turns on the worker that is the plaza's home, and on the other.
+    let mut walkers: Vec<Client> = Vec::new();
+    let mut others: Vec<Client> = Vec::new();
+    for _ in 0..=WALKERS {
+        walkers.push(world.connect());
+        others.push(world.connect());
+    }
+    let [mut here, mut there] = [walkers.remove(0), others.remove(0)];
+    walkers.iter_mut().for_each(|walker| act(&mut world, walker, ENTER, &place(800, 800)));
+    [&mut here, &mut there].into_iter().for_each(|witness| act(&mut world, witness, ENTER, &place(4_000, 800)));
+    there.take_what_came();
+    // Those who walk hear of each step first; for the news to whom they come into sight of no room is left at home.
+    walkers.iter_mut().for_each(|walker| walker.send(WALK, &place(2_400, 800)));
+    world.run_to(at(1_000));
+    assert_eq!(here.flow(), Flow::Finished, "there was room for all: this test sees nothing");
+    assert_eq!(there.flow(), Flow::Open);
+    let appeared = there.take_what_came().iter().filter(|(id, _)| *id == APPEARED).count();
+    assert_eq!(appeared, WALKERS);
+}
+
+#[test]
 fn one_that_asks_for_more_than_there_is_room_for_is_ended() {
     let mut options = options();
     options.core.workers = Some(1);

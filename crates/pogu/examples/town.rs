@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use pogu::{
-    Broadcast, Cause, Context, Core, Delivery, JobQueue, JoinOutcome, Packet, Room, RoomHandle, Service, Session,
-    SessionId, WeakJobQueue,
+    Broadcast, Cause, Context, Core, Delivery, Incoming, JobQueue, JoinOutcome, Packet, Room, RoomHandle, Service,
+    Session, SessionId, WeakJobQueue,
 };
 
 const ENTER: u16 = 1;
@@ -65,7 +65,8 @@ impl Town {
     }
 }
 
-struct Citizen {
+/// One connection.
+pub struct Citizen {
     town: JobQueue<Town>,
 }
 
@@ -78,13 +79,11 @@ impl Session for Citizen {
                 cx.reference(self),
                 move |town| town.enter(who, text),
                 |citizen, cx, answer| {
-                    let has_come = answer == Ok(true);
-                    if has_come && cx.join(SQUARE) == JoinOutcome::Asked {
-                        return;
-                    }
-                    if has_come {
+                    match answer {
+                        Ok(true) if cx.join(SQUARE) == JoinOutcome::Asked => return,
                         // Not in the square: then not in town either, and the name is free.
-                        citizen.leave(cx.id());
+                        Ok(true) => citizen.leave(cx.id()),
+                        _ => {}
                     }
                     cx.send(REFUSED, b"");
                 },
@@ -110,14 +109,18 @@ impl Citizen {
     }
 }
 
-fn main() -> pogu::Result<()> {
-    let core = Core::start()?;
+/// A new town, and what makes its citizens.
+pub fn found(core: &Core) -> impl Fn(Incoming) -> Citizen + Send + Sync + use<> {
     let town = core.jobs().queue("town", Town { square: core.room(SQUARE), people: BTreeMap::new(), hour: 0 });
     let own = town.downgrade();
     let _ = town.push(move |town| town.strike(own));
-    let factory = move |_incoming| Citizen { town: town.clone() };
+    move |_incoming| Citizen { town: town.clone() }
+}
+
+fn main() -> pogu::Result<()> {
+    let core = Core::start()?;
     let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:7777".into());
-    let service = core.serve(Service::server(address), factory)?;
+    let service = core.serve(Service::server(address), found(&core))?;
     println!("a town on {}, driver {}", service.address(), core.driver());
     core.run_until_interrupted()
 }

@@ -86,6 +86,7 @@ mod ticker;
 mod timer;
 mod trim;
 mod worker;
+mod worker_set;
 
 pub use crate::core::{Core, CoreBuilder, Stall, Stalls};
 pub use broadcast::Broadcast;
@@ -122,6 +123,7 @@ pub use worker::{
     BroadcastOutcome, FRAME_OVERHEAD_BYTES, JoinOutcome, LARGE_FRAME_OVERHEAD_BYTES, REPLACEABLE_FRAME_OVERHEAD_BYTES,
     ROOMS_PER_SESSION_MAX, SendOutcome, Worker, WorkerSeed, WorkerStatus,
 };
+pub use worker_set::WorkerSet;
 
 pub use pogu_port::Counters as PortCounters;
 pub use pogu_port::sim;

@@ -20,6 +20,7 @@ use crate::identity::{Room, SessionId};
 use crate::message::{Message, NAMES_PER_MESSAGE_MAX, SharedFrame};
 use crate::outside::Which;
 use crate::service_handle::FanOutOutcome;
+use crate::worker_set::WorkerSet;
 
 /// A room of a core, to speak to from anywhere. Clones are the same room; `Send` and `Sync`: keep it anywhere, in the value of
 /// a [`JobQueue`](crate::JobQueue) for example.
@@ -165,21 +166,20 @@ pub(crate) fn send_to_many(
         }
     }
     let frame = Arc::new(frame);
-    let (mut taken, mut missed) = (0, 0);
+    let (mut taken, mut workers_missed) = (0, WorkerSet::default());
     for (worker, names) in by_worker.iter().enumerate() {
-        let (mut takes, mut misses) = (false, false);
+        let mut takes = false;
         for names in names.chunks(NAMES_PER_MESSAGE_MAX) {
             match core.post(worker, Message::SendMany { sessions: names.to_vec(), frame: Arc::clone(&frame) }) {
                 Ok(()) => takes = true,
                 Err(PostError::Full(_)) => {
-                    misses = true;
+                    workers_missed.insert(worker);
                     count(|outside| &outside.frames_refused, names.len() as u64);
                 }
                 Err(PostError::Closed(_)) => count(|outside| &outside.frames_to_gone, names.len() as u64),
             }
         }
         taken += usize::from(takes);
-        missed += usize::from(misses);
     }
-    FanOutOutcome::of_list(sessions, taken, missed)
+    FanOutOutcome::of_list(sessions, taken, workers_missed)
 }

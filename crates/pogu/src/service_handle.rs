@@ -26,6 +26,7 @@ use crate::reconnect::GaveUp;
 use crate::service::{Role, Running};
 use crate::session::Session;
 use crate::worker::SendOutcome;
+use crate::worker_set::WorkerSet;
 
 /// What became of something that was meant for every session of a service, and so for every worker.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -34,11 +35,12 @@ use crate::worker::SendOutcome;
 pub enum FanOutOutcome {
     /// It is on its way to every worker that has not gone.
     Posted,
-    /// It is on its way to some workers, and the inboxes of `workers_missed` others filled up just then: the sessions there do
-    /// not get it.
+    /// It is on its way to some workers, and the inboxes of others filled up just then: the sessions there do not get it. Whoever
+    /// it was for can be told again, say with [`ServiceHandle::send_to_many`]: those whose
+    /// [worker](crate::SessionId::worker) was missed.
     Partial {
-        /// Workers whose sessions do not get it.
-        workers_missed: usize,
+        /// Workers whose sessions do not get it. Of a list that is longer than one message, some there may get it still.
+        workers_missed: WorkerSet,
     },
     /// The inbox of a worker is full: nobody gets it. Try again later.
     Overloaded,
@@ -49,13 +51,13 @@ pub enum FanOutOutcome {
 }
 
 impl FanOutOutcome {
-    /// Of a frame for a list of sessions that live in `taken` workers who take it, and in `missed` others.
-    pub(crate) fn of_list(sessions: &[SessionId], taken: usize, missed: usize) -> FanOutOutcome {
-        match (taken, missed) {
-            (0, 0) if !sessions.is_empty() => FanOutOutcome::Gone,
-            (0, 1..) => FanOutOutcome::Overloaded,
-            (_, 0) => FanOutOutcome::Posted,
-            (_, workers_missed) => FanOutOutcome::Partial { workers_missed },
+    /// Of a frame for a list of sessions that live in `taken` workers who take it, and in others that are missed.
+    pub(crate) fn of_list(sessions: &[SessionId], taken: usize, workers_missed: WorkerSet) -> FanOutOutcome {
+        match (taken, workers_missed.is_empty()) {
+            (0, true) if !sessions.is_empty() => FanOutOutcome::Gone,
+            (0, false) => FanOutOutcome::Overloaded,
+            (_, true) => FanOutOutcome::Posted,
+            (_, false) => FanOutOutcome::Partial { workers_missed },
         }
     }
 }
@@ -66,8 +68,8 @@ impl FanOutOutcome {
 pub struct Enumeration {
     /// The live sessions of every worker that answered. One that connected or ended meanwhile may or may not be there.
     pub sessions: Vec<SessionId>,
-    /// Workers that could not be asked because messages to them piled up; their sessions are missing. 0: the list is whole.
-    pub workers_missed: usize,
+    /// Workers that could not be asked because messages to them piled up; their sessions are missing. None: the list is whole.
+    pub workers_missed: WorkerSet,
 }
 
 /// An enumeration on its way from worker to worker.
@@ -209,7 +211,7 @@ impl ServiceHandle {
             self.running.count_outside(|outside| &outside.posts_refused);
             return PostOutcome::Overloaded;
         }
-        let so_far = Enumeration { sessions: Vec::new(), workers_missed: 0 };
+        let so_far = Enumeration { sessions: Vec::new(), workers_missed: WorkerSet::default() };
         let answer = Errand::new(Box::new(answer) as Box<Answer>);
         let mut census = Box::new(Census { service: self.running.index, so_far, next: 0, answer });
         for worker in 0..shared.workers() {
@@ -342,7 +344,8 @@ mod tests {
             }
             Message::Look
         };
-        assert_eq!(service.fan_out(filling, POSTS.refused), FanOutOutcome::Partial { workers_missed: 1 });
+        let workers_missed = WorkerSet::from_iter([2]);
+        assert_eq!(service.fan_out(filling, POSTS.refused), FanOutOutcome::Partial { workers_missed });
         assert_eq!(service.fan_out(|| Message::Look, POSTS.refused), FanOutOutcome::Overloaded);
         assert_eq!(service.counters().posts_refused, 2);
         drop(seeds);

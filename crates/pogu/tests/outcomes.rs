@@ -14,7 +14,7 @@ use std::time::Duration;
 use crew::{Crew, turn};
 use pogu::{
     BroadcastOutcome, Cause, Context, Core, Delivery, DriverChoice, FanOutOutcome, JoinOutcome, Packet, PortConfig,
-    PostOutcome, Room, SendOutcome, Service, Session, SessionId, Worker, WorkerStatus,
+    PostOutcome, Room, SendOutcome, Service, Session, SessionId, Worker, WorkerSet, WorkerStatus,
 };
 use support::simulated::at;
 use support::{ECHO, JOIN, PATIENCE, Peer, SAY, core, eventually, frame, probes};
@@ -323,7 +323,10 @@ fn what_a_list_does_not_get_is_counted_with_the_service_of_its_sender() {
         let some = [other, own, other];
         [&some[..], &some[2..]].map(|list| cx.send_to_many(list, Delivery::PROMPT, SAY, b""))
     });
-    assert_eq!(outcomes, [FanOutOutcome::Partial { workers_missed: 1 }, FanOutOutcome::Overloaded]);
+    assert_eq!(
+        outcomes,
+        [FanOutOutcome::Partial { workers_missed: WorkerSet::from_iter([1]) }, FanOutOutcome::Overloaded]
+    );
     let counters = crew.service.counters();
     assert_eq!(counters.frames_refused, 1 + 2 + 1, "the one before, and three of lists");
     assert_eq!(crew.core.counters().frames_refused, counters.frames_refused);

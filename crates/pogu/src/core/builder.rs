@@ -20,9 +20,7 @@ use crate::message::Message;
 use crate::outside::Outside;
 use crate::room_kinds::RoomKinds;
 use crate::worker::WorkerSeed;
-
-/// The most workers of one core; more than any machine that this was measured on has processors.
-const WORKERS_MAX: usize = 1024;
+use crate::worker_set::WORKERS_MAX;
 
 /// The most threads of one pool for jobs; more of them wait for each other, not for processors or databases.
 const JOB_THREADS_MAX: usize = 1024;

@@ -9,6 +9,7 @@ use crate::core::departures::Departures;
 use crate::message::Message;
 use crate::service_handle::FanOutOutcome;
 use crate::sync::{Ordering, fence};
+use crate::worker_set::WorkerSet;
 
 /// The load of a worker that takes no more sessions: more than any other can have.
 const RETIRED: usize = usize::MAX / 2;
@@ -67,20 +68,20 @@ impl Shared {
         if !self.have_room() {
             return FanOutOutcome::Overloaded;
         }
-        let (mut posted, mut workers_missed) = (0, 0);
+        let (mut posted, mut workers_missed) = (0, WorkerSet::default());
         for worker in 0..self.workers() {
             match self.post(worker, message()) {
                 Ok(()) => posted += 1,
-                Err(PostError::Full(_)) => workers_missed += 1,
+                Err(PostError::Full(_)) => workers_missed.insert(worker),
                 // It has no sessions.
                 Err(PostError::Closed(_)) => {}
             }
         }
-        match (posted, workers_missed) {
-            (0, 0) => FanOutOutcome::Gone,
-            (0, _) => FanOutOutcome::Overloaded,
-            (_, 0) => FanOutOutcome::Posted,
-            (_, workers_missed) => FanOutOutcome::Partial { workers_missed },
+        match (posted, workers_missed.is_empty()) {
+            (0, true) => FanOutOutcome::Gone,
+            (0, false) => FanOutOutcome::Overloaded,
+            (_, true) => FanOutOutcome::Posted,
+            (_, false) => FanOutOutcome::Partial { workers_missed },
         }
     }
 

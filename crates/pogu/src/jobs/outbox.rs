@@ -29,6 +29,7 @@ use crate::core::Shared;
 use crate::identity::SessionId;
 use crate::message::Message;
 use crate::sync::{AtomicUsize, Mutex, MutexGuard, Ordering};
+use crate::trim::trim_queue;
 
 /// See the [module](self).
 #[derive(Debug)]
@@ -66,6 +67,14 @@ impl Outbox {
     }
 }
 
+impl Outbox {
+    /// For how many parcels there is memory, in all lines together.
+    #[cfg(test)]
+    pub(super) fn places(&self) -> usize {
+        self.by_worker.iter().map(|line| line.lock().capacity()).sum()
+    }
+}
+
 impl Line {
     fn lock(&self) -> MutexGuard<'_, VecDeque<Parcel>> {
         self.parcels.lock().unwrap_or_else(PoisonError::into_inner)
@@ -87,7 +96,9 @@ impl Line {
             }
             self.answers.fetch_sub(usize::from(kind == Kind::Answer), Ordering::Relaxed);
         }
-        self.waiting.store(parcels.len(), Ordering::Relaxed);
+        let waiting = parcels.len();
+        trim_queue(&mut parcels, waiting);
+        self.waiting.store(waiting, Ordering::Relaxed);
     }
 }
 

@@ -19,6 +19,7 @@ use crate::trim::trim_list;
 use crate::worker::caught::caught;
 use crate::worker::log_gate::Line;
 use crate::worker::{SendOutcome, State, Undelivered};
+use crate::worker_set::WorkerSet;
 
 impl State {
     /// Gives a frame to those of many sessions that are to get it. It is encoded once more for each frame format of theirs that
@@ -122,7 +123,7 @@ impl State {
             }
         }
         let frame = Arc::new(frame);
-        let (mut taken, mut missed) = (0, 0);
+        let (mut taken, mut workers_missed) = (0, WorkerSet::default());
         for (worker, names) in by_worker.iter_mut().enumerate().filter(|(_, names)| !names.is_empty()) {
             let count = names.len();
             if worker == self.index
@@ -137,13 +138,13 @@ impl State {
                     Some((_, name)) => self.row_of(*name).frames_refused += count as u64,
                     None => self.ledger.core().frames_refused += count as u64,
                 }
-                missed += 1;
+                workers_missed.insert(worker);
             }
             names.clear();
             trim_list(names, count);
         }
         self.by_worker = by_worker;
-        FanOutOutcome::of_list(sessions, taken, missed)
+        FanOutOutcome::of_list(sessions, taken, workers_missed)
     }
 
     /// True unless the worker has gone.

@@ -52,6 +52,7 @@ impl State {
 
     /// Tries again to deliver what did not fit into other inboxes, and counts what is for workers that have gone.
     pub(super) fn retry_mail(&mut self) {
+        self.mail.trim_own();
         for message in self.mail.retry() {
             match message {
                 Message::Enumerate(census) => self.pass_on(census),

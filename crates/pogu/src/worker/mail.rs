@@ -6,6 +6,9 @@
 //! taken, and are bounded by the sessions that cause them. So is `BroadcastRefused`, of which there are no more than there
 //! were broadcasts under way. What still waits when its worker goes is lost and counted; whom a home does not hear of any
 //! more it strikes by itself.
+//!
+//! A crowd that has gone leaves no memory behind. What waits for others is rare, and looked at by what still does. What a worker
+//! tells itself comes anew in each turn, so its outbox keeps the memory of as many as came in the last one.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -15,6 +18,7 @@ use pogu_port::plant::{self, Plant};
 
 use crate::core::Shared;
 use crate::message::Message;
+use crate::trim::trim_queue;
 
 /// Why a message was not taken.
 pub(crate) enum Undelivered {
@@ -30,12 +34,14 @@ pub(crate) struct Mail {
     /// By worker; the own one holds what this worker tells itself.
     outboxes: Vec<VecDeque<Message>>,
     outbox_max: usize,
+    /// The most that this worker has told itself and that waited together, in this turn.
+    own_crowd: usize,
 }
 
 impl Mail {
     pub(crate) fn new(shared: Arc<Shared>, own: usize, outbox_max: usize) -> Mail {
         let outboxes = (0..shared.workers()).map(|_| VecDeque::new()).collect();
-        Mail { shared, own, outboxes, outbox_max }
+        Mail { shared, own, outboxes, outbox_max, own_crowd: 0 }
     }
 
     /// True if a further message to `worker` would find room.
@@ -66,7 +72,12 @@ impl Mail {
     /// sessions that it could concern.
     pub(crate) fn post_always(&mut self, worker: usize, message: Message) -> Result<(), Message> {
         let Some(outbox) = self.outboxes.get_mut(worker) else { return Err(message) };
-        if worker == self.own || !outbox.is_empty() && !plant::is(Plant::OvertakingMail) {
+        if worker == self.own {
+            outbox.push_back(message);
+            self.own_crowd = self.own_crowd.max(outbox.len());
+            return Ok(());
+        }
+        if !outbox.is_empty() && !plant::is(Plant::OvertakingMail) {
             outbox.push_back(message);
             return Ok(());
         }
@@ -112,12 +123,73 @@ impl Mail {
                     }
                 }
             }
+            let waiting = outbox.len();
+            trim_queue(outbox, waiting);
         }
         lost
+    }
+
+    /// A turn ends: gives back what this worker's own outbox has not needed in it.
+    pub(crate) fn trim_own(&mut self) {
+        if let Some(outbox) = self.outboxes.get_mut(self.own) {
+            trim_queue(outbox, self.own_crowd);
+            self.own_crowd = outbox.len();
+        }
     }
 
     /// Gives up: takes everything that waits.
     pub(crate) fn take_all(&mut self) -> Vec<Message> {
         self.outboxes.iter_mut().flat_map(|outbox| outbox.drain(..)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::worker::{Worker, WorkerStatus};
+    use crate::{Core, PortConfig, sim::Simulation};
+
+    #[test]
+    fn a_crowd_of_messages_leaves_no_memory_behind() {
+        const CROWD: usize = 10_000;
+        let mut port = PortConfig::default();
+        port.posts_max = 100;
+        let builder = Core::builder().simulated(&Simulation::new()).workers(2).port(port);
+        let (_core, seeds) = builder.hand_out().expect("a core");
+        let mut workers: Vec<Worker> = seeds.into_iter().map(|seed| seed.start().expect("started")).collect();
+        let held = |workers: &[Worker]| -> Vec<usize> {
+            workers[0].state.mail.outboxes.iter().map(VecDeque::capacity).collect()
+        };
+        for _ in 0..3 {
+            for _ in 0..CROWD {
+                [0, 1].into_iter().for_each(|worker| workers[0].state.mail.tell(worker, Message::Look));
+            }
+            assert!(held(&workers).iter().all(|places| *places >= CROWD - 100), "{:?}", held(&workers));
+            while workers[0].state.mail.waiting() > 0 {
+                for worker in &mut workers {
+                    assert_eq!(worker.dispatch(None).expect("a turn"), WorkerStatus::Running);
+                }
+            }
+            // The turn that took the last of them needed little, and the one after it less.
+            let _ = workers[0].dispatch(None).expect("a turn");
+            assert!(held(&workers).iter().all(|places| *places < 260), "{:?}", held(&workers));
+        }
+    }
+
+    #[test]
+    fn a_worker_that_tells_itself_as_much_in_each_turn_keeps_the_memory_for_it() {
+        const EACH_TURN: usize = 1_000;
+        let builder = Core::builder().simulated(&Simulation::new()).workers(1);
+        let (_core, seeds) = builder.hand_out().expect("a core");
+        let mut workers: Vec<Worker> = seeds.into_iter().map(|seed| seed.start().expect("started")).collect();
+        let worker = &mut workers[0];
+        for _ in 0..5 {
+            (0..EACH_TURN).for_each(|_| worker.state.mail.tell(0, Message::Look));
+            let _ = worker.dispatch(None).expect("a turn");
+            assert_eq!(worker.state.mail.waiting(), 0, "one turn has room for all");
+            assert!(worker.state.mail.outboxes[0].capacity() >= EACH_TURN);
+        }
+        let _ = worker.dispatch(None).expect("a turn");
+        assert!(worker.state.mail.outboxes[0].capacity() < 260);
     }
 }

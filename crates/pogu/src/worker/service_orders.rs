@@ -80,7 +80,7 @@ impl State {
             let worker = census.next;
             census.next += 1;
             if !self.mail.has_room(worker) {
-                census.so_far.workers_missed += 1;
+                census.so_far.workers_missed.insert(worker);
                 self.ledger.row(census.service).posts_refused += 1;
                 continue;
             }

@@ -168,7 +168,9 @@ impl Crier {
         let id = event.write(&mut self.body);
         match cx.send_to_many(viewers, delivery, id, &self.body) {
             FanOutOutcome::Posted | FanOutOutcome::Gone => {}
-            // Which of several workers missed it is not told.
+            FanOutOutcome::Partial { workers_missed } => {
+                self.misled.extend(viewers.iter().filter(|viewer| workers_missed.contains(viewer.worker())));
+            }
             _ => self.misled.extend(viewers),
         }
     }

@@ -12,7 +12,9 @@ use pogu_wire::{EncodeError, FrameFormat, ReadError};
 use super::lane::Lane;
 use super::proxy::Pooled;
 use super::reports::Asked;
+use crate::broadcast::Broadcast;
 use crate::context::Context;
+use crate::delivery::Delivery;
 use crate::identity::{Room, SessionId, SessionRef};
 use crate::worker::{BroadcastOutcome, JoinOutcome};
 
@@ -101,30 +103,49 @@ impl<'a> PooledContext<'a> {
     /// Queues a packet for the peer. What the worker does with it then is as with [`Context::send`](crate::Context::send) there:
     /// it may be dropped, or end the session, because the send queue is full.
     pub fn send(&mut self, id: u16, body: &[u8]) -> PooledSendOutcome {
+        self.send_with(Delivery::PROMPT, id, body)
+    }
+
+    /// As [`PooledContext::send`], but the packet may wait for others to leave with, or be replaced by a newer one: see
+    /// [`Delivery`]. Both begin in the worker: what it has not come to yet is replaced by nothing.
+    pub fn send_with(&mut self, delivery: Delivery, id: u16, body: &[u8]) -> PooledSendOutcome {
         self.ask_to_send(id, body, move |cx, body| {
-            cx.send(id, body);
+            cx.send_with(delivery, id, body);
         })
     }
 
     /// Queues a packet for another session, wherever it lives. That it fits is checked against this session's own format.
     pub fn send_to(&mut self, session: impl Into<SessionId>, id: u16, body: &[u8]) -> PooledSendOutcome {
+        self.send_to_with(session, Delivery::PROMPT, id, body)
+    }
+
+    /// As [`PooledContext::send_to`], but the packet may wait for others to leave with, or be replaced by a newer one: as with
+    /// [`PooledContext::send_with`], from where the other session's worker queues it.
+    pub fn send_to_with(
+        &mut self,
+        session: impl Into<SessionId>,
+        delivery: Delivery,
+        id: u16,
+        body: &[u8],
+    ) -> PooledSendOutcome {
         let session = session.into();
         self.ask_to_send(id, body, move |cx, body| {
-            cx.send_to(session, id, body);
+            cx.send_to_with(session, delivery, id, body);
         })
     }
 
     /// Sends a packet to every member of a room. If the worker finds that messages to the room's home pile up,
     /// `on_broadcast_refused` tells that nobody gets it; if that home has gone because the core is stopping, nobody is told.
     pub fn broadcast(&mut self, room: Room, id: u16, body: &[u8]) -> PooledSendOutcome {
-        let refusing = self.lane.refusing();
-        self.ask_to_send(id, body, move |cx, body| {
-            if cx.broadcast(room, id, body) == BroadcastOutcome::Overloaded
-                && let Some(refusing) = refusing
-            {
-                refusing.broadcast_refused(cx, room);
-            }
-        })
+        self.ask_to_broadcast(room, id, body, move |cx, body| cx.broadcast(room, id, body))
+    }
+
+    /// As [`PooledContext::broadcast`], to some of the members, or with a window, or without order: as
+    /// [`Context::broadcast_with`](crate::Context::broadcast_with). Of what a [filter](Broadcast::only) holds nothing is counted
+    /// against [`Limits::send_bytes_max`](crate::Limits::send_bytes_max).
+    pub fn broadcast_with(&mut self, room: Room, how: &Broadcast, id: u16, body: &[u8]) -> PooledSendOutcome {
+        let how = how.clone();
+        self.ask_to_broadcast(room, id, body, move |cx, body| cx.broadcast_with(room, &how, id, body))
     }
 
     /// Asks to join a room; `on_joined` tells when every later broadcast is sure to arrive, `on_join_refused` that the session
@@ -234,6 +255,23 @@ impl<'a> PooledContext<'a> {
         self.asked.has_ended = true;
     }
 
+    fn ask_to_broadcast(
+        &mut self,
+        room: Room,
+        id: u16,
+        body: &[u8],
+        say: impl FnOnce(&mut Context<'_>, &[u8]) -> BroadcastOutcome + Send + 'static,
+    ) -> PooledSendOutcome {
+        let refusing = self.lane.refusing();
+        self.ask_to_send(id, body, move |cx, body| {
+            if say(cx, body) == BroadcastOutcome::Overloaded
+                && let Some(refusing) = refusing
+            {
+                refusing.broadcast_refused(cx, room);
+            }
+        })
+    }
+
     fn ask_to_send(
         &mut self,
         id: u16,
@@ -245,7 +283,9 @@ impl<'a> PooledContext<'a> {
             return if counted.is_asked() { PooledSendOutcome::Unencodable(error) } else { counted };
         }
         let body = body.to_vec();
-        self.ask(body.len(), move |cx| send(cx, &body))
+        // How a broadcast goes may take more than every order is charged.
+        let beyond = size_of_val(&send).saturating_sub(ORDER_BYTES);
+        self.ask(body.len() + beyond, move |cx| send(cx, &body))
     }
 
     fn ask(&mut self, bytes: usize, action: impl FnOnce(&mut Context<'_>) + Send + 'static) -> PooledSendOutcome {

@@ -20,9 +20,9 @@
 //! What waits is bounded in both directions. A session that has received more than its handlers have come to is not received
 //! from until they have caught up with half of it. What handlers have asked for and the worker has not taken is bounded by
 //! [`Limits::send_bytes_max`](crate::Limits::send_bytes_max) (256 KiB, the default of that, until the worker has looked for the first
-//! time), with 64 bytes for each thing; what the worker has taken and puts off, because one turn does only so much for a session, is
-//! bounded by it once more, and so is what waits for the peer to read it. What an action of [`PooledContext::in_worker`] or a posted
-//! closure has on the heap is not known, and not counted.
+//! time), with 64 bytes for each thing, and more for a broadcast with options; what the worker has taken and puts off, because one
+//! turn does only so much for a session, is bounded by it once more, and so is what waits for the peer to read it. What an action of
+//! [`PooledContext::in_worker`], a posted closure or the filter of a broadcast has on the heap is not known, and not counted.
 
 mod context;
 mod lane;
