@@ -6,8 +6,15 @@
 //! A server holds more after its first sessions than before them: the emptied queues it keeps for the next session (a bounded
 //! number of bounded size), lists that keep the capacity of their greatest crowd. All of that levels off; a leak goes on. So what
 //! lives on its heap is read after a warm-up and after each of several parts, all of which cut as many sessions whatever their
-//! length, and it may not grow in all of them. The server is the example `counted`, whose allocator counts: resident memory would
-//! also tell of the highest peak, which is as high as the machine is busy.
+//! length. The server is the example `counted`, whose allocator counts: resident memory would also tell of the highest peak,
+//! which is as high as the machine is busy.
+//!
+//! ```text
+//!   blocks     .---x---x--x--x     four parts: no level yet; only what grows in each of them is found
+//!        .--x-'                    eight and more: the later half is level, whatever the first half did, or something leaks
+//!     x-'
+//!     warm-up   first half | later half
+//! ```
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -56,6 +63,13 @@ const LOOK: Duration = Duration::from_millis(20);
 /// By more than this the heap may grow in some parts, not in all. A part of the usual size cuts a thousand sessions, and ends two
 /// thousand: one block of each tenth that is cut would be as much.
 const GROWTH_IN_EACH_PART_MAX: Heap = Heap { bytes: 128 * 1024, blocks: 100 };
+
+/// Parts from which on half of them are enough to level off.
+const PARTS_MIN_TO_LEVEL: usize = 8;
+
+/// By more than this for each part it may not grow from the middle of the parts to their end, if they are enough to level off:
+/// half of what a leak of one block of each tenth session that is cut would be.
+const GROWTH_OF_A_LEVEL_MAX: Heap = Heap { bytes: 64 * 1024, blocks: 50 };
 
 /// Nor may it grow by more than this in all: some three times what it takes until it levels off.
 const GROWTH_MAX: Heap = Heap { bytes: 2 * 1024 * 1024, blocks: 2_000 };
@@ -274,6 +288,11 @@ fn has_not_grown(heaps: &[Heap]) -> Result<(), Failure> {
                 format!("{what} on the heap grew, in each part by {in_each} or more, by {in_all} in all").into()
             );
         }
+        let later = growths.iter().skip(growths.len() / 2);
+        let (parts, in_later) = (later.len() as i64, later.sum::<i64>());
+        if growths.len() >= PARTS_MIN_TO_LEVEL && in_later > of(&GROWTH_OF_A_LEVEL_MAX) * parts {
+            return Err(format!("{what} on the heap do not level off: the last {parts} parts added {in_later}").into());
+        }
     }
     Ok(())
 }
@@ -311,6 +330,19 @@ mod tests {
         );
         assert!(judged(&[(9_000 * kib, 400), (9_000 * kib, 400), (14_000 * kib, 400)]).is_err(), "too high a level");
         assert!(judged(&[(9_000 * kib, 400)]).is_err(), "that is the warm-up alone");
+    }
+
+    #[test]
+    fn a_leak_that_is_slow_and_noisy_shows_when_all_else_has_levelled_off() {
+        let judged = |blocks: &[i64]| {
+            has_not_grown(&blocks.iter().map(|&blocks| Heap { bytes: 10_000_000, blocks }).collect::<Vec<_>>())
+        };
+        let level = [1_059, 1_703, 2_127, 2_561, 2_467, 2_590, 2_512, 2_601, 2_550];
+        assert!(judged(&level).is_ok());
+        // One block of each tenth session of a thousand that are cut in each part.
+        let leak: Vec<i64> = level.iter().zip(0..).map(|(blocks, part)| blocks + 100 * part).collect();
+        assert!(judged(&leak).is_err());
+        assert!(judged(&leak[..5]).is_ok(), "four parts are too few to tell it from what levels off");
     }
 
     #[test]
