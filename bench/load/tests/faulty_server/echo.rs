@@ -7,11 +7,11 @@ use std::sync::{Arc, LazyLock, Mutex};
 
 use serde_json::Value;
 
-use crate::{all_at_once, load, read_frame};
+use crate::{RUNS, all_at_once, load, read_frame};
 
 /// One frame is answered wrongly.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-enum Fault {
+pub enum Fault {
     None,
     Dropped,
     Doubled,
@@ -23,7 +23,7 @@ enum Fault {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-enum Workload {
+pub enum Workload {
     /// One session, several frames in flight.
     EchoOfOne,
     Echo,
@@ -124,7 +124,7 @@ fn serve(fault: Fault) -> SocketAddr {
 }
 
 /// Every workload with every fault.
-static TOLD: LazyLock<HashMap<(Workload, Fault), Value>> = LazyLock::new(|| {
+pub static TOLD: LazyLock<HashMap<(Workload, Fault), Value>> = LazyLock::new(|| {
     let altered = HEADER_PLACES.into_iter().chain(BODY_PLACES).map(Fault::Altered);
     let others = [Fault::None, Fault::Dropped, Fault::Doubled, Fault::Swapped, Fault::CutOff];
     let faults: Vec<Fault> = altered.chain(others).collect();
@@ -133,6 +133,7 @@ static TOLD: LazyLock<HashMap<(Workload, Fault), Value>> = LazyLock::new(|| {
 });
 
 fn told(workload: Workload, fault: Fault) -> &'static Value {
+    LazyLock::force(&RUNS);
     &TOLD[&(workload, fault)]
 }
 

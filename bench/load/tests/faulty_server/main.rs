@@ -8,6 +8,7 @@ use std::hash::Hash;
 use std::io::Read;
 use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
+use std::sync::LazyLock;
 
 use serde_json::Value;
 
@@ -34,6 +35,14 @@ fn load(workload: &str, server: SocketAddr, arguments: &[&str]) -> Value {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     serde_json::from_slice(&output.stdout).expect("JSON")
 }
+
+/// All runs, those of echoes beside those of rooms.
+static RUNS: LazyLock<()> = LazyLock::new(|| {
+    std::thread::scope(|scope| {
+        scope.spawn(|| LazyLock::force(&echo::TOLD));
+        LazyLock::force(&rooms::TOLD);
+    });
+});
 
 /// What is told of each case, all at the same time: where something is missing, the load waits for it.
 fn all_at_once<Case: Copy + Eq + Hash + Sync>(cases: &[Case], told: fn(Case) -> Value) -> HashMap<Case, Value> {
