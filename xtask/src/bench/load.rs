@@ -81,7 +81,7 @@ impl Run {
     pub fn of(stage: &Stage, contender: Contender, shape: &Shape) -> Result<Run, Failure> {
         let server = stage.start(contender)?;
         let mut load = stage.load();
-        load.args(["--target", &server.address.to_string(), "--server", &server.process().to_string()]);
+        load.args(["rooms", "--target", &server.address.to_string(), "--server", &server.process().to_string()]);
         for (name, value) in [
             ("--rooms", f64::from(shape.rooms)),
             ("--members", f64::from(shape.members)),
