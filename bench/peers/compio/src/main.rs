@@ -8,13 +8,13 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use compio::driver::ProactorBuilder;
 use compio::net::{TcpListener, TcpSocket};
 use compio::runtime::{Runtime, RuntimeBuilder, spawn};
 use compio::signal::unix::signal;
-use compio::time::sleep;
+use compio::time::sleep_until;
 use futures_lite::{StreamExt, future};
 use peer_frame::{arguments, local};
 
@@ -66,7 +66,7 @@ async fn accept(listener: TcpListener) {
     while let Some(accepted) = incoming.next().await {
         match accepted {
             Ok(stream) => spawn(session::run(stream, Rc::clone(&rooms))).detach(),
-            Err(_) => sleep(BACK_OFF).await,
+            Err(_) => sleep_until(Instant::now() + BACK_OFF).await,
         }
     }
 }

@@ -3,13 +3,13 @@
 use std::error::Error;
 use std::io;
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use compio::BufResult;
 use compio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use compio::net::TcpStream;
-use compio::time::sleep;
+use compio::time::sleep_until;
 use futures_lite::future;
 use peer_frame::frame;
 use peer_frame::local::{self, Outbox};
@@ -35,7 +35,7 @@ pub async fn run(stream: TcpStream, rooms: Rc<Rooms>) {
     let reading = async {
         // Neither a reset nor a violation concerns anybody else.
         let _ = read(reader, member).await;
-        sleep(LINGER).await;
+        sleep_until(Instant::now() + LINGER).await;
     };
     let writing = async {
         let _ = write(writer, &outbox).await;

@@ -12,7 +12,7 @@ use crate::{Failure, Verdict, ensure};
 
 pub fn ends_violators(program: &Path) -> Verdict {
     let server = Server::start(program)?;
-    let mut honest = Client::joined(server.address, 7)?;
+    let mut honest = Client::connect(server.address)?;
     let violations: [(&str, &[u8]); 5] = [
         ("a size of 3", &[3, 0, 3, 0]),
         ("a size of 0", &[0, 0, 3, 0, 0, 0]),
@@ -26,7 +26,7 @@ pub fn ends_violators(program: &Path) -> Verdict {
         violator.send(bytes)?;
         let answered_bytes = violator.bytes_to_the_end().map_err(|failure| format!("{violation}: {failure}"))?;
         ensure(answered_bytes == 0, || format!("{violation} was answered with {answered_bytes} bytes"))?;
-        honest.ask(&frame(SAY, violation.as_bytes()))?;
+        honest.ask(&frame(ECHO, violation.as_bytes()))?;
     }
     Ok(())
 }

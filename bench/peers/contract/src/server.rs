@@ -29,7 +29,7 @@ impl Process {
         let (watched, watch) = channel::<()>();
         let pid = Pid::from_child(&child);
         std::thread::spawn(move || {
-            if watch.recv_timeout(LIFETIME_MAX) == Err(RecvTimeoutError::Timeout) {
+            if let Err(RecvTimeoutError::Timeout) = watch.recv_timeout(LIFETIME_MAX) {
                 // What waits for its output or its end fails then.
                 let _ = kill_process(pid, Signal::KILL);
             }

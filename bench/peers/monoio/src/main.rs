@@ -12,7 +12,7 @@ use std::time::Duration;
 use io_uring::IoUring;
 use monoio::io::AsyncReadRent;
 use monoio::net::{ListenerOpts, TcpListener, UnixStream};
-use monoio::time::{TimeDriver, sleep};
+use monoio::time::{Instant, TimeDriver, sleep_until};
 use monoio::{IoUringDriver, Runtime, RuntimeBuilder};
 use peer_frame::{arguments, local};
 use signal_hook::consts::SIGTERM;
@@ -59,7 +59,7 @@ async fn accept(listener: TcpListener) {
     loop {
         match listener.accept().await {
             Ok((stream, _)) => drop(monoio::spawn(session::run(stream, Rc::clone(&rooms)))),
-            Err(_) => sleep(BACK_OFF).await,
+            Err(_) => sleep_until(Instant::now() + BACK_OFF).await,
         }
     }
 }

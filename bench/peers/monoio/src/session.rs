@@ -9,7 +9,7 @@ use futures_lite::future;
 use monoio::buf::IoBufMut;
 use monoio::io::{AsyncReadRent, AsyncWriteRent, AsyncWriteRentExt, OwnedReadHalf, OwnedWriteHalf, Splitable};
 use monoio::net::TcpStream;
-use monoio::time::sleep;
+use monoio::time::{Instant, sleep_until};
 use peer_frame::frame;
 use peer_frame::local::{self, Outbox};
 
@@ -37,7 +37,7 @@ pub async fn run(stream: TcpStream, rooms: Rc<Rooms>) {
     let reading = async {
         // Neither a reset nor a violation concerns anybody else.
         let _ = read(reader, member).await;
-        sleep(LINGER).await;
+        sleep_until(Instant::now() + LINGER).await;
     };
     let writing = async {
         let _ = write(writer, &outbox).await;

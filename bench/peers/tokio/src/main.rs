@@ -16,7 +16,7 @@ use clap::Parser;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep_until};
 
 use room::{CUT_OFF, Rooms};
 
@@ -76,7 +76,7 @@ async fn accept(listener: TcpListener) -> Infallible {
                 tokio::spawn(session::run(session, stream, Arc::clone(&rooms)));
                 session += 1;
             }
-            Err(_) => sleep(BACK_OFF).await,
+            Err(_) => sleep_until(Instant::now() + BACK_OFF).await,
         }
     }
 }
