@@ -1,85 +1,90 @@
-//! The load side of pogu's benchmarks: members of rooms that talk at a steady rate, on one thread.
+//! The load side of pogu's benchmarks: clients that speak and check what they hear, on one thread.
 //!
 //! It works against every server that speaks the protocol of `pogu serve`, and checks every answer: the frame's size and id,
-//! each byte of its body, that its speaker is in the listener's room and has said it, that it comes once, in the speaker's
-//! order and in one order for the whole room. The result is a line of JSON; wrong answers are counted in it and are judged by
-//! whoever reads it.
+//! each byte of its body, that it was said to whoever hears it, that it comes once and in order. The result is a line of JSON;
+//! wrong answers are counted in it and are judged by whoever reads it.
+//!
+//! ```text
+//!   rooms  rate            echo  idle  churn  login
+//!      \   /                  \    |     |    /
+//!      talk: open loop         sessions: what comes decides
+//!      ledger, schedule        in_flight
+//!           \                      /
+//!            connection, poller, outcome, told
+//! ```
 
 #![forbid(unsafe_code)]
 
+mod arguments;
+mod churn;
+mod clock;
+mod connection;
+mod echo;
+mod frames;
+mod handshakes;
+mod idle;
+mod in_flight;
+mod kernel_text;
 mod ledger;
-mod member;
+mod login;
+mod memory;
 mod message;
 mod outcome;
+mod poller;
 mod processor;
-mod run;
+mod rate;
+mod rooms;
 mod schedule;
+mod sessions;
+mod talk;
+mod told;
 
 use std::io;
-use std::net::SocketAddr;
 
 use clap::Parser;
+use rustix::process::{Resource, getrlimit, setrlimit};
 
-use message::{BODY_BYTES_MAX, BODY_BYTES_MIN};
-use run::Run;
-
-/// Members of rooms that talk, and check what they hear.
+/// Clients that speak, and check what they hear.
 #[derive(Parser)]
-pub struct Arguments {
-    /// The server's address.
-    #[arg(long)]
-    target: SocketAddr,
-    /// Rooms.
-    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=10_000))]
-    rooms: u32,
-    /// Members of each room.
-    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
-    members: u32,
-    /// Messages that each member says per second.
-    #[arg(long, default_value_t = 20.0, value_parser = positive)]
-    rate: f64,
-    /// Bytes of a message, its header not counted.
-    #[arg(long, default_value_t = 64, value_parser = body)]
-    body: usize,
-    /// Seconds that are measured.
-    #[arg(long, default_value_t = 10.0, value_parser = positive)]
-    seconds: f64,
-    /// Seconds before them in which the members talk already.
-    #[arg(long, default_value_t = 2.0, value_parser = positive)]
-    warm_up: f64,
-    /// Seconds that the last messages may take.
-    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=3600))]
-    drain_timeout: u64,
-    /// Milliseconds between two looks at what has come; 0: it is read at once. A load that looks rarely can hear more, and
-    /// wakes less often on the server's time; what it hears is later by up to as much.
-    #[arg(long, default_value_t = 0.0, value_parser = milliseconds)]
-    look_every: f64,
-    /// The server's process: its processor time is measured.
-    #[arg(long)]
-    server: Option<i32>,
+struct Arguments {
+    #[command(subcommand)]
+    workload: Workload,
 }
 
-fn positive(text: &str) -> Result<f64, String> {
-    let number: f64 = text.parse().map_err(|error| format!("{error}"))?;
-    if number > 0.0 && number <= 1e6 { Ok(number) } else { Err("it must be above 0 and at most 1,000,000".to_owned()) }
-}
-
-fn milliseconds(text: &str) -> Result<f64, String> {
-    let number: f64 = text.parse().map_err(|error| format!("{error}"))?;
-    if (0.0..=1000.0).contains(&number) { Ok(number) } else { Err("it must be between 0 and 1,000".to_owned()) }
-}
-
-fn body(text: &str) -> Result<usize, String> {
-    let bytes: usize = text.parse().map_err(|error| format!("{error}"))?;
-    match (BODY_BYTES_MIN..=BODY_BYTES_MAX).contains(&bytes) {
-        true => Ok(bytes),
-        false => Err(format!("it must be between {BODY_BYTES_MIN} and {BODY_BYTES_MAX}")),
-    }
+#[derive(clap::Subcommand)]
+enum Workload {
+    /// Members of rooms talk at a steady rate, and all of a room hear it.
+    Rooms(rooms::Options),
+    /// Each session keeps a number of echoes in flight: a closed loop.
+    Echo(echo::Options),
+    /// Each session says echoes at a steady rate: an open loop.
+    Rate(rate::Options),
+    /// Sessions echo once and say nothing more: what memory they take.
+    Idle(idle::Options),
+    /// Connections come, echo once and go.
+    Churn(churn::Options),
+    /// Sessions connect all at once, and echo once each.
+    Login(login::Options),
 }
 
 fn main() -> io::Result<()> {
     let arguments = Arguments::parse();
-    let outcome = Run::prepare(&arguments)?.play()?;
-    println!("{}", outcome.told(&arguments));
+    raise_descriptor_limit()?;
+    let told = match &arguments.workload {
+        Workload::Rooms(options) => rooms::run(options)?,
+        Workload::Echo(options) => echo::run(options)?,
+        Workload::Rate(options) => rate::run(options)?,
+        Workload::Idle(options) => idle::run(options)?,
+        Workload::Churn(options) => churn::run(options)?,
+        Workload::Login(options) => login::run(options)?,
+    };
+    println!("{told}");
     Ok(())
+}
+
+/// To what is allowed.
+fn raise_descriptor_limit() -> io::Result<()> {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = rustix::process::Rlimit { current: limit.maximum, ..limit };
+    Ok(setrlimit(Resource::Nofile, raised)?)
 }

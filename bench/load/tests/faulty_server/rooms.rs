@@ -1,10 +1,11 @@
-//! A load that never finds anything is worth nothing: here are servers that are wrong in one way each.
+//! Rooms that are wrong in one way each.
 
-use std::io::{Read, Write};
+use std::io::Write;
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::process::Command;
 
 use serde_json::Value;
+
+use crate::{load, read_frame};
 
 /// One listener is served wrongly, once.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -78,14 +79,6 @@ impl Room {
     }
 }
 
-fn read_frame(stream: &mut TcpStream) -> Option<Vec<u8>> {
-    let mut frame = vec![0; 2];
-    stream.read_exact(&mut frame).ok()?;
-    frame.resize(usize::from(u16::from_le_bytes([frame[0], frame[1]])), 0);
-    stream.read_exact(&mut frame[2..]).ok()?;
-    Some(frame)
-}
-
 /// Serves one room of [`MEMBERS`], who speak in turn: so it hears them.
 fn serve(fault: Fault) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
@@ -109,15 +102,9 @@ fn serve(fault: Fault) -> SocketAddr {
 }
 
 fn told(fault: Fault) -> Value {
-    let address = serve(fault).to_string();
-    let output = Command::new(env!("CARGO_BIN_EXE_pogu-load"))
-        .args(["--target", &address, "--rooms", "1", "--members", &MEMBERS.to_string(), "--rate", "50"])
-        .args(["--seconds", "0.4", "--warm-up", "0.1", "--drain-timeout", DRAIN_SECONDS])
-        .args(["--server", &std::process::id().to_string()])
-        .output()
-        .expect("it runs");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    serde_json::from_slice(&output.stdout).expect("JSON")
+    let members = MEMBERS.to_string();
+    let shape = ["--rooms", "1", "--members", &members, "--rate", "50", "--seconds", "0.4", "--warm-up", "0.1"];
+    load("rooms", serve(fault), &shape, DRAIN_SECONDS)
 }
 
 const COUNTS: [&str; 6] = ["missing", "foreign", "duplicates", "late", "orders_differing", "cut_off"];
@@ -159,6 +146,14 @@ fn a_byte_that_was_not_said_is_foreign_wherever_it_is() {
     let places = [4, 12, 16, 20, 67];
     for (place, counts) in places.into_iter().zip(counts(places.map(Fault::Altered))) {
         assert_eq!(counts, [1, 1, 0, 0, 0, 0], "byte {place}");
+    }
+}
+
+#[test]
+fn after_another_size_or_id_nothing_more_is_understood() {
+    for [missing, foreign, duplicates, late, orders_differing, cut_off] in counts([0, 2].map(Fault::Altered)) {
+        assert_eq!([foreign, duplicates, late, orders_differing, cut_off], [1, 0, 0, 0, 0]);
+        assert!(missing > 0);
     }
 }
 
