@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use tokio::sync::mpsc::Sender;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio_util::sync::CancellationToken;
 
 /// Sessions that were ended because they did not read.
@@ -22,7 +23,9 @@ pub struct Outbox {
 impl Outbox {
     /// Queues a frame. A client whose queue is full does not read: its session ends.
     pub fn push(&self, frame: Bytes) {
-        if self.queue.try_send(frame).is_err() && !self.end.is_cancelled() {
+        if let Err(TrySendError::Full(_)) = self.queue.try_send(frame)
+            && !self.end.is_cancelled()
+        {
             self.end.cancel();
             CUT_OFF.fetch_add(1, Ordering::Relaxed);
         }

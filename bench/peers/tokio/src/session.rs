@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use peer_frame::frame::{self, ECHO, Frame, JOIN, SAY, Violation};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::mpsc::{self, Receiver};
 use tokio_util::sync::CancellationToken;
 
-use crate::frame::{self, ECHO, Frame, JOIN, SAY, Violation};
 use crate::room::{Outbox, Room, Rooms};
 
 /// Frames that may wait for one client; one more ends its session.
@@ -52,12 +52,13 @@ pub async fn run(session: u64, stream: TcpStream, rooms: Arc<Rooms>) {
 
 impl Reader {
     async fn read(&mut self, mut stream: OwnedReadHalf) -> Result<(), Box<dyn Error + Send + Sync>> {
+        stream.as_ref().set_nodelay(true)?;
         let mut received = BytesMut::with_capacity(READ_BYTES);
         while stream.read_buf(&mut received).await? > 0 {
             while let Some(frame) = frame::next(&mut received)? {
                 self.take(&frame)?;
             }
-            received.reserve(READ_BYTES / 4);
+            received.reserve(frame::missing_bytes(&received).max(READ_BYTES / 4));
         }
         Ok(())
     }
@@ -74,7 +75,7 @@ impl Reader {
     }
 
     fn join(&mut self, frame: &Frame) -> Result<(), Violation> {
-        let number = frame.body().try_into().map_err(|_| Violation("a room is four bytes"))?;
+        let number = frame::body(&frame.whole).try_into().map_err(|_| Violation("a room is four bytes"))?;
         self.leave();
         let room = self.rooms.get(u32::from_le_bytes(number));
         room.join(&self.outbox);
