@@ -110,7 +110,7 @@ impl Goals<'_> {
 
     /// A peer that is ahead only in some pairs is not ahead by more than the spread.
     fn large(&self, pogu: Contender) -> Vec<Goal> {
-        let goal = |peer| {
+        let goal = |peer: Contender| {
             Goal::at_most(self.ratio_name(pogu, &peer.name()), 1.0, self.results.ratio(pogu, peer), 3).of_the_least()
         };
         self.peers().map(goal).collect()

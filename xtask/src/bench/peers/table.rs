@@ -66,21 +66,21 @@ fn columns(results: &Results) -> Vec<(String, Cell)> {
     let mut columns: Vec<(String, Cell)> = vec![("server".to_owned(), Box::new(|_, contender| contender.name()))];
     columns.push((kind.cost_name.to_owned(), figure(0, |figures| Some(figures.cost))));
     columns.extend(results.case.settings.iter().map(|pogu| ratio(*pogu)));
-    match workload {
-        Workload::Idle => {
-            let kernel = figure(0, |figures| figures.other("/server/kernel_bytes_per_session"));
-            columns.push(("kernel bytes per session, both ends".to_owned(), kernel));
-        }
-        Workload::Login => {
-            for (name, pointer) in [
-                ("handshakes retried", "/handshakes_retried"),
-                ("listen overflows", "/listen_overflows"),
-                ("connects of 1 s or more", "/connects_slow"),
-            ] {
-                columns.push((name.to_owned(), figure(0, move |figures| figures.other(pointer))));
-            }
-        }
-        _ => {}
+    let others: &[(&str, &'static str)] = match workload {
+        Workload::Idle => &[
+            ("kernel bytes per session, both ends", "/server/kernel_bytes_per_session"),
+            ("CPU ns per session", "/server/cpu_ns_per_message"),
+        ],
+        Workload::Login => &[
+            ("handshakes retried", "/handshakes_retried"),
+            ("listen overflows", "/listen_overflows"),
+            ("connects of 1 s or more", "/connects_slow"),
+            ("CPU ns per session", "/server/cpu_ns_per_message"),
+        ],
+        _ => &[],
+    };
+    for (name, pointer) in others.iter().copied() {
+        columns.push((name.to_owned(), figure(0, move |figures| figures.other(pointer))));
     }
     if workload != Workload::Idle {
         columns.push(("p50 us".to_owned(), figure(0, |figures| figures.p50_us)));
