@@ -9,10 +9,13 @@
 //! that loses something with processor time left is an error. Runs in which the load itself was short of processor time are
 //! marked, and it is said whether the two processors share a core.
 
+mod build;
 mod comparison;
 mod contender;
+mod figures;
 mod load;
 mod machine;
+mod peers;
 mod pooled;
 mod rooms;
 mod sample;
@@ -22,13 +25,19 @@ mod wanted;
 use crate::Failure;
 
 #[derive(clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct Options {
     #[command(subcommand)]
-    workload: Workload,
+    comparison: Option<Comparison>,
+    /// Without a subcommand: as `peers`.
+    #[command(flatten)]
+    peers: peers::Options,
 }
 
 #[derive(clap::Subcommand)]
-enum Workload {
+enum Comparison {
+    /// pogu beside its peers in every workload: echo, rates, rooms, idle sessions, churn, large frames, logins, workers.
+    Peers(peers::Options),
     /// Rooms whose members talk: server processor time per delivery and latency, with and without a delivery window.
     Rooms(rooms::Options),
     /// Handlers on a pool: server processor time per message beside handlers in the worker, and latency when some block.
@@ -36,8 +45,10 @@ enum Workload {
 }
 
 pub fn run(options: &Options) -> Result<(), Failure> {
-    match &options.workload {
-        Workload::Rooms(options) => rooms::run(options),
-        Workload::Pooled(options) => pooled::run(options),
+    match &options.comparison {
+        None => peers::run(&options.peers),
+        Some(Comparison::Peers(options)) => peers::run(options),
+        Some(Comparison::Rooms(options)) => rooms::run(options),
+        Some(Comparison::Pooled(options)) => pooled::run(options),
     }
 }

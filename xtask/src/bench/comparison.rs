@@ -13,7 +13,8 @@
 
 use serde_json::{Value, json};
 
-use super::contender::Contender;
+use super::contender::{Contender, Setting};
+use super::figures::{Figures, LeftOut};
 use super::load::{Run, Shape};
 use super::sample::Sample;
 use super::wanted::Goal;
@@ -27,13 +28,6 @@ pub const HEAD: &str = "\
 pub struct Pair {
     pub peer: Run,
     pub pogu: Run,
-}
-
-/// Why a pair says nothing about the cost.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum LeftOut {
-    Incomplete,
-    Saturated,
 }
 
 #[derive(Clone, Copy)]
@@ -51,13 +45,11 @@ pub struct Comparison {
 
 impl Pair {
     fn left_out(&self) -> Option<LeftOut> {
-        let runs = [&self.peer, &self.pogu];
-        let incomplete = runs.iter().any(|run| !run.is_whole()).then_some(LeftOut::Incomplete);
-        incomplete.or_else(|| runs.iter().any(|run| run.is_saturated()).then_some(LeftOut::Saturated))
+        LeftOut::of([&self.peer.figures, &self.pogu.figures])
     }
 
     fn ratio(&self) -> f64 {
-        self.pogu.cpu_ns_per_delivery / self.peer.cpu_ns_per_delivery
+        self.pogu.figures.cost / self.peer.figures.cost
     }
 
     fn run(&self, side: Side) -> &Run {
@@ -86,7 +78,8 @@ impl Comparison {
 
     /// Of pogu, over its runs in which nothing is missing, saturated or not.
     fn p99_us(&self) -> Option<Sample> {
-        Sample::of(self.pairs.iter().map(|pair| &pair.pogu).filter(|run| run.is_whole()).map(|run| run.p99_us))
+        let whole = self.pairs.iter().map(|pair| &pair.pogu.figures).filter(|figures| figures.is_whole());
+        Sample::of(whole.filter_map(|figures| figures.p99_us))
     }
 
     fn count_left_out(&self, why: LeftOut) -> usize {
@@ -102,8 +95,8 @@ impl Comparison {
         let told = |sample: Option<Sample>, digits: usize| {
             sample.map_or_else(|| "-".to_owned(), |sample| format!("{sample:.digits$}"))
         };
-        let runs = || self.pairs.iter().map(|pair| pair.run(side));
-        let whole = |of: fn(&Run) -> f64| Sample::of(runs().filter(|run| run.is_whole()).map(of));
+        let runs = || self.pairs.iter().map(|pair| &pair.run(side).figures);
+        let whole = |of: fn(&Figures) -> Option<f64>| Sample::of(runs().filter(|run| run.is_whole()).filter_map(of));
         let (name, ratio) = match side {
             Side::Peer => (self.peer.name(), "1".to_owned()),
             Side::Pogu => (self.pogu.name(), told(self.ratio(), 3)),
@@ -114,9 +107,9 @@ impl Comparison {
         };
         format!(
             "| {name} | {} | {ratio} | {} | {} | {} / {} | {}{load_bound} |",
-            told(Sample::of(self.counted().map(|pair| pair.run(side).cpu_ns_per_delivery)), 0),
-            told(whole(|run| run.p50_us), 0),
-            told(whole(|run| run.p99_us), 0),
+            told(Sample::of(self.counted().map(|pair| pair.run(side).figures.cost)), 0),
+            told(whole(|figures| figures.p50_us), 0),
+            told(whole(|figures| figures.p99_us), 0),
             runs().map(|run| run.received).sum::<u64>(),
             runs().map(|run| run.expected).sum::<u64>(),
             told(Sample::of(runs().map(|run| run.load_share)), 2),
@@ -138,18 +131,21 @@ impl Comparison {
 
     /// What is wrong with pogu, if something is: a sentence for each run.
     pub fn errors(&self) -> Vec<String> {
-        let lossy = self.pairs.iter().map(|pair| &pair.pogu).filter(|run| !run.is_whole() && !run.is_saturated());
+        let is_lossy = |run: &&Run| !run.figures.is_whole() && !run.figures.is_saturated();
+        let lossy = self.pairs.iter().map(|pair| &pair.pogu).filter(is_lossy);
         lossy.map(|run| format!("it had processor time left and lost deliveries: {}", run.line())).collect()
     }
 
     /// What is wanted of pogu with this window and these members, and what was reached.
     pub fn goals(&self, shape: &Shape) -> Vec<Goal> {
-        let Contender::Pogu { window_milliseconds } = self.pogu else { return Vec::new() };
+        let Contender::Pogu(Setting { window_milliseconds: Some(window_milliseconds), .. }) = self.pogu else {
+            return Vec::new();
+        };
         Goal::of(window_milliseconds, shape, &self.peer.name(), self.ratio(), self.p99_us())
     }
 
     pub fn told(&self) -> Value {
-        let runs = |side: Side| self.pairs.iter().map(|pair| &pair.run(side).told).collect::<Vec<_>>();
+        let runs = |side: Side| self.pairs.iter().map(|pair| &pair.run(side).figures.told).collect::<Vec<_>>();
         json!({
             "contenders": [self.peer.name(), self.pogu.name()],
             "cpu_ratio": self.ratio().map(|ratio| ratio.told()),
@@ -198,7 +194,7 @@ mod tests {
     }
 
     fn compared(flaws: &[[Flaw; 2]]) -> Comparison {
-        let pogu = Contender::Pogu { window_milliseconds: 10 };
+        let pogu = Contender::window(10);
         // A pair with a flaw is cheap: were it counted, the ratio would tell.
         let pair = |[peer, of_pogu]: &[Flaw; 2]| {
             let is_whole = [peer, of_pogu].into_iter().all(|flaw| *flaw == Flaw::None);

@@ -1,16 +1,25 @@
 //! One run: a server of its own, a load on it, and what came of that.
 
+use std::process::Command;
+
 use serde_json::Value;
 
-use super::contender::{Contender, Stage};
+use super::contender::{Contender, Place, Stage};
+use super::figures::{Figures, Kind};
 use crate::Failure;
+use crate::server::Server;
 
-/// Above this share of its processor the load may have been what was slow.
-const LOAD_SHARE_MAX: f64 = 0.9;
+/// How much longer than what it measures a load may take: for its connections, its last messages and whatever else runs.
+const PATIENCE_SECONDS: f64 = 180.0;
 
-/// Above this share of its processor the server has no more to give: it sends as often as it can, gathers what comes meanwhile,
-/// and what a delivery costs is its processor divided by the deliveries, whoever it is.
-const SERVER_SHARE_MAX: f64 = 0.9;
+/// Deliveries in rooms.
+pub const ROOMS: Kind = Kind {
+    cost: "/server/cpu_ns_per_delivery",
+    cost_name: "CPU ns per delivery",
+    unit: "deliveries",
+    per_second: Some("/deliveries_per_second"),
+    is_open_loop: true,
+};
 
 /// What the members of the rooms do.
 #[derive(Clone, Debug, clap::Args)]
@@ -54,122 +63,106 @@ impl Shape {
     pub fn with_deliveries_per_second(&self, wanted: f64) -> Shape {
         Shape { rate: self.rate * wanted / self.deliveries_per_second(), ..self.clone() }
     }
+
+    pub fn job(&self) -> Job {
+        let arguments = [
+            ("--rooms", f64::from(self.rooms)),
+            ("--members", f64::from(self.members)),
+            ("--rate", self.rate),
+            ("--body", self.body as f64),
+            ("--seconds", self.seconds),
+            ("--warm-up", self.warm_up),
+            ("--look-every", self.look_every),
+        ];
+        Job::new(&ROOMS, "rooms", &arguments)
+    }
 }
 
-/// What the load told of a run in which every answer was right.
+/// What a load is told to do.
 #[derive(Clone, Debug)]
-pub struct Run {
-    pub contender: Contender,
-    pub cpu_ns_per_delivery: f64,
-    pub cpu_share: f64,
-    pub p50_us: f64,
-    pub p99_us: f64,
-    pub deliveries_per_second: f64,
-    pub expected: u64,
-    pub received: u64,
-    pub load_share: f64,
-    is_whole: bool,
-    /// All of it, for the file.
-    pub told: Value,
+pub struct Job {
+    pub kind: &'static Kind,
+    /// The load's subcommand and what it is told, beside the server.
+    pub arguments: Vec<String>,
+    /// How long it may take.
+    seconds_max: f64,
 }
 
-impl Run {
-    /// Starts a server, lets the members talk, ends it.
+impl Job {
+    pub fn new(kind: &'static Kind, subcommand: &str, arguments: &[(&str, f64)]) -> Job {
+        let told = arguments.iter().flat_map(|(name, value)| [(*name).to_owned(), value.to_string()]);
+        let lasts = arguments.iter().filter(|(name, _)| ["--seconds", "--warm-up"].contains(name));
+        Job {
+            kind,
+            arguments: std::iter::once(subcommand.to_owned()).chain(told).collect(),
+            seconds_max: PATIENCE_SECONDS + lasts.map(|(_, seconds)| seconds).sum::<f64>(),
+        }
+    }
+
+    /// Has the load do it, and reads what it tells.
     ///
     /// # Errors
     /// An answer was wrong: nothing that was measured means anything then.
-    pub fn of(stage: &Stage, contender: Contender, shape: &Shape) -> Result<Run, Failure> {
-        let server = stage.start(contender)?;
-        let mut load = stage.load();
-        load.args(["rooms", "--target", &server.address.to_string(), "--server", &server.process().to_string()]);
-        for (name, value) in [
-            ("--rooms", f64::from(shape.rooms)),
-            ("--members", f64::from(shape.members)),
-            ("--rate", shape.rate),
-            ("--body", shape.body as f64),
-            ("--seconds", shape.seconds),
-            ("--warm-up", shape.warm_up),
-            ("--look-every", shape.look_every),
-        ] {
-            load.args([name, &value.to_string()]);
-        }
-        let said = crate::run::checked(&mut load)?;
-        server.stop()?;
-        Run::read(contender, serde_json::from_str(&said)?)
-            .map_err(|error| format!("{}: {error}", contender.name()).into())
+    pub fn play(&self, stage: &Stage, server: &Server) -> Result<Figures, Failure> {
+        let load = stage.load();
+        let mut bounded = Command::new("timeout");
+        bounded.arg("--foreground").arg(self.seconds_max.to_string()).arg(load.get_program()).args(load.get_args());
+        bounded.args(&self.arguments);
+        bounded.args(["--target", &server.address.to_string(), "--server", &server.process().to_string()]);
+        let said = crate::run::checked(&mut bounded)?;
+        let line = said.lines().rev().find(|line| line.starts_with('{')).unwrap_or(&said);
+        Figures::read(self.kind, serde_json::from_str::<Value>(line)?)
+    }
+}
+
+/// A server, and what the load told of it.
+#[derive(Clone, Debug)]
+pub struct Run {
+    pub contender: Contender,
+    pub figures: Figures,
+    unit: &'static str,
+}
+
+impl Run {
+    /// Starts a server, lets the load do its job, ends it.
+    ///
+    /// # Errors
+    /// See [`Job::play`].
+    pub fn of(stage: &Stage, contender: Contender, place: Place, job: &Job) -> Result<Run, Failure> {
+        let named = |error: Failure| format!("{}: {error}", contender.name());
+        let server = stage.start(contender, place).map_err(named)?;
+        let figures = job.play(stage, &server).map_err(named)?;
+        stage.stop(server).map_err(named)?;
+        Ok(Run::new(contender, job.kind, figures))
     }
 
-    fn read(contender: Contender, told: Value) -> Result<Run, Failure> {
-        let number = |pointer: &str| {
-            let value = told.pointer(pointer).and_then(Value::as_f64);
-            value.ok_or_else(|| format!("the load did not tell {pointer}: {told}"))
-        };
-        for wrong in ["/foreign", "/duplicates", "/late", "/orders_differing"] {
-            if number(wrong)? > 0.0 {
-                return Err(format!("void, an answer was wrong: {told}").into());
-            }
-        }
-        let (expected, received) = (number("/expected")? as u64, number("/received")? as u64);
-        if expected == 0 {
-            return Err("void: nothing was said".into());
-        }
-        Ok(Run {
-            contender,
-            cpu_ns_per_delivery: number("/server/cpu_ns_per_delivery")?,
-            cpu_share: number("/server/cpu_share")?,
-            p50_us: number("/p50_us")?,
-            p99_us: number("/p99_us")?,
-            deliveries_per_second: number("/deliveries_per_second")?,
-            expected,
-            received,
-            load_share: number("/load_cpu_share")?,
-            is_whole: received == expected && number("/missing")? == 0.0 && number("/cut_off")? == 0.0,
-            told,
-        })
-    }
-
-    /// True if nothing that was said is missing anywhere, and nobody was cut off.
-    pub fn is_whole(&self) -> bool {
-        self.is_whole
-    }
-
-    /// True if the load may have been what was slow.
-    pub fn is_load_bound(&self) -> bool {
-        self.load_share > LOAD_SHARE_MAX
-    }
-
-    /// True if the server was saturated: then its latency says something, and its cost nothing.
-    pub fn is_saturated(&self) -> bool {
-        self.cpu_share > SERVER_SHARE_MAX
+    pub fn new(contender: Contender, kind: &Kind, figures: Figures) -> Run {
+        Run { contender, figures, unit: kind.unit }
     }
 
     /// A line for whoever waits.
     pub fn line(&self) -> String {
-        let marks = [
-            (!self.is_whole, ", INCOMPLETE"),
-            (self.is_saturated(), ", SERVER SATURATED"),
-            (self.is_load_bound(), ", LOAD SHORT OF CPU"),
-        ];
-        let marks: String = marks.iter().filter(|(holds, _)| *holds).map(|(_, mark)| *mark).collect();
+        let Run { contender, figures, unit } = self;
+        let told = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{value:.0}"));
         format!(
-            "{:<20} {:>9.0} deliveries/s, {:>5.0} ns each, server {:>3.0} %, p50 {:>6.0} us, p99 {:>6.0} us, {}/{}, load {:.0} %{marks}",
-            self.contender.name(),
-            self.deliveries_per_second,
-            self.cpu_ns_per_delivery,
-            self.cpu_share * 100.0,
-            self.p50_us,
-            self.p99_us,
-            self.received,
-            self.expected,
-            self.load_share * 100.0,
+            "{:<20} {:>9} {unit}/s, {:>5.0} each, server {:>3} %, p50 {:>6} us, p99 {:>6} us, {}/{}, load {:.0} %{}",
+            contender.name(),
+            told(figures.per_second),
+            figures.cost,
+            told(figures.cpu_share.map(|share| share * 100.0)),
+            told(figures.p50_us),
+            told(figures.p99_us),
+            figures.received,
+            figures.expected,
+            figures.load_share * 100.0,
+            figures.marks(),
         )
     }
 }
 
 #[cfg(test)]
 pub(super) mod tests {
-    use serde_json::json;
-
+    use super::super::figures::tests::told;
     use super::*;
 
     /// That of the defaults.
@@ -177,41 +170,19 @@ pub(super) mod tests {
         Shape { rooms: 4, members: 50, rate: 20.0, body: 64, seconds: 8.0, warm_up: 2.0, look_every: 0.0 }
     }
 
-    /// A run of which the load told this.
+    /// A run in rooms of which the load told this.
     pub(in super::super) fn run_of(contender: Contender, alter: impl FnOnce(&mut Value)) -> Run {
+        run_of_kind(&ROOMS, contender, alter)
+    }
+
+    pub(in super::super) fn run_of_kind(
+        kind: &'static Kind,
+        contender: Contender,
+        alter: impl FnOnce(&mut Value),
+    ) -> Run {
         let mut told = told();
         alter(&mut told);
-        Run::read(contender, told).expect("nothing is wrong")
-    }
-
-    fn told() -> Value {
-        json!({
-            "expected": 100, "received": 100, "missing": 0, "foreign": 0, "duplicates": 0, "late": 0, "orders_differing": 0,
-            "cut_off": 0, "deliveries_per_second": 50.0, "p50_us": 10.0, "p99_us": 20.0,
-            "load_cpu_share": 0.5, "server": { "cpu_ns_per_delivery": 900.0, "cpu_share": 0.4 },
-        })
-    }
-
-    fn read(key: &str, value: u64) -> Result<Run, Failure> {
-        let mut told = told();
-        told[key] = value.into();
-        Run::read(Contender::Pogu { window_milliseconds: 0 }, told)
-    }
-
-    #[test]
-    fn one_wrong_answer_makes_a_run_void() {
-        assert!(read("foreign", 0).expect("nothing is wrong").is_whole());
-        for wrong in ["foreign", "duplicates", "late", "orders_differing"] {
-            assert!(read(wrong, 1).is_err(), "{wrong}");
-        }
-        assert!(read("expected", 0).is_err(), "who says nothing hears nothing wrong");
-    }
-
-    #[test]
-    fn what_is_missing_is_told() {
-        for (key, value) in [("received", 99), ("missing", 1), ("cut_off", 1)] {
-            assert!(!read(key, value).expect("incomplete, not wrong").is_whole(), "{key}");
-        }
+        Run::new(contender, kind, Figures::read(kind, told).expect("nothing is wrong"))
     }
 
     #[test]
@@ -231,5 +202,19 @@ pub(super) mod tests {
             shape: Shape,
         }
         assert!(<Arguments as clap::Parser>::parse_from(["rooms"]).shape.is_standard());
+    }
+
+    #[test]
+    fn a_load_is_told_its_job_and_may_take_longer_than_that() {
+        let job = shape().job();
+        assert_eq!(job.arguments[..5], ["rooms", "--rooms", "4", "--members", "50"].map(str::to_owned));
+        assert!(job.seconds_max > 10.0 && job.seconds_max < 600.0, "{}", job.seconds_max);
+    }
+
+    #[test]
+    fn a_line_says_what_is_wrong_with_a_run() {
+        let pogu = Contender::window(10);
+        assert!(run_of(pogu, |_| {}).line().ends_with("100/100, load 50 %"));
+        assert!(run_of(pogu, |told| told["received"] = 99.into()).line().ends_with("99/100, load 50 %, INCOMPLETE"));
     }
 }

@@ -45,6 +45,11 @@ impl Machine {
         self.load_average > LOAD_AVERAGE_MAX
     }
 
+    /// What was asked of `cargo xtask`.
+    pub fn command(&self) -> String {
+        self.command.join(" ")
+    }
+
     /// A line for people.
     pub fn line(&self) -> String {
         let Machine { kernel, processor, processors, load_average, .. } = self;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde_json::json;
 
 use super::comparison::{Comparison, HEAD, Pair};
-use super::contender::{Contender, Peer, Stage};
+use super::contender::{Contender, Peer, Place, Stage};
 use super::load::{Run, Shape};
 use super::machine::Machine;
 use super::search;
@@ -50,6 +50,10 @@ pub struct Options {
 pub fn run(options: &Options) -> Result<(), Failure> {
     let arguments = options.serve.split_whitespace().map(str::to_owned).collect();
     let stage = Stage::build(&options.peers, arguments, options.ahead)?;
+    let absence = options.peers.iter().find_map(|peer| Some((peer.name(), stage.absence(*peer)?)));
+    if let Some((name, reason)) = absence {
+        return Err(format!("{name}: {reason}").into());
+    }
     // A thousand members are more descriptors than a shell allows; server and load inherit the limit.
     pogu::raise_descriptor_limit()?;
     let machine = Machine::look();
@@ -103,7 +107,7 @@ fn compare(stage: &Stage, options: &Options, windows: &[u64]) -> Result<Vec<Comp
     let mut comparisons = Vec::new();
     for peer in &options.peers {
         for window in windows {
-            let pogu = Contender::Pogu { window_milliseconds: *window };
+            let pogu = Contender::window(*window);
             let pair = |_| pair(stage, Contender::Peer(*peer), pogu, &options.shape);
             comparisons.extend(Comparison::of((0..options.pairs).map(pair).collect::<Result<_, _>>()?));
         }
@@ -112,7 +116,8 @@ fn compare(stage: &Stage, options: &Options, windows: &[u64]) -> Result<Vec<Comp
 }
 
 fn pair(stage: &Stage, peer: Contender, pogu: Contender, shape: &Shape) -> Result<Pair, Failure> {
-    let run = |contender| Run::of(stage, contender, shape).inspect(|run| println!("  {}", run.line()));
+    let run =
+        |contender| Run::of(stage, contender, Place::Alone, &shape.job()).inspect(|run| println!("  {}", run.line()));
     Ok(Pair { peer: run(peer)?, pogu: run(pogu)? })
 }
 
@@ -144,7 +149,7 @@ mod tests {
 
     /// One pair at a window of 10 ms, and how it ends.
     fn ended(is_judged: bool, ratio: f64, received: u64) -> Result<(), String> {
-        let pogu = Contender::Pogu { window_milliseconds: 10 };
+        let pogu = Contender::window(10);
         let pair = Pair {
             peer: run_of(Contender::Peer(Peer::Tokio), |_| {}),
             pogu: run_of(pogu, |told| {

@@ -14,7 +14,7 @@
 
 use serde_json::{Value, json};
 
-use super::contender::{Contender, Peer, Stage};
+use super::contender::{Contender, Peer, Place, Stage};
 use super::load::{Run, Shape};
 use crate::Failure;
 
@@ -41,7 +41,7 @@ pub fn run(
     p99_max_us: f64,
 ) -> Result<Value, Failure> {
     let shape = &Shape { look_every: LOOK_EVERY, ..shape.clone() };
-    let pogu = windows.iter().map(|window| Contender::Pogu { window_milliseconds: *window });
+    let pogu = windows.iter().map(|window| Contender::window(*window));
     let mut found: Vec<Found> = peers.map(Contender::Peer).chain(pogu).map(Found::new).collect();
     while found.iter().any(|found| found.search.wanted().is_some()) {
         for found in &mut found {
@@ -151,8 +151,9 @@ impl Found {
     /// Tries what its search wants next, if it wants something.
     fn try_once(&mut self, stage: &Stage, shape: &Shape, p99_max_us: f64) -> Result<(), Failure> {
         let Some(wanted) = self.search.wanted() else { return Ok(()) };
-        let run = Run::of(stage, self.contender, &shape.with_deliveries_per_second(wanted))?;
-        let is_sustained = run.is_whole() && run.p99_us < p99_max_us;
+        let job = shape.with_deliveries_per_second(wanted).job();
+        let run = Run::of(stage, self.contender, Place::Alone, &job)?;
+        let is_sustained = run.figures.is_whole() && run.figures.p99_us.is_some_and(|p99_us| p99_us < p99_max_us);
         println!("  {}: {}", run.line(), if is_sustained { "sustained" } else { "too much" });
         self.tries.push(Try { wanted, is_sustained, run });
         self.search.take(is_sustained);
@@ -177,16 +178,20 @@ impl Found {
         let Bounds { sustained, too_much } = self.search.bounds;
         let best = self.at(sustained, true);
         let share = |run: Option<&Run>| {
-            let mark = if run.is_some_and(Run::is_load_bound) { " (the load may have been the limit)" } else { "" };
-            format!("{}{mark}", run.map_or_else(|| "-".to_owned(), |run| format!("{:.2}", run.load_share)))
+            let mark = if run.is_some_and(|run| run.figures.is_load_bound()) {
+                " (the load may have been the limit)"
+            } else {
+                ""
+            };
+            format!("{}{mark}", run.map_or_else(|| "-".to_owned(), |run| format!("{:.2}", run.figures.load_share)))
         };
         format!(
             "| {} | {}{} | {} | {} | {} | {}{} | {} |",
             self.contender.name(),
             number(sustained),
             self.votes(sustained, true),
-            number(best.map(|run| run.cpu_ns_per_delivery)),
-            number(best.map(|run| run.p99_us)),
+            number(best.map(|run| run.figures.cost)),
+            number(best.and_then(|run| run.figures.p99_us)),
             share(best),
             number(too_much),
             self.votes(too_much, false),
@@ -199,7 +204,7 @@ impl Found {
             "contender": self.contender.name(),
             "sustained": self.search.bounds.sustained,
             "too_much": self.search.bounds.too_much,
-            "runs": self.tries.iter().map(|tried| &tried.run.told).collect::<Vec<_>>(),
+            "runs": self.tries.iter().map(|tried| &tried.run.figures.told).collect::<Vec<_>>(),
         })
     }
 }

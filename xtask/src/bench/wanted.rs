@@ -1,4 +1,4 @@
-//! What is wanted of pogu in rooms, and whether it was reached.
+//! What is wanted of pogu, and whether it was reached: a figure and its bound. Those of rooms are here.
 
 use std::fmt;
 
@@ -24,16 +24,45 @@ enum Bound {
     Under(f64),
 }
 
+/// Which of several measurements has to be there.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Judged {
+    Median,
+    Least,
+    Most,
+}
+
 /// One figure that is wanted, and what came of it.
 pub struct Goal {
     what: String,
     wanted: Bound,
+    judged: Judged,
     /// `None`: no run says anything about it.
     reached: Option<Sample>,
     digits: usize,
 }
 
 impl Goal {
+    /// Its median is at most so much.
+    pub fn at_most(what: String, most: f64, reached: Option<Sample>, digits: usize) -> Goal {
+        Goal { what, wanted: Bound::AtMost(most), judged: Judged::Median, reached, digits }
+    }
+
+    /// Its median is less.
+    pub fn under(what: String, bound: f64, reached: Option<Sample>, digits: usize) -> Goal {
+        Goal { wanted: Bound::Under(bound), ..Goal::at_most(what, bound, reached, digits) }
+    }
+
+    /// The same, of the least that was measured: what is above only by less than the spread is not above.
+    pub fn of_the_least(self) -> Goal {
+        Goal { judged: Judged::Least, ..self }
+    }
+
+    /// The same, of the most that was measured: of what may not happen once.
+    pub fn of_the_most(self) -> Goal {
+        Goal { judged: Judged::Most, ..self }
+    }
+
     /// Those of a window, beside a peer. Nothing is wanted of other windows, and of other members than those of the defaults.
     pub fn of(
         window_milliseconds: u64,
@@ -42,28 +71,28 @@ impl Goal {
         cpu_ratio: Option<Sample>,
         p99_us: Option<Sample>,
     ) -> Vec<Goal> {
-        let ratio = |most| Goal {
-            what: format!("window {window_milliseconds} ms, CPU per delivery beside {peer}"),
-            wanted: Bound::AtMost(most),
-            reached: cpu_ratio.clone(),
-            digits: 3,
-        };
+        let what = format!("window {window_milliseconds} ms, CPU per delivery beside {peer}");
+        let ratio = |most| Goal::at_most(what.clone(), most, cpu_ratio.clone(), 3);
         match (shape.is_standard(), window_milliseconds) {
             (true, 0) => vec![ratio(CPU_RATIO_MAX_AT_ONCE)],
             (true, 10) => {
-                let what = "window 10 ms, p99 us".to_owned();
-                let wanted = Bound::Under(P99_US_MAX_IN_WINDOW);
-                vec![ratio(CPU_RATIO_MAX_IN_WINDOW), Goal { what, wanted, reached: p99_us, digits: 0 }]
+                let p99 = Goal::under("window 10 ms, p99 us".to_owned(), P99_US_MAX_IN_WINDOW, p99_us, 0);
+                vec![ratio(CPU_RATIO_MAX_IN_WINDOW), p99]
             }
             _ => Vec::new(),
         }
     }
 
-    /// True if the median is where it has to be.
+    /// True if what is judged is where it has to be.
     pub fn is_reached(&self) -> bool {
-        self.reached.as_ref().map(Sample::median).is_some_and(|median| match self.wanted {
-            Bound::AtMost(most) => median <= most,
-            Bound::Under(bound) => median < bound,
+        let judged = match self.judged {
+            Judged::Median => Sample::median,
+            Judged::Least => Sample::least,
+            Judged::Most => Sample::most,
+        };
+        self.reached.as_ref().map(judged).is_some_and(|value| match self.wanted {
+            Bound::AtMost(most) => value <= most,
+            Bound::Under(bound) => value < bound,
         })
     }
 
@@ -74,6 +103,11 @@ impl Goal {
                 Bound::AtMost(most) => json!({ "at_most": most }),
                 Bound::Under(bound) => json!({ "under": bound }),
             },
+            "judged": match self.judged {
+                Judged::Median => "median",
+                Judged::Least => "least",
+                Judged::Most => "most",
+            },
             "reached": self.reached.as_ref().map(Sample::told),
             "is_reached": self.is_reached(),
         })
@@ -83,11 +117,16 @@ impl Goal {
 /// `what: wanted ..., reached ...`, and whether that is enough.
 impl fmt::Display for Goal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Goal { what, wanted, reached, digits } = self;
+        let Goal { what, wanted, judged, reached, digits } = self;
         match wanted {
             Bound::AtMost(most) => write!(f, "{what}: wanted at most {most:.digits$}")?,
             Bound::Under(bound) => write!(f, "{what}: wanted under {bound:.digits$}")?,
         }
+        f.write_str(match judged {
+            Judged::Median => "",
+            Judged::Least => " in the best run",
+            Judged::Most => " in each run",
+        })?;
         match reached {
             None => f.write_str(", reached nothing that counts: NOT REACHED"),
             Some(reached) if self.is_reached() => write!(f, ", reached {reached:.digits$}"),
@@ -113,6 +152,20 @@ mod tests {
         assert_eq!(reached(10, 0.151, 15_000.0), [false, false]);
         assert_eq!([reached(0, 1.0, 1e9), reached(0, 1.001, 1.0)], [[true], [false]]);
         assert!(reached(5, 9.0, 1e9).is_empty(), "nothing is wanted of other windows");
+    }
+
+    #[test]
+    fn the_least_or_the_most_is_judged_where_that_is_asked_for() {
+        let goal = || Goal::at_most("x".to_owned(), 1.0, Sample::of([0.5, 2.0, 2.0]), 1);
+        assert_eq!(
+            [goal(), goal().of_the_least(), goal().of_the_most()].map(|goal| goal.is_reached()),
+            [false, true, false]
+        );
+        assert!(
+            goal().of_the_least().to_string().contains("wanted at most 1.0 in the best run, reached 2.0 (0.5 - 2.0)")
+        );
+        let under = |value| Goal::under("x".to_owned(), 1.0, Sample::of([value]), 1).is_reached();
+        assert_eq!([under(1.0), under(0.9)], [false, true]);
     }
 
     #[test]

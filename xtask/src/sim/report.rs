@@ -101,7 +101,7 @@ pub fn never_seen(total: &Total, size: Size) -> Vec<String> {
     faults.chain(judged).collect()
 }
 
-fn grouped(number: u64) -> String {
+pub fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut grouped = String::new();
     for (index, digit) in digits.chars().enumerate() {
