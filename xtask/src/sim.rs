@@ -9,7 +9,7 @@
 
 mod built;
 mod crew;
-mod report;
+pub mod report;
 mod running;
 
 use std::io::Write;

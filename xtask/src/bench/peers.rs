@@ -99,7 +99,7 @@ fn chosen<T: ValueEnum + PartialEq + Copy + 'static>(asked: &[T]) -> Vec<T> {
 pub fn run(options: &Options) -> Result<(), Failure> {
     let peers = options.peers();
     let machine = Machine::look();
-    let commit = crate::sim::report::commit();
+    let commit = crate::commit::checked_out();
     let date = checked(std::process::Command::new("date").args(["-u", "+%F"]))?.trim().to_owned();
     let arguments = NO_LIMITS.iter().copied().chain(options.serve.split_whitespace()).map(str::to_owned).collect();
     let stage = Stage::build(&peers, arguments, options.ahead)?;
