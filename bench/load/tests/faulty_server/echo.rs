@@ -7,7 +7,7 @@ use std::sync::{Arc, LazyLock, Mutex};
 
 use serde_json::Value;
 
-use crate::{RUNS, all_at_once, load, read_frame};
+use crate::{RUNS, load, read_frame, several_at_once};
 
 /// One frame is answered wrongly.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -36,9 +36,18 @@ pub enum Workload {
 const WORKLOADS: [Workload; 6] =
     [Workload::EchoOfOne, Workload::Echo, Workload::Rate, Workload::Idle, Workload::Churn, Workload::Login];
 
-/// The size and the id; then the due time, the speaker, the number, the filling.
+/// The size and the id; then the due time, the speaker, the number, the filling. All of them are tried where one session says all,
+/// the last of each elsewhere.
 const HEADER_PLACES: [usize; 4] = [0, 1, 2, 3];
 const BODY_PLACES: [usize; 7] = [4, 11, 12, 16, 19, 20, 67];
+
+/// Those that are tried in a workload.
+fn places(workload: Workload, all: &'static [usize]) -> &'static [usize] {
+    match workload {
+        Workload::EchoOfOne => all,
+        _ => all.last_chunk::<1>().expect("there are some"),
+    }
+}
 
 /// Of all frames, the one that is answered wrongly. In `idle` it is one of those behind the first few.
 const VICTIM: usize = 15;
@@ -125,11 +134,12 @@ fn serve(fault: Fault) -> SocketAddr {
 
 /// Every workload with every fault.
 pub static TOLD: LazyLock<HashMap<(Workload, Fault), Value>> = LazyLock::new(|| {
-    let altered = HEADER_PLACES.into_iter().chain(BODY_PLACES).map(Fault::Altered);
     let others = [Fault::None, Fault::Dropped, Fault::Doubled, Fault::Swapped, Fault::CutOff];
-    let faults: Vec<Fault> = altered.chain(others).collect();
-    let cases = WORKLOADS.into_iter().flat_map(|workload| faults.iter().map(move |fault| (workload, *fault)));
-    all_at_once(&cases.collect::<Vec<_>>(), |(workload, fault)| workload.told(fault))
+    let cases = WORKLOADS.into_iter().flat_map(|workload| {
+        let altered = places(workload, &HEADER_PLACES).iter().chain(places(workload, &BODY_PLACES));
+        altered.map(|place| Fault::Altered(*place)).chain(others).map(move |fault| (workload, fault))
+    });
+    several_at_once(&cases.collect::<Vec<_>>(), |(workload, fault)| workload.told(fault))
 });
 
 fn told(workload: Workload, fault: Fault) -> &'static Value {
@@ -186,15 +196,17 @@ fn what_comes_twice_is_a_duplicate() {
 #[test]
 fn what_has_changed_places_is_late_in_one_session_and_foreign_in_two() {
     assert_eq!(counts(Workload::EchoOfOne, Fault::Swapped), [0, 0, 0, 1, 0]);
-    for workload in [Workload::Rate, Workload::Idle, Workload::Churn, Workload::Login] {
+    for workload in [Workload::Idle, Workload::Churn, Workload::Login] {
         assert_eq!(counts(workload, Fault::Swapped), [2, 2, 0, 0, 0], "{workload:?}");
     }
+    // Which sessions say the two is a matter of the moment.
+    assert!([[0, 0, 0, 1, 0], [2, 2, 0, 0, 0]].contains(&counts(Workload::Rate, Fault::Swapped)));
 }
 
 #[test]
 fn a_byte_that_was_not_said_is_foreign_wherever_it_is() {
     for workload in WORKLOADS {
-        for place in BODY_PLACES {
+        for &place in places(workload, &BODY_PLACES) {
             assert_eq!(counts(workload, Fault::Altered(place)), [1, 1, 0, 0, 0], "{workload:?}, byte {place}");
         }
     }
@@ -203,7 +215,7 @@ fn a_byte_that_was_not_said_is_foreign_wherever_it_is() {
 #[test]
 fn after_another_size_or_id_nothing_more_of_that_session_is_understood() {
     for workload in WORKLOADS {
-        for place in HEADER_PLACES {
+        for &place in places(workload, &HEADER_PLACES) {
             let [missing, foreign, duplicates, late, cut_off] = counts(workload, Fault::Altered(place));
             assert_eq!([foreign, duplicates, late, cut_off], [1, 0, 0, 0], "{workload:?}, byte {place}");
             assert_missing_of_one_session(workload, missing);
@@ -224,8 +236,8 @@ fn whoever_is_cut_off_misses_the_rest() {
 fn assert_missing_of_one_session(workload: Workload, missing: u64) {
     let most = match workload {
         Workload::EchoOfOne | Workload::Echo => DEPTH,
-        // Of 60 messages, those from the fifteenth on of one of three sessions.
-        Workload::Rate => 16,
+        // All that one of three sessions says, warming up included.
+        Workload::Rate => 20,
         Workload::Idle | Workload::Churn | Workload::Login => 1,
     };
     assert!((1..=most).contains(&missing), "{workload:?}: {missing} are missing");

@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 
 use serde_json::Value;
 
-use crate::{RUNS, all_at_once, load, read_frame};
+use crate::{RUNS, load, read_frame, several_at_once};
 
 /// One listener is served wrongly, once.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -109,7 +109,7 @@ fn serve(fault: Fault) -> SocketAddr {
 pub static TOLD: LazyLock<HashMap<Fault, Value>> = LazyLock::new(|| {
     let altered = HEADER_PLACES.into_iter().chain(BODY_PLACES).map(Fault::Altered);
     let others = [Fault::None, Fault::Dropped, Fault::Doubled, Fault::Delayed, Fault::Swapped, Fault::CutOff];
-    all_at_once(&altered.chain(others).collect::<Vec<_>>(), |fault| {
+    several_at_once(&altered.chain(others).collect::<Vec<_>>(), |fault| {
         let members = MEMBERS.to_string();
         let shape = ["--rooms", "1", "--members", &members, "--rate", "50", "--seconds", "0.4", "--warm-up", "0.1"];
         load("rooms", serve(fault), &shape)
