@@ -80,7 +80,8 @@ mod tests {
     #[test]
     fn none_is_the_empty_set() {
         let none = WorkerSet::default();
-        assert!(none.is_empty() && none.len() == 0 && none.iter().next().is_none());
+        assert!(none.is_empty() && none.iter().next().is_none());
+        assert_eq!(none.len(), 0);
         assert_eq!(format!("{none:?} {:?}", WorkerSet::from_iter([64, 3])), "{} {3, 64}");
     }
 }
