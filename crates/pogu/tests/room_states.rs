@@ -454,13 +454,19 @@ fn many_small_rooms_and_a_large_one() {
         }
     }
     clients.iter_mut().for_each(|client| assert_eq!(client.frames().len(), 21));
-    clients[7].say(large.0 as u32, b"everybody");
+    // Speakers on both workers: everybody hears them in their order, and each once.
+    for (speaker, text) in [(7, "everybody"), (2_500, "again"), (4_999, "and again")] {
+        clients[speaker].say(large.0 as u32, text.as_bytes());
+        stage.world.settle();
+    }
     clients[7].say(1000 + 7 * 20, b"ten of us");
     stage.world.settle();
+    let said = |texts: &[&str]| texts.iter().map(|text| (SAY, (*text).to_owned())).collect::<Vec<_>>();
+    let (by_all, by_ten) =
+        (said(&["everybody", "again", "and again"]), said(&["everybody", "again", "and again", "ten of us"]));
     let heard: Vec<Vec<(u16, String)>> = clients.iter_mut().map(heard).collect();
-    let everybody = (SAY, "everybody".to_owned());
-    assert!(heard.iter().all(|heard| heard.contains(&everybody)));
-    let ten: BTreeSet<usize> = (0..SESSIONS).filter(|index| heard[*index].len() == 2).collect();
+    assert!(heard.iter().all(|heard| *heard == by_all || *heard == by_ten));
+    let ten: BTreeSet<usize> = (0..SESSIONS).filter(|index| heard[*index] == by_ten).collect();
     assert_eq!(ten.len(), 10);
     assert!(ten.contains(&7));
 }
