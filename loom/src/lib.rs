@@ -1,14 +1,14 @@
 //! Models of what threads share: the inbox of pogu's port with its parking and waking, and in the engine the places of a
 //! service, its closing, the request to stop, the last words before it, the end of the last worker, workers that go, what a
 //! worker says that it does, the desk of names, rooms that are opened and closed, job queues and their end, what waits for room
-//! in an inbox, and sessions whose handlers run on a pool. Every interleaving with a bounded
-//! number of preemptions (three for two threads, two for three) is tried, with every value that the memory model allows a
-//! load to see.
+//! in an inbox, and sessions whose handlers run on a pool. Every interleaving with a bounded number of preemptions (three for
+//! two threads, two for three) is tried, with every value that the memory model allows a load to see.
 //!
 //! What is modelled is the code itself: `post.rs` of pogu-port, ten files of pogu's own and of its `core` and seven of its `jobs`
 //! are compiled here as they stand. Only [`sync`] is another one: atomics, fences and locks of the model, and a small queue that
 //! the model sees through. It can also leave a step out: a model that does not notice a missing fence or a missing order proves
-//! nothing, so those that rest on one have to fail without it. What the engine's code touches beside (messages, services) are stand-ins.
+//! nothing, so those that rest on one have to fail without it. What the engine's code touches beside (messages, services) are
+//! stand-ins.
 //!
 //! With the feature `schedules` the same code is made of shuttle's pieces, and a whole crew of workers runs with it, of which
 //! nobody can try every interleaving: many thousand schedules are drawn instead.

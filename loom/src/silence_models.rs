@@ -8,7 +8,7 @@ use loom::thread;
 use crate::core::{self, Shared, Voice};
 use crate::message::{Frame, Message};
 use crate::models::explore;
-use crate::sync::without_orders_of;
+use crate::sync::{AtomicUsize, Ordering, without_orders_of};
 use crate::workers::{Worker, core_of};
 
 /// Says something to the home of a room.
@@ -27,16 +27,20 @@ fn last_words_beside_their_home(speakers: usize) {
         let (shared, mut workers) = core_of(1, speakers);
         let home = workers.remove(0);
         let voices: Vec<Voice> = (0..speakers).map(|_| Voice::of(&shared)).collect();
+        let done = Arc::new(AtomicUsize::new(0));
         let threads = voices.into_iter().map(|voice| {
-            let shared = Arc::clone(&shared);
+            let (shared, done) = (Arc::clone(&shared), Arc::clone(&done));
             thread::spawn(move || {
                 say(&shared, 0);
+                // A post has fences of its own. This has nothing but what follows.
+                done.fetch_add(1, Ordering::Relaxed);
                 drop(voice);
             })
         });
         let threads: Vec<_> = threads.collect();
         if shared.is_silent() {
             assert_eq!(words(&home.take_waiting()), speakers, "nothing more is said, and not all has come");
+            assert_eq!(done.load(Ordering::Relaxed), speakers, "nothing more is said, and not all is seen");
         }
         threads.into_iter().for_each(|thread| thread.join().expect("no panic"));
         assert!(shared.is_silent());
