@@ -1,11 +1,12 @@
-//! Login: everybody comes at once, as after a restart. All connections are begun before the first says anything; each says one
-//! message as soon as it stands.
+//! Login: everybody comes at once, as after a restart. The connections are begun one right behind the other, whatever becomes
+//! of those before; each says one message as soon as it stands.
 //!
 //! A server whose queue of connections is full does not answer: the client's system tries again after a second, and after three,
 //! and so on. So latency counts from when a connection was begun, and what the system had to do again is told. It counts that
 //! for all connections of its network namespace.
 
 use std::io;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -33,18 +34,24 @@ pub struct Options {
     drain_timeout: u64,
 }
 
+/// Connections between two looks at those that stand.
+const BEGUN_AT_ONCE: u32 = 128;
+
 /// How the connections went.
+#[derive(Default)]
 struct Connects {
     /// By session.
     begun: Vec<u64>,
     slow: u64,
     /// When the last one stood.
-    last: u64,
+    connected: u64,
+    /// When the last one was answered.
+    answered: u64,
 }
 
 pub fn run(options: &Options) -> io::Result<Value> {
     let mut sessions = Sessions::new(options.target, options.sessions, options.body)?;
-    let mut connects = Connects { begun: Vec::with_capacity(options.sessions as usize), slow: 0, last: 0 };
+    let mut connects = Connects::default();
     let handshakes = Handshakes::look()?;
     let before = sessions.reading()?;
     let start = sessions.now();
@@ -53,17 +60,12 @@ pub fn run(options: &Options) -> io::Result<Value> {
         connects.begun.push(now);
         sessions.begin(number as usize, number, None)?;
         sessions.say_when_connected(number as usize, now)?;
+        if number % BEGUN_AT_ONCE == BEGUN_AT_ONCE - 1 {
+            sessions.turn(Duration::ZERO, |_, number, happened, now| connects.note(number, happened, now))?;
+        }
     }
-    let mut answered = start;
     while sessions.waiting() > 0 && sessions.is_patient(options.drain_timeout) {
-        sessions.turn(LOOK_AGAIN, |_, number, happened, now| {
-            match happened {
-                Happened::Sent => connects.stands(number, now),
-                Happened::Answered(answers) if answers > 0 => answered = now,
-                Happened::Answered(_) | Happened::Ended => {}
-            }
-            Ok(())
-        })?;
+        sessions.turn(LOOK_AGAIN, |_, number, happened, now| connects.note(number, happened, now))?;
     }
     sessions.outcome.measured = sessions.reading()?.since(&before);
     let handshakes = Handshakes::look()?.since(handshakes);
@@ -78,8 +80,8 @@ pub fn run(options: &Options) -> io::Result<Value> {
         &mut told,
         json!({
             "all_begun_ms": connects.begun.last().copied().map(milliseconds),
-            "all_connected_ms": is_whole.then(|| milliseconds(connects.last)),
-            "all_answered_ms": is_whole.then(|| milliseconds(answered)),
+            "all_connected_ms": is_whole.then(|| milliseconds(connects.connected)),
+            "all_answered_ms": is_whole.then(|| milliseconds(connects.answered)),
             "connects_slow": connects.slow,
             "handshakes_retried": handshakes.retried,
             "listen_overflows": handshakes.listen_overflows,
@@ -89,9 +91,16 @@ pub fn run(options: &Options) -> io::Result<Value> {
 }
 
 impl Connects {
-    fn stands(&mut self, number: usize, now: u64) {
-        let begun = self.begun.get(number).copied().unwrap_or(now);
-        self.slow += u64::from(now.saturating_sub(begun) >= SLOW);
-        self.last = now;
+    fn note(&mut self, number: usize, happened: Happened, now: u64) -> io::Result<()> {
+        match happened {
+            Happened::Sent => {
+                let begun = self.begun.get(number).copied().unwrap_or(now);
+                self.slow += u64::from(now.saturating_sub(begun) >= SLOW);
+                self.connected = now;
+            }
+            Happened::Answered(answers) if answers > 0 => self.answered = now,
+            Happened::Answered(_) | Happened::Ended => {}
+        }
+        Ok(())
     }
 }

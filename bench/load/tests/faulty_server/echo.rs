@@ -7,11 +7,11 @@ use std::sync::{Arc, LazyLock, Mutex};
 
 use serde_json::Value;
 
-use crate::{load, read_frame};
+use crate::{RUNS, all_at_once, load, read_frame};
 
 /// One frame is answered wrongly.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-enum Fault {
+pub enum Fault {
     None,
     Dropped,
     Doubled,
@@ -23,7 +23,7 @@ enum Fault {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-enum Workload {
+pub enum Workload {
     /// One session, several frames in flight.
     EchoOfOne,
     Echo,
@@ -48,10 +48,6 @@ const CONNECTIONS: u64 = 24;
 
 const DEPTH: u64 = 4;
 
-/// Seconds that the load waits for what is missing. What does come is waited for no longer than it takes; a machine that stands
-/// still for less than this changes no count.
-const DRAIN_SECONDS: &str = "4";
-
 impl Workload {
     fn told(self, fault: Fault) -> Value {
         let connections = CONNECTIONS.to_string();
@@ -65,7 +61,7 @@ impl Workload {
             Workload::Churn => ("churn", vec!["--connections", &connections, "--concurrency", "4"]),
             Workload::Login => ("login", vec!["--sessions", &connections]),
         };
-        load(name, serve(fault), &arguments, DRAIN_SECONDS)
+        load(name, serve(fault), &arguments)
     }
 }
 
@@ -127,20 +123,17 @@ fn serve(fault: Fault) -> SocketAddr {
     address
 }
 
-/// Every workload with every fault, all at the same time: where something is missing, the load waits for it.
-static TOLD: LazyLock<HashMap<(Workload, Fault), Value>> = LazyLock::new(|| {
+/// Every workload with every fault.
+pub static TOLD: LazyLock<HashMap<(Workload, Fault), Value>> = LazyLock::new(|| {
     let altered = HEADER_PLACES.into_iter().chain(BODY_PLACES).map(Fault::Altered);
     let others = [Fault::None, Fault::Dropped, Fault::Doubled, Fault::Swapped, Fault::CutOff];
     let faults: Vec<Fault> = altered.chain(others).collect();
     let cases = WORKLOADS.into_iter().flat_map(|workload| faults.iter().map(move |fault| (workload, *fault)));
-    std::thread::scope(|scope| {
-        let run = |(workload, fault): (Workload, Fault)| ((workload, fault), scope.spawn(move || workload.told(fault)));
-        let running: Vec<_> = cases.map(run).collect();
-        running.into_iter().map(|(case, told)| (case, told.join().expect("it told"))).collect()
-    })
+    all_at_once(&cases.collect::<Vec<_>>(), |(workload, fault)| workload.told(fault))
 });
 
 fn told(workload: Workload, fault: Fault) -> &'static Value {
+    LazyLock::force(&RUNS);
     &TOLD[&(workload, fault)]
 }
 
