@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::io::{BufWriter, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::process::exit;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -28,30 +28,42 @@ pub enum Fault {
     AnswersViolations,
     SaysGoodbye,
     DiesOfResets,
+    /// Whatever a client does not read.
+    Hoards,
     DiesWithoutDescriptors,
 }
 
 const QUEUE_FRAMES: usize = 4096;
 
+/// More than are said in any check.
+const HOARDED_FRAMES: usize = 100_000;
+
 static CUT_OFF: AtomicU64 = AtomicU64::new(0);
+
+struct Connection {
+    stream: TcpStream,
+    is_cut_off: AtomicBool,
+}
 
 #[derive(Clone)]
 struct Member {
-    stream: Arc<TcpStream>,
+    connection: Arc<Connection>,
     queue: SyncSender<Vec<u8>>,
 }
 
 impl Member {
     fn push(&self, frame: Vec<u8>) {
         if let Err(TrySendError::Full(_)) = self.queue.try_send(frame)
-            && self.stream.shutdown(Shutdown::Both).is_ok()
+            && !self.connection.is_cut_off.swap(true, Ordering::Relaxed)
         {
             CUT_OFF.fetch_add(1, Ordering::Relaxed);
+            // It may have gone by itself.
+            let _ = self.connection.stream.shutdown(Shutdown::Both);
         }
     }
 
     fn is(&self, other: &Member) -> bool {
-        Arc::ptr_eq(&self.stream, &other.stream)
+        Arc::ptr_eq(&self.connection, &other.connection)
     }
 }
 
@@ -106,18 +118,18 @@ fn accept(listener: &TcpListener, fault: Fault) {
 }
 
 fn session(stream: TcpStream, rooms: &Rooms, fault: Fault) {
-    let stream = Arc::new(stream);
-    let (queue, frames) = sync_channel(QUEUE_FRAMES);
-    let member = Member { stream: Arc::clone(&stream), queue };
-    thread::spawn(move || drain(&stream, &frames));
-    if let Err(error) = read(&member, rooms, fault)
-        && (error.kind(), fault) == (ErrorKind::ConnectionReset, Fault::DiesOfResets)
-    {
-        exit(3);
-    }
+    stream.set_nodelay(true).expect("an open socket");
+    let connection = Arc::new(Connection { stream, is_cut_off: AtomicBool::new(false) });
+    let (queue, frames) = sync_channel(if fault == Fault::Hoards { HOARDED_FRAMES } else { QUEUE_FRAMES });
+    let member = Member { connection: Arc::clone(&connection), queue };
+    thread::spawn(move || drain(&connection.stream, &frames));
+    let mut room = None;
+    let ended = read(&member, rooms, &mut room, fault).map_err(|error| error.kind());
     leave(&member, rooms);
-    if fault == Fault::SaysGoodbye {
-        member.push(b"goodbye".to_vec());
+    match (fault, ended, room) {
+        (Fault::DiesOfResets, Err(ErrorKind::ConnectionReset), Some(_)) => exit(3),
+        (Fault::SaysGoodbye, Err(ErrorKind::UnexpectedEof), None) => member.push(b"goodbye".to_vec()),
+        _ => {}
     }
 }
 
@@ -140,14 +152,13 @@ fn drain(stream: &TcpStream, frames: &Receiver<Vec<u8>>) {
     let _ = stream.shutdown(Shutdown::Both);
 }
 
-fn read(member: &Member, rooms: &Rooms, fault: Fault) -> std::io::Result<()> {
-    let mut stream = &*member.stream;
-    let mut room = None;
+fn read(member: &Member, rooms: &Rooms, room: &mut Option<u32>, fault: Fault) -> std::io::Result<()> {
+    let mut stream = &member.connection.stream;
     loop {
         let mut frame = vec![0; 4];
         stream.read_exact(&mut frame)?;
         let [size, id] = [[frame[0], frame[1]], [frame[2], frame[3]]].map(u16::from_le_bytes);
-        let is_violation = size < 4 || !(1..=3).contains(&id) || (id, room) == (2, None);
+        let is_violation = size < 4 || !(1..=3).contains(&id) || (id, *room) == (2, None);
         if is_violation && fault == Fault::AnswersViolations {
             member.push(frame.clone());
         }
@@ -156,8 +167,8 @@ fn read(member: &Member, rooms: &Rooms, fault: Fault) -> std::io::Result<()> {
         }
         frame.resize(usize::from(size), 0);
         stream.read_exact(&mut frame[4..])?;
-        match (id, room) {
-            (1, _) => room = Some(join(member, rooms, frame, fault)),
+        match (id, *room) {
+            (1, _) => *room = Some(join(member, rooms, frame, fault)),
             (2, Some(room)) => say(locked(rooms).entry(room).or_default(), &frame, fault),
             _ => member.push(altered(frame, fault)),
         }
