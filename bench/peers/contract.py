@@ -5,9 +5,8 @@
 
 Each check has a server of its own, on a port that the system chooses; afterwards SIGTERM has to give exit code 0 and the
 closing line with the number that the check expects. Nothing waits by the clock: where a server has to have seen something
-first, another connection asks it something behind that (a fence).
-
-With --without-rooms, JOIN and SAY have to be unknown ids. Exit code 1 if any check fails.
+first, another connection asks it something behind that (a fence). With --without-rooms, JOIN and SAY have to be
+unknown ids. Exit code 1 if any check fails.
 """
 
 import argparse
@@ -205,7 +204,9 @@ def a_lack_of_descriptors_is_survived(options):
 def hold_back(server, silent, identifier, send):
     """Has answers sent to a client that does not read, until some wait in the server. What the client has to get then."""
     fence, sent, answered = Client(server), [], 0
-    while server.held(silent, answered) < 200_000:
+    fence.echo()
+    server.narrow(silent)
+    while server.held(silent, answered) < 500_000:
         require(answered < 32 << 20, "nothing ever waits for a client that does not read")
         batch = [frame(identifier, struct.pack("<I", len(sent) + number) + pattern(996)) for number in range(32)]
         send(*batch)
