@@ -10,9 +10,9 @@ use super::super::figures::without_curve;
 use super::super::load::Run;
 use super::super::machine::Machine;
 use super::super::wanted::Goal;
+use super::goals;
 use super::results::Results;
 use super::table::{Table, calls_not_counted};
-use super::{goals, plot};
 use crate::Failure;
 
 /// Everything that was measured, and where.
@@ -179,6 +179,7 @@ mod tests {
 
     use super::super::super::build::Reason;
     use super::super::super::contender::{Contender, Peer};
+    use super::super::plot;
     use super::super::plot::tests::{assert_is_inside, assert_is_well_formed};
     use super::super::results::tests::results_of;
     use super::super::workload::Workload;
