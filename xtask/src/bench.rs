@@ -52,3 +52,32 @@ pub fn run(options: &Options) -> Result<(), Failure> {
         Some(Comparison::Pooled(options)) => pooled::run(options),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory, Parser};
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Arguments {
+        #[command(flatten)]
+        options: Options,
+    }
+
+    fn parsed(arguments: &[&str]) -> Result<Option<Comparison>, clap::Error> {
+        let arguments = std::iter::once("bench").chain(arguments.iter().copied());
+        Arguments::try_parse_from(arguments).map(|arguments| arguments.options.comparison)
+    }
+
+    #[test]
+    fn without_a_subcommand_peers_are_measured_and_may_be_told_how() {
+        Arguments::command().debug_assert();
+        assert!(matches!(parsed(&[]), Ok(None)));
+        assert!(matches!(parsed(&["--pairs", "3", "--workloads", "echo"]), Ok(None)));
+        assert!(matches!(parsed(&["peers", "--pairs", "3"]), Ok(Some(Comparison::Peers(_)))));
+        assert!(matches!(parsed(&["rooms", "--pairs", "3"]), Ok(Some(Comparison::Rooms(_)))));
+        assert!(matches!(parsed(&["pooled"]), Ok(Some(Comparison::Pooled(_)))));
+        assert!(parsed(&["--pairs", "3", "rooms"]).is_err());
+    }
+}

@@ -35,6 +35,8 @@ use syscalls::Counter;
 use workload::{Pace, Workload};
 
 #[derive(clap::Args)]
+// Its name is that of the options around it.
+#[group(skip)]
 pub struct Options {
     /// What is asked of the servers. Default: everything.
     #[arg(long, value_enum, value_delimiter = ',', num_args = 1..)]
