@@ -69,6 +69,9 @@ impl Delivery {
     /// It may overtake others that may be replaced, of another key or of a class, where they wait: two members of a room may
     /// hear `here` of one key and `there` of another in two orders. What has to be heard in one is sent under one key, or may not
     /// be replaced.
+    ///
+    /// It begins to leave when the kernel takes it. So a slow reader first hears what the kernel holds for it, which can be
+    /// megabytes, and then the present: bound that by [`StreamOptions::send_buffer_bytes`](crate::StreamOptions::send_buffer_bytes).
     pub const fn latest(self, key: u64) -> Delivery {
         Delivery { keep: Keep::Latest(key), ..self }
     }
