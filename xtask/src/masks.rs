@@ -81,7 +81,7 @@ pub const OF_NO_DRIVER: [&str; 34] = [
 pub const OF_PROGRAMS: [&str; 1] = ["examples"];
 
 /// Names of tests that play on the simulation what others play on a driver.
-const ON_THE_SIMULATION: &str = "sim::";
+pub const ON_THE_SIMULATION: &str = "sim::";
 
 /// The one test that takes as long as all others together (every stop drains what a hundred guarded connections have in
 /// flight), and the rows that it runs in all the same: those that change how operations end and how bytes are received.
@@ -108,9 +108,8 @@ pub fn run(options: &Options) -> Result<(), Failure> {
 
 fn command(row: &Row) -> Result<Command, Failure> {
     let on_uring = row.driver == "uring";
-    let suites = suites()?.into_iter().filter(|name| on_uring || !OF_THE_DRIVER.contains(&name.as_str()));
-    let left_out = [&OF_NO_DRIVER[..], &OF_PROGRAMS].concat();
-    let suites: Vec<String> = suites.filter(|name| !left_out.contains(&name.as_str())).collect();
+    let suites = suites_on_drivers()?.into_iter().filter(|name| on_uring || !OF_THE_DRIVER.contains(&name.as_str()));
+    let suites: Vec<String> = suites.collect();
     let is_denied = row.name == DENIED;
     let mut command = port_and_engine::command(is_denied.then_some("without-io-uring"))?;
     command
@@ -133,6 +132,12 @@ fn command(row: &Row) -> Result<Command, Failure> {
         command.env_remove("POGU_REQUIRE_URING");
     }
     Ok(command)
+}
+
+/// The suites of the port and the engine that reach a driver of the system.
+pub fn suites_on_drivers() -> Result<Vec<String>, Failure> {
+    let left_out = [&OF_NO_DRIVER[..], &OF_PROGRAMS].concat();
+    Ok(suites()?.into_iter().filter(|name| !left_out.contains(&name.as_str())).collect())
 }
 
 /// Every suite of the port and the engine.

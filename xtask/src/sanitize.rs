@@ -13,6 +13,7 @@ use std::process::Command;
 use clap::ValueEnum;
 
 use crate::Failure;
+use crate::masks::{ON_THE_SIMULATION, suites_on_drivers};
 use crate::newer_compiler::NewerCompiler;
 use crate::port_and_engine::GUARDED_IN_ANY_CASE;
 use crate::run::{Outcome, cargo, tests};
@@ -28,6 +29,9 @@ pub struct Options {
     /// Only tests whose names contain this.
     #[arg(long, conflicts_with = "plants_only")]
     filter: Option<String>,
+    /// Without the suites that run in the simulation alone: what they reach of unsafe code, the memory of buffers, others reach too.
+    #[arg(long, conflicts_with = "plants_only")]
+    on_drivers: bool,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -150,14 +154,20 @@ impl Build {
         }
     }
 
-    /// All of them, also behind one that fails.
-    fn all_tests(&self, filter: Option<&str>) -> Result<Outcome, Failure> {
+    /// All that are asked for, also behind one that fails.
+    fn all_tests(&self, options: &Options) -> Result<Outcome, Failure> {
         let mut command = self.tests(&["pogu-port", "pogu"])?;
         let left_out = self.sanitizer.left_out();
+        command.args(["--lib", "--no-fail-fast"]);
+        match options.on_drivers {
+            true => command.args(suites_on_drivers()?.iter().flat_map(|name| ["--test", name])),
+            false => command.arg("--tests"),
+        };
         command
-            .args(["--lib", "--tests", "--no-fail-fast", "--"])
-            .args(filter)
-            .args(left_out.into_iter().flat_map(|name| ["--skip", name]));
+            .arg("--")
+            .args(&options.filter)
+            .args(left_out.into_iter().flat_map(|name| ["--skip", name]))
+            .args(options.on_drivers.then_some(["--skip", ON_THE_SIMULATION]).into_iter().flatten());
         tests(&mut command).map_err(|error| {
             let said = error.to_string();
             format!("{said}\n{} sanitizer: {} findings", self.sanitizer.name(), findings(&said)).into()
@@ -184,7 +194,7 @@ pub fn run(options: &Options) -> Result<(), Failure> {
     if options.plants_only {
         return Ok(());
     }
-    let Outcome { tally, took } = build.all_tests(options.filter.as_deref())?;
+    let Outcome { tally, took } = build.all_tests(options)?;
     println!("{name} sanitizer: {} passed, 0 findings, {:.0} s", tally.passed, took.as_secs_f64());
     Ok(())
 }
