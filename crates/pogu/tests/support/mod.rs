@@ -212,7 +212,19 @@ pub struct Peer {
 
 impl Peer {
     pub fn connect(address: SocketAddr) -> Peer {
-        let stream = TcpStream::connect(address).expect("connect");
+        Peer::on(TcpStream::connect(address).expect("connect"))
+    }
+
+    /// `None` if the server has reset the connection before the call that makes it has returned.
+    pub fn connect_unless_reset(address: SocketAddr) -> Option<Peer> {
+        match TcpStream::connect(address) {
+            Ok(stream) => Some(Peer::on(stream)),
+            Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => None,
+            Err(error) => panic!("connect: {error}"),
+        }
+    }
+
+    fn on(stream: TcpStream) -> Peer {
         stream.set_read_timeout(Some(PATIENCE)).expect("timeout");
         stream.set_nodelay(true).expect("nodelay");
         Peer { stream }
