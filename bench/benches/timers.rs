@@ -1,4 +1,4 @@
-//! What a timer costs, with a thousand and with a million pending: the wheel, a heap beside it, and what the memory alone costs.
+//! What a timer costs, with a thousand to a million pending: the wheel, a heap beside it, and what the memory alone costs.
 //!
 //! In each run of a thousand timers as many are pending before as after. They are due anywhere within an hour (what cancels and
 //! starts), or within a minute (what fires), so that time goes on in small steps with many pending and in large ones with few.
@@ -20,7 +20,7 @@ use pogu_port::{Random, Time};
 
 use wheel::{Chain, Handle, Wheel};
 
-const PENDING: [usize; 2] = [1_000, 1_000_000];
+const PENDING: [usize; 4] = [1_000, 10_000, 100_000, 1_000_000];
 
 /// Timers of one owner.
 const OWNED: usize = 100;
