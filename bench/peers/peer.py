@@ -68,8 +68,10 @@ class Server:
         """What happens meanwhile, the server sees all at once."""
         self.process.send_signal(signal.SIGSTOP)
         os.waitpid(self.process.pid, os.WUNTRACED)
-        yield
-        self.process.send_signal(signal.SIGCONT)
+        try:
+            yield
+        finally:
+            self.process.send_signal(signal.SIGCONT)
 
     def narrow(self, client):
         """Gives the server's end of a connection a small send buffer, if it is a descriptor: much takes many sends."""

@@ -76,11 +76,13 @@ impl Builder {
     }
 
     pub fn load(&self) -> Result<PathBuf, Failure> {
+        eprintln!("building the load");
         checked(&mut self.cargo("pogu-load"))?;
         Ok(self.target.join("release/pogu-load"))
     }
 
     pub fn peer(&self, peer: Peer) -> Result<PathBuf, Reason> {
+        eprintln!("building {}", peer.name());
         match source(peer) {
             Source::Package(package) => {
                 checked(&mut self.cargo(package)).map_err(|error| Reason::of_build(&error.to_string()))?;

@@ -84,6 +84,8 @@ pub struct Job {
     pub kind: &'static Kind,
     /// The load's subcommand and what it is told, beside the server.
     pub arguments: Vec<String>,
+    /// How long is measured; 0 if that is as long as it takes.
+    pub seconds: f64,
     /// How long it may take.
     seconds_max: f64,
 }
@@ -95,6 +97,7 @@ impl Job {
         Job {
             kind,
             arguments: std::iter::once(subcommand.to_owned()).chain(told).collect(),
+            seconds: arguments.iter().find(|(name, _)| *name == "--seconds").map_or(0.0, |(_, seconds)| *seconds),
             seconds_max: PATIENCE_SECONDS + lasts.map(|(_, seconds)| seconds).sum::<f64>(),
         }
     }
@@ -208,6 +211,7 @@ pub(super) mod tests {
     fn a_load_is_told_its_job_and_may_take_longer_than_that() {
         let job = shape().job();
         assert_eq!(job.arguments[..5], ["rooms", "--rooms", "4", "--members", "50"].map(str::to_owned));
+        assert_eq!(job.seconds, 8.0);
         assert!(job.seconds_max > 10.0 && job.seconds_max < 600.0, "{}", job.seconds_max);
     }
 

@@ -70,18 +70,17 @@ impl Client {
         Ok(self.stream.shutdown(Shutdown::Write)?)
     }
 
-    /// There is an end, be it a reset, behind at most so many bytes.
-    pub fn expect_end(&mut self, most_bytes: usize) -> Verdict {
+    /// Reads to the end, be it a reset; how many bytes there were. Fails if there is no end.
+    pub fn bytes_to_the_end(&mut self) -> Result<usize, Failure> {
         let mut buffer = vec![0; 64 * 1024];
         let mut total_bytes = 0;
-        while total_bytes <= most_bytes {
+        loop {
             match self.stream.read(&mut buffer) {
-                Ok(0) => return Ok(()),
+                Ok(0) => return Ok(total_bytes),
                 Ok(read_bytes) => total_bytes += read_bytes,
-                Err(error) if error.kind() == ErrorKind::ConnectionReset => return Ok(()),
-                Err(error) => return Err(format!("no end behind {total_bytes} bytes: {error}").into()),
+                Err(error) if error.kind() == ErrorKind::ConnectionReset => return Ok(total_bytes),
+                Err(error) => return Err(format!("the session goes on behind {total_bytes} bytes: {error}").into()),
             }
         }
-        Err(format!("{total_bytes} bytes came before an end").into())
     }
 }

@@ -24,7 +24,8 @@ pub fn ends_violators(program: &Path) -> Verdict {
         let mut violator = Client::connect(server.address)?;
         violator.ask(&frame(ECHO, b"honest so far"))?;
         violator.send(bytes)?;
-        violator.expect_end(0).map_err(|failure| format!("{violation}: {failure}"))?;
+        let answered_bytes = violator.bytes_to_the_end().map_err(|failure| format!("{violation}: {failure}"))?;
+        ensure(answered_bytes == 0, || format!("{violation} was answered with {answered_bytes} bytes"))?;
         honest.ask(&frame(ECHO, violation.as_bytes()))?;
     }
     Ok(())
@@ -37,7 +38,8 @@ pub fn answers_after_a_half_close(program: &Path) -> Verdict {
     client.send(&asked)?;
     client.finish_sending()?;
     client.expect(&asked)?;
-    client.expect_end(0)
+    let more_bytes = client.bytes_to_the_end()?;
+    ensure(more_bytes == 0, || format!("{more_bytes} bytes more than were asked for"))
 }
 
 pub fn survives_resets(program: &Path) -> Verdict {
@@ -69,7 +71,8 @@ pub fn ends_who_never_reads(program: &Path) -> Verdict {
         elsewhere.ask(&frame(ECHO, b"on and on"))?;
     }
     let said_bytes = BATCHES * batch.len();
-    silent.expect_end(said_bytes - 1)?;
+    let heard_bytes = silent.bytes_to_the_end()?;
+    ensure(heard_bytes < said_bytes, || format!("all {said_bytes} bytes had waited"))?;
     let cut_off = server.stop()?;
     ensure(cut_off == 1, || format!("{cut_off} sessions were ended instead of one"))
 }

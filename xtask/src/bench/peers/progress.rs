@@ -64,3 +64,20 @@ impl Progress {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn runs_that_do_not_take_place_are_no_longer_expected() {
+        let mut progress = Progress::new(10);
+        progress.begin("echo: 100 sessions, depth 1");
+        progress.ran("pogu");
+        progress.skip(4);
+        assert_eq!((progress.done, progress.total), (1, 6));
+        progress.skip(100);
+        assert_eq!(progress.total, 0);
+        progress.finish();
+    }
+}

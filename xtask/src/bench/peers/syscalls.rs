@@ -1,8 +1,14 @@
 //! System calls per message: a short run of its own, in which `perf stat` counts the calls of the server's process.
 //!
-//! A run of its own, because who counts calls makes them dearer. The counter is read five times a second; the median of these
-//! readings is the rate of calls while the load was steady, whatever connecting and draining took. It is divided by the messages per
-//! second that the load tells of the same run.
+//! A run of its own, because who counts calls makes them dearer. The counter is read ten times a second, and what lies in the measured
+//! part counts:
+//!
+//! ```text
+//!   perf    |. . . . . . . . . . . . . . . . .|       attached before the load, ended behind it
+//!   load      connects | warms up | measures |        the last seconds of both are the same, up to a tenth of one
+//! ```
+//!
+//! Calls per second of that part are divided by the messages per second that the load tells of it.
 
 use std::io::ErrorKind;
 use std::process::{Child, Command, Stdio};
@@ -10,11 +16,10 @@ use std::process::{Child, Command, Stdio};
 use super::super::build::Reason;
 use super::super::contender::{Contender, Place, Stage};
 use super::super::load::Job;
-use super::super::sample::Sample;
 use crate::Failure;
 
 const EVENT: &str = "raw_syscalls:sys_enter";
-const INTERVAL_MILLISECONDS: &str = "200";
+const INTERVAL_MILLISECONDS: &str = "100";
 
 /// Calls for one message, or why that is not known.
 pub type Calls = Result<f64, Reason>;
@@ -52,7 +57,7 @@ impl Counter {
         let figures = job.play(stage, &server)?;
         let said = perf.end()?;
         stage.stop(server)?;
-        let per_second = calls_per_second(&said);
+        let per_second = calls_per_second(&said, job.seconds);
         Ok(match (per_second, figures.per_second) {
             (Some(calls), Some(messages)) if messages > 0.0 => Ok(calls / messages),
             _ => Err(Reason::new("perf counted nothing")),
@@ -97,20 +102,18 @@ impl Drop for Attached {
     }
 }
 
-/// The median over the readings. `None` if there is none.
-fn calls_per_second(said: &str) -> Option<f64> {
+/// Over the last `seconds` of what was counted. `None` if that is nothing.
+fn calls_per_second(said: &str, seconds: f64) -> Option<f64> {
     let readings = said.lines().filter_map(|line| {
-        let seconds: f64 = line.split(',').next()?.trim().parse().ok()?;
-        Some((seconds, count(line, 1)?))
+        let at: f64 = line.split(',').next()?.trim().parse().ok()?;
+        Some((at, count(line, 1)?))
     });
-    let mut before = 0.0;
-    let rates = readings.map(|(seconds, count)| {
-        let rate = count / (seconds - before);
-        before = seconds;
-        rate
-    });
-    // The last reading is cut off by the end, and may be of no time at all.
-    Sample::of(rates.filter(|rate| rate.is_finite())).map(|rates| rates.median())
+    let readings: Vec<(f64, f64)> = readings.collect();
+    let (end, _) = readings.last()?;
+    let begins = readings.iter().rposition(|(at, _)| *at <= end - seconds)?;
+    let calls: f64 = readings.iter().skip(begins + 1).map(|(_, count)| count).sum();
+    let (begin, _) = readings.get(begins)?;
+    Some(calls / (end - begin))
 }
 
 /// The count in a line of perf's, which has `before` fields before it; `<not counted>` is none.
@@ -125,17 +128,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_rate_is_that_of_the_steady_part() {
-        let said = "\
-            0.200000000,400000,,raw_syscalls:sys_enter,1,100.00,,\n\
-            0.400000000,20000,,raw_syscalls:sys_enter,1,100.00,,\n\
-            0.600000000,20200,,raw_syscalls:sys_enter,1,100.00,,\n\
-            0.800000000,20000,,raw_syscalls:sys_enter,1,100.00,,\n\
-            0.900000000,0,,raw_syscalls:sys_enter,1,100.00,,\n\
-            0.950000000,<not counted>,,raw_syscalls:sys_enter,0,100.00,,\n";
-        let rate = calls_per_second(said).expect("readings");
+    fn the_rate_is_that_of_the_last_seconds() {
+        // Connecting takes many calls; the last reading is shorter than the others.
+        let readings = [(0.1, "900000"), (0.2, "5000"), (0.3, "9000"), (0.4, "11000"), (0.45, "5000")];
+        let lines = readings.map(|(at, count)| format!("     {at:.9},{count},,raw_syscalls:sys_enter,1,100.00,,\n"));
+        let said = lines.concat();
+        let rate = calls_per_second(&said, 0.25).expect("readings");
         assert!((rate - 100_000.0).abs() < 1.0, "{rate}");
-        assert_eq!(calls_per_second("Error:\nNo permission to enable raw_syscalls:sys_enter event.\n"), None);
-        assert_eq!(calls_per_second("0.1,5,,page-faults,1,100.00,,\n"), None);
+        assert_eq!(calls_per_second(&said, 0.5), None, "it was attached too late");
+        assert_eq!(calls_per_second("Error:\nNo permission to enable raw_syscalls:sys_enter event.\n", 0.1), None);
+    }
+
+    #[test]
+    fn other_events_and_what_was_not_counted_are_no_counts() {
+        assert_eq!(count("0.1,5,,raw_syscalls:sys_enter,1,100.00,,", 1), Some(5.0));
+        assert_eq!(count("5,,raw_syscalls:sys_enter,1,100.00,,", 0), Some(5.0));
+        assert_eq!(count("0.1,5,,page-faults,1,100.00,,", 1), None);
+        assert_eq!(count("0.1,<not counted>,,raw_syscalls:sys_enter,0,100.00,,", 1), None);
     }
 }

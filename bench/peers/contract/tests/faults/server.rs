@@ -28,15 +28,10 @@ pub enum Fault {
     AnswersViolations,
     SaysGoodbye,
     DiesOfResets,
-    /// Whatever a client does not read.
-    Hoards,
     DiesWithoutDescriptors,
 }
 
 const QUEUE_FRAMES: usize = 4096;
-
-/// More than are said in any check.
-const HOARDED_FRAMES: usize = 100_000;
 
 static CUT_OFF: AtomicU64 = AtomicU64::new(0);
 
@@ -120,7 +115,7 @@ fn accept(listener: &TcpListener, fault: Fault) {
 fn session(stream: TcpStream, rooms: &Rooms, fault: Fault) {
     stream.set_nodelay(true).expect("an open socket");
     let connection = Arc::new(Connection { stream, is_cut_off: AtomicBool::new(false) });
-    let (queue, frames) = sync_channel(if fault == Fault::Hoards { HOARDED_FRAMES } else { QUEUE_FRAMES });
+    let (queue, frames) = sync_channel(QUEUE_FRAMES);
     let member = Member { connection: Arc::clone(&connection), queue };
     thread::spawn(move || drain(&connection.stream, &frames));
     let mut room = None;
