@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use pogu_port::Selection;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::lines::{Lines, Reaction, Took, processor_time};
+use crate::lines::{Lines, Reaction, Took, processor_time, time_tells};
 use crate::server::{Server, client};
 
 const DESCRIPTORS: u64 = 80;
@@ -76,7 +76,6 @@ fn live_through(selection: &Selection, lines: &Lines) {
         assert!(server.seen.served.len() > before);
         recoveries.push(if served == 0 { ended.took() } else { began.took() });
     }
-    judge(&recoveries).expect("a listener that recovers");
     let again = ended.took().wall;
     let counters = server.counters();
     assert_eq!(counters.accept_pauses, 1, "one shortage");
@@ -89,9 +88,12 @@ fn live_through(selection: &Selection, lines: &Lines) {
         share * 100.0,
         lines.so_far()
     );
-    assert!(slowest <= ECHO_MAX, "the slowest echo took {slowest:?}");
-    assert!(again <= TEN_MAX, "ten late clients took {again:?}");
-    assert!(share <= 0.05, "{:.1} % of a core", share * 100.0);
+    if time_tells() {
+        judge(&recoveries).expect("a listener that recovers");
+        assert!(slowest <= ECHO_MAX, "the slowest echo took {slowest:?}");
+        assert!(again <= TEN_MAX, "ten late clients took {again:?}");
+        assert!(share <= 0.05, "{:.1} % of a core", share * 100.0);
+    }
     assert!(lines.so_far() as f64 <= 1.0 + began.elapsed().as_secs_f64(), "{} lines", lines.so_far());
 }
 

@@ -67,6 +67,14 @@ pub fn processor_time() -> Duration {
     Duration::from_nanos((units(kernel) + units(user)) * 100)
 }
 
+/// With a sanitizer on time tells nothing: threads also wait for each other inside of it. Nor with guarded memory, where each buffer
+/// that changes hands calls the kernel, which makes all threads of the process wait. That a client is served in the end is judged
+/// there all the same, where it waits, and how often the listener tries.
+pub fn time_tells() -> bool {
+    let guarded = std::env::var_os("POGU_GUARDED").is_some_and(|value| value == "1");
+    std::env::var_os("POGU_SANITIZER").is_none() && !guarded
+}
+
 /// A stopwatch that also tells for how long the calling thread could have run while the machine ran others, so that a busy
 /// machine can be told from slow code.
 pub struct Reaction {
