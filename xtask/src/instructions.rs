@@ -45,18 +45,22 @@ pub enum HotPath {
     Receive,
     /// A frame of 64 bytes more that a handler sends, until it has left and its send has come back.
     Send,
+    /// A frame of 64 bytes more that comes in a turn and is answered, until the answer has left: what a message costs where many
+    /// come at once.
+    Answer,
     /// A frame of 64 bytes to a room of 50, until all have it and all sends have come back.
     Broadcast,
 }
 
 impl HotPath {
-    const ALL: [HotPath; 4] = [HotPath::Decode, HotPath::Receive, HotPath::Send, HotPath::Broadcast];
+    const ALL: [HotPath; 5] = [HotPath::Decode, HotPath::Receive, HotPath::Send, HotPath::Answer, HotPath::Broadcast];
 
     fn name(self) -> &'static str {
         match self {
             HotPath::Decode => "decode",
             HotPath::Receive => "receive",
             HotPath::Send => "send",
+            HotPath::Answer => "answer",
             HotPath::Broadcast => "broadcast",
         }
     }
@@ -66,6 +70,7 @@ impl HotPath {
         match self {
             HotPath::Decode | HotPath::Receive => [1_000, 11_000],
             HotPath::Send => [500, 4_000],
+            HotPath::Answer => [1_600, 32_000],
             HotPath::Broadcast => [500, 1_500],
         }
     }

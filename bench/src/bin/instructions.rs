@@ -5,8 +5,9 @@
 //! ```
 //!
 //! Only the difference between two numbers of operations means anything: what is done once is in both. `decode` and `receive`
-//! do so many operations. `send` and `broadcast` always make [`TURNS`] turns, each of which receives a frame, and answer or
-//! broadcast the first OPERATIONS of these frames: so the receives are in both, too.
+//! do so many operations. The others always make [`TURNS`] turns, each of which receives a frame. `send` and `broadcast` answer or
+//! broadcast the first OPERATIONS of these frames: so the receives are in both, too. `answer` answers all of them, and OPERATIONS
+//! more, of which each of the first turns receives [`MORE_IN_A_TURN`].
 //!
 //! The engine runs on the simulated driver, one worker, one thread, one turn for each frame that comes: no kernel, no clock and
 //! no other thread has a say in what is counted. Sends complete in the turn after, as they do on a server that is busy. What
@@ -42,6 +43,9 @@ const WARM_UP: u64 = 200;
 /// Turns of `send` and `broadcast`, and with that the most of their operations.
 const TURNS: u64 = 4_000;
 
+/// Frames that come in one turn of `answer` with the one that comes in each.
+const MORE_IN_A_TURN: u64 = 16;
+
 /// Between two turns. No deadline of a session is due within a run.
 const TURN_EVERY: Duration = Duration::from_micros(100);
 
@@ -60,6 +64,7 @@ enum Path {
     Decode,
     Receive,
     Send,
+    Answer,
     Broadcast,
 }
 
@@ -69,8 +74,9 @@ impl Path {
             "decode" => Ok(Path::Decode),
             "receive" => Ok(Path::Receive),
             "send" => Ok(Path::Send),
+            "answer" => Ok(Path::Answer),
             "broadcast" => Ok(Path::Broadcast),
-            _ => Err(format!("there is no path {name}; there are decode, receive, send and broadcast").into()),
+            _ => Err(format!("there is no path {name}; there are decode, receive, send, answer and broadcast").into()),
         }
     }
 
@@ -83,7 +89,7 @@ impl Path {
     fn packet(self) -> u16 {
         match self {
             Path::Decode | Path::Receive => HEAR,
-            Path::Send => ANSWER,
+            Path::Send | Path::Answer => ANSWER,
             Path::Broadcast => SAY,
         }
     }
@@ -93,7 +99,7 @@ fn main() -> Result<(), Failure> {
     let mut arguments: Vec<String> = std::env::args().skip(1).collect();
     let times = 1 + u64::from(arguments.pop_if(|last| last == "--planted").is_some());
     let [path, operations] = arguments.as_slice() else {
-        return Err("usage: instructions decode|receive|send|broadcast OPERATIONS [--planted]".into());
+        return Err("usage: instructions decode|receive|send|answer|broadcast OPERATIONS [--planted]".into());
     };
     let (path, operations) = (Path::named(path)?, operations.parse()?);
     match path {
@@ -193,23 +199,36 @@ impl Stage {
     }
 
     fn run(mut self, operations: u64) -> Result<(), Failure> {
-        let turns = if self.path == Path::Receive { operations } else { TURNS };
-        if operations > turns {
-            return Err(format!("at most {turns} operations").into());
+        let per_turn = if self.path == Path::Answer { MORE_IN_A_TURN } else { 1 };
+        let (busy, odd) = (operations / per_turn, operations % per_turn);
+        let turns = if self.path == Path::Receive { busy } else { TURNS };
+        if busy > turns || odd != 0 {
+            return Err(format!("at most {} operations, and a multiple of {per_turn}", turns * per_turn).into());
         }
+        // A planted receive finds each frame twice.
+        let (packet, frames, rest) = match self.path {
+            Path::Receive => (HEAR, self.times, HEAR),
+            Path::Answer => (ANSWER, 1 + MORE_IN_A_TURN, ANSWER),
+            path => (path.packet(), 1, HEAR),
+        };
         let before = self.core.counters();
-        self.turns(self.path, WARM_UP)?;
-        self.turns(self.path, operations)?;
-        self.turns(Path::Receive, turns - operations)?;
+        self.turns(packet, frames, WARM_UP + busy)?;
+        self.turns(rest, 1, turns - busy)?;
         self.settle()?;
-        self.check(&before, WARM_UP + turns, WARM_UP + operations)
+        let heard = (WARM_UP + busy) * frames + turns - busy;
+        let answered = match self.path {
+            Path::Receive => 0,
+            Path::Answer => heard,
+            _ => WARM_UP + busy,
+        };
+        let turns_with_sends = if self.path == Path::Answer { WARM_UP + turns } else { answered };
+        self.check(&before, heard, turns_with_sends, answered)
     }
 
-    /// So many turns, each of which finds one frame, or for a planted receive two.
-    fn turns(&mut self, path: Path, count: u64) -> Result<(), Failure> {
+    /// So many turns, each of which finds so many frames.
+    fn turns(&mut self, packet: u16, frames: u64, count: u64) -> Result<(), Failure> {
         let dispatch: fn(&mut Worker, Option<Duration>) -> pogu::Result<WorkerStatus> = black_box(Worker::dispatch);
-        let frames = if self.path == Path::Receive { self.times as usize } else { 1 };
-        let bytes = frame(path.packet())?.repeat(frames);
+        let bytes = frame(packet)?.repeat(frames as usize);
         for _ in 0..count {
             let speaker = self.peers.first_mut().ok_or("nobody speaks")?;
             speaker.write_all(&bytes)?;
@@ -222,24 +241,20 @@ impl Stage {
         Ok(())
     }
 
-    /// Whether everything has come: `turns` frames to the server, and to the clients what `operations` of them asked for.
-    fn check(&self, before: &Counters, turns: u64, operations: u64) -> Result<(), Failure> {
+    /// Whether everything has come: so many frames to the server, and to each client as many as were answered, by one send in
+    /// each turn: what is sent twice leaves together.
+    fn check(&self, before: &Counters, heard: u64, turns_with_sends: u64, answered: u64) -> Result<(), Failure> {
         let counters = self.core.counters();
-        let heard = counters.frames_received - before.frames_received;
-        let sends = counters.sends - before.sends;
-        let (frames_expected, turns_with_sends) = match self.path {
-            Path::Receive => (turns * self.times, 0),
-            _ => (turns, operations),
-        };
-        if heard != frames_expected {
-            return Err(format!("{heard} frames came, expected were {frames_expected}").into());
+        let frames = counters.frames_received - before.frames_received;
+        if frames != heard {
+            return Err(format!("{frames} frames came, expected were {heard}").into());
         }
-        // One in each turn: what is sent twice leaves together.
+        let sends = counters.sends - before.sends;
         let sends_expected = turns_with_sends * self.path.members() as u64;
         if sends != sends_expected {
             return Err(format!("{sends} sends, expected were {sends_expected}").into());
         }
-        let expected = frame(self.path.packet())?.repeat((turns_with_sends * self.times) as usize);
+        let expected = frame(self.path.packet())?.repeat((answered * self.times) as usize);
         match self.received.iter().all(|received| *received == expected) {
             true => Ok(()),
             false => Err("a client did not receive what it should have".into()),

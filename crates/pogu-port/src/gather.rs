@@ -80,6 +80,7 @@ impl Gather {
     /// one piece: if the segment has no room for them, a new one begins.
     ///
     /// `write` sees what the segment already holds and must only append to it.
+    #[inline]
     pub fn append_with<R>(&mut self, bytes: usize, write: impl FnOnce(&mut Vec<u8>) -> R) -> R {
         let tail = self.inline_tail(bytes);
         reserve(tail, bytes);
@@ -99,6 +100,7 @@ impl Gather {
     }
 
     /// Bytes that can still be appended to the inline segment at the end.
+    #[inline]
     pub fn inline_room(&self) -> usize {
         match self.segments.back() {
             Some(Segment::Inline(tail)) => SEGMENT_BYTES_MAX.saturating_sub(tail.len()),
@@ -184,16 +186,21 @@ impl Gather {
         self.spare.capacity()
     }
 
+    fn begin_segment(&mut self) {
+        let mut memory = std::mem::take(&mut self.spare);
+        if !self.segments.is_empty() && memory.capacity() == 0 {
+            // A queue that is long already gets whole segments: growing each would leave holes in the allocator.
+            memory.reserve_exact(SEGMENT_BYTES_MAX);
+        }
+        self.segments.push_back(Segment::Inline(memory));
+    }
+
     /// The inline segment at the end, with room for `bytes` or new.
+    #[inline]
     fn inline_tail(&mut self, bytes: usize) -> &mut Vec<u8> {
         let has_room = |tail: &Vec<u8>| tail.is_empty() || tail.len().saturating_add(bytes) <= SEGMENT_BYTES_MAX;
         if !matches!(self.segments.back(), Some(Segment::Inline(tail)) if has_room(tail)) {
-            let mut memory = std::mem::take(&mut self.spare);
-            if !self.segments.is_empty() && memory.capacity() == 0 {
-                // A queue that is long already gets whole segments: growing each would leave holes in the allocator.
-                memory.reserve_exact(SEGMENT_BYTES_MAX);
-            }
-            self.segments.push_back(Segment::Inline(memory));
+            self.begin_segment();
         }
         match self.segments.back_mut() {
             Some(Segment::Inline(bytes)) => bytes,
@@ -206,6 +213,7 @@ impl Gather {
 const STEPS: [usize; 2] = [256, 1024];
 
 /// Makes room for `bytes` more.
+#[inline]
 fn reserve(segment: &mut Vec<u8>, bytes: usize) {
     let wanted = segment.len() + bytes;
     if wanted > segment.capacity() {

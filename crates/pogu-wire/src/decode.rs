@@ -66,6 +66,18 @@ impl FrameFormat {
     /// ```
     #[inline]
     pub fn decode<'a>(&self, bytes: &'a [u8]) -> Decoded<'a> {
+        match self.in_course_layout() {
+            Some(course) => course.decode_as(bytes),
+            None => self.decode_other(bytes),
+        }
+    }
+
+    fn decode_other<'a>(&self, bytes: &'a [u8]) -> Decoded<'a> {
+        self.decode_as(bytes)
+    }
+
+    #[inline(always)]
+    fn decode_as<'a>(&self, bytes: &'a [u8]) -> Decoded<'a> {
         let Some(field) = self.size() else {
             return self.decode_raw(bytes);
         };
@@ -105,7 +117,7 @@ impl FrameFormat {
     }
 
     /// The frame's bytes that a size of `value` announces, if they are allowed.
-    #[inline]
+    #[inline(always)]
     fn announced_frame_bytes(&self, value: usize, field_bytes: usize) -> Result<usize, Violation> {
         let frame_bytes = value.saturating_add(self.uncounted_bytes(field_bytes));
         if frame_bytes < self.header_bytes(field_bytes) {
@@ -131,7 +143,7 @@ impl FrameFormat {
         (min, self.frame_bytes_limit().saturating_sub(uncounted))
     }
 
-    #[inline]
+    #[inline(always)]
     fn split_frame<'a>(&self, whole: &'a [u8], field_bytes: usize) -> Option<Frame<'a>> {
         let (_, rest) = whole.split_at_checked(field_bytes)?;
         let (id, rest) = match self.id() {
@@ -144,7 +156,7 @@ impl FrameFormat {
     }
 }
 
-#[inline]
+#[inline(always)]
 fn read_size(field: SizeField, order: ByteOrder, bytes: &[u8]) -> SizeRead {
     match field {
         SizeField::U16 => match bytes.first_chunk::<2>() {

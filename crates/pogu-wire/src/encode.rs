@@ -23,9 +23,15 @@ impl FrameFormat {
     ///
     /// [`EncodeError`] when the frame would be above the maximum or the id does not fit its field.
     /// Nothing is appended then.
+    #[inline]
     pub fn encode(&self, id: u16, body: &[u8], out: &mut Vec<u8>) -> Result<usize, EncodeError> {
-        let extra = EXTRA_ZEROS.get(..self.extra_bytes()).unwrap_or(&EXTRA_ZEROS);
-        self.encode_with_extra(id, extra, body, out)
+        match self.in_course_layout() {
+            Some(course) => course.encode_as(id, &[], body, out),
+            None => {
+                let extra = EXTRA_ZEROS.get(..self.extra_bytes()).unwrap_or(&EXTRA_ZEROS);
+                self.encode_with_extra(id, extra, body, out)
+            }
+        }
     }
 
     /// [`encode`](Self::encode) with the extra header bytes given.
@@ -40,6 +46,11 @@ impl FrameFormat {
         body: &[u8],
         out: &mut Vec<u8>,
     ) -> Result<usize, EncodeError> {
+        self.encode_as(id, extra, body, out)
+    }
+
+    #[inline(always)]
+    fn encode_as(&self, id: u16, extra: &[u8], body: &[u8], out: &mut Vec<u8>) -> Result<usize, EncodeError> {
         let frame_bytes = self.check(id, extra, body.len())?;
         out.reserve(frame_bytes);
         self.write_header(id, extra, frame_bytes, body.len(), out);
@@ -70,7 +81,20 @@ impl FrameFormat {
     /// # Errors
     ///
     /// [`EncodeError::FrameTooLarge`] when they are above the maximum.
+    #[inline]
     pub fn frame_bytes(&self, body_bytes: usize) -> Result<usize, EncodeError> {
+        match self.in_course_layout() {
+            Some(course) => course.frame_bytes_as(body_bytes),
+            None => self.frame_bytes_other(body_bytes),
+        }
+    }
+
+    fn frame_bytes_other(&self, body_bytes: usize) -> Result<usize, EncodeError> {
+        self.frame_bytes_as(body_bytes)
+    }
+
+    #[inline(always)]
+    fn frame_bytes_as(&self, body_bytes: usize) -> Result<usize, EncodeError> {
         let header_bytes = match self.size() {
             None => 0,
             Some(field) => self.header_bytes(self.size_field_bytes(field, body_bytes)),
@@ -94,6 +118,7 @@ impl FrameFormat {
         body_bytes
     }
 
+    #[inline(always)]
     fn check(&self, id: u16, extra: &[u8], body_bytes: usize) -> Result<usize, EncodeError> {
         let id_max = self.id_max();
         if id > id_max {
@@ -102,9 +127,10 @@ impl FrameFormat {
         if extra.len() != self.extra_bytes() {
             return Err(EncodeError::ExtraMismatch { bytes: extra.len(), expected: self.extra_bytes() });
         }
-        self.frame_bytes(body_bytes)
+        self.frame_bytes_as(body_bytes)
     }
 
+    #[inline(always)]
     fn write_header(&self, id: u16, extra: &[u8], frame_bytes: usize, body_bytes: usize, out: &mut Vec<u8>) {
         let Some(field) = self.size() else { return };
         let size_field_bytes = self.size_field_bytes(field, body_bytes);
@@ -124,6 +150,7 @@ impl FrameFormat {
         out.extend_from_slice(extra);
     }
 
+    #[inline(always)]
     fn size_field_bytes(&self, field: SizeField, body_bytes: usize) -> usize {
         let varint_bytes = |size: usize| u32::try_from(size).map_or(varint::BYTES_MAX, varint::bytes);
         let behind = self.id_and_extra_bytes().saturating_add(body_bytes);

@@ -204,6 +204,7 @@ impl FrameFormat {
     /// The largest frame in bytes that can come or go: the maximum that was set, or what the size
     /// field can express if that is less.
     #[must_use]
+    #[inline]
     pub const fn frame_bytes_limit(&self) -> usize {
         let ceiling = self.frame_bytes_ceiling();
         if self.frame_bytes_max < ceiling { self.frame_bytes_max } else { ceiling }
@@ -217,6 +218,14 @@ impl FrameFormat {
             IdField::U8 => 0xFF,
             IdField::U16 => 0xFFFF,
         }
+    }
+
+    /// This format, if only its maximum may differ from the course's: of constants, so that the compiler makes a second copy of
+    /// what is inlined behind it, without the questions that have one answer there. Most traffic is in this layout.
+    #[inline(always)]
+    pub(crate) fn in_course_layout(&self) -> Option<Self> {
+        let course = Self::course().frame_bytes_max(self.frame_bytes_max);
+        (*self == course).then_some(course)
     }
 
     pub(crate) const fn size(&self) -> Option<SizeField> {
@@ -264,6 +273,7 @@ impl FrameFormat {
 
     /// The largest frame whose size the field can express.
     #[expect(clippy::as_conversions, reason = "widening: `From` cannot be called in a `const fn`")]
+    #[inline]
     const fn frame_bytes_ceiling(&self) -> usize {
         let (value_max, size_field_bytes) = match self.size_field {
             None => return usize::MAX,

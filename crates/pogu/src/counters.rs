@@ -199,16 +199,24 @@ struct Row {
 
 impl Ledger {
     /// The row of a service, made if it is new, to be changed.
+    #[inline(always)]
     pub(crate) fn row(&mut self, service: usize) -> &mut Counters {
+        let is_open = matches!(self.rows.get(service), Some(Some(row)) if row.changed);
+        if !is_open {
+            self.open_row(service);
+        }
+        match self.rows.get_mut(service) {
+            Some(Some(row)) => &mut row.counters,
+            _ => unreachable!("it was opened just above"),
+        }
+    }
+
+    fn open_row(&mut self, service: usize) {
         if self.rows.len() <= service {
             self.rows.resize_with(service + 1, Default::default);
         }
-        let row = self.rows[service].get_or_insert_default();
-        if !row.changed {
-            row.changed = true;
-            self.changed.push(service);
-        }
-        &mut row.counters
+        self.rows[service].get_or_insert_default().changed = true;
+        self.changed.push(service);
     }
 
     pub(crate) fn core(&mut self) -> &mut Counters {

@@ -18,7 +18,7 @@ use crate::session::Session;
 use crate::worker::carrier::Reached;
 use crate::worker::caught::{caught, drop_quietly};
 use crate::worker::vigil::Metered;
-use crate::worker::{State, Unfinished};
+use crate::worker::{Carrier, State, Unfinished};
 
 /// What the engine does with frames before a session sees them.
 #[derive(Clone, Copy)]
@@ -44,6 +44,16 @@ pub(crate) enum Flow {
     /// The session has caused enough for this turn, or goes over one of its rates.
     Enough,
     Ended,
+}
+
+impl Carrier {
+    fn flow(&self, turn: u32) -> Flow {
+        if !self.is_live() {
+            return Flow::Ended;
+        }
+        let enough = self.has_said_enough(turn) || self.is_delayed() || self.is_congested();
+        if enough { Flow::Enough } else { Flow::Go }
+    }
 }
 
 /// What has become of received bytes.
@@ -130,15 +140,14 @@ impl State {
 
     /// A frame of so many bytes was handled: may the next one be?
     pub(crate) fn end_frame(&mut self, operations: &mut Operations<'_>, name: Name, frame_bytes: usize) -> Flow {
-        let Some(carrier) = self.carriers.get(name).filter(|carrier| carrier.is_live()) else { return Flow::Ended };
+        let Some(carrier) = self.carriers.get(name) else { return Flow::Ended };
         let limits = carrier.running().limits();
-        if limits.message_rate.get().is_some() || limits.byte_rate.get().is_some() {
+        if carrier.is_live() && (limits.message_rate.get().is_some() || limits.byte_rate.get().is_some()) {
             self.meter(operations, name, Metered::Messages, 1);
             self.meter(operations, name, Metered::Bytes, frame_bytes as u64);
+            return self.carriers.get(name).map_or(Flow::Ended, |carrier| carrier.flow(self.turn));
         }
-        let Some(carrier) = self.carriers.get(name).filter(|carrier| carrier.is_live()) else { return Flow::Ended };
-        let enough = self.has_said_enough(name) || carrier.is_delayed();
-        if enough || self.is_congested(name) { Flow::Enough } else { Flow::Go }
+        carrier.flow(self.turn)
     }
 
     /// Lets the layer of a session transform what has come. False if the session ended over it.

@@ -1,12 +1,10 @@
 //! The send queue of a session and the one gather send per turn.
 
-use std::convert::Infallible;
-
 use bytes::Bytes;
 use pogu_port::plant::{self, Plant};
 use pogu_port::slots::Name;
 use pogu_port::{Gather, Operations, OsError, Time};
-use pogu_wire::EncodeError;
+use pogu_wire::{EncodeError, FrameFormat};
 
 use crate::cause::{Cause, Limit};
 use crate::counters::Counters;
@@ -46,6 +44,18 @@ impl SendOutcome {
     }
 }
 
+impl Carrier {
+    /// True if a session has so much to send that answering further packets would be adding to a heap: half its bound. Or if
+    /// its handlers have not come to what it has received, or want nothing more.
+    pub(super) fn is_congested(&self) -> bool {
+        if self.is_held_back() || self.is_put_off() {
+            return true;
+        }
+        let charged = self.outgoing.as_ref().map_or(0, |outgoing| outgoing.charged_bytes());
+        charged >= self.running().limits().send_bytes_max.get().div_ceil(2) || self.is_behind()
+    }
+}
+
 impl State {
     /// Encodes a packet into the send queue of one of this worker's sessions. What does not get there is counted.
     pub(crate) fn send(
@@ -56,40 +66,23 @@ impl State {
         id: u16,
         body: &[u8],
     ) -> SendOutcome {
-        let outcome = self.encode(operations, name, delivery, id, body);
+        let measure = |format: &FrameFormat| match format.frame_bytes(body.len()) {
+            Ok(0) => Err(SendOutcome::Empty),
+            Ok(frame_bytes) => Ok(frame_bytes),
+            Err(error) => Err(SendOutcome::Unencodable(error)),
+        };
+        let put = |queue: &mut SendQueue, format: &FrameFormat, frame_bytes, now, order| {
+            queue.encode(now, frame_bytes, order, |out| format.encode(id, body, out)).map(Some)
+        };
+        let outcome = self.queue_frame(operations, name, delivery, measure, put);
         match outcome {
+            SendOutcome::Queued => {}
             SendOutcome::Gone => self.row_of(name).frames_to_gone += 1,
             SendOutcome::Unencodable(_) => self.row_of(name).frames_unencodable += 1,
             SendOutcome::Dropped | SendOutcome::Disconnected => self.row_of(name).frames_dropped += 1,
             _ => {}
         }
         outcome
-    }
-
-    fn encode(
-        &mut self,
-        operations: &mut Operations<'_>,
-        name: Name,
-        delivery: Delivery,
-        id: u16,
-        body: &[u8],
-    ) -> SendOutcome {
-        let speaks = self.speaking == Some(name);
-        let takes = |carrier: &&Carrier| carrier.is_live() || speaks && carrier.is_answering();
-        let Some(carrier) = self.carriers.get(name).filter(takes) else {
-            return SendOutcome::Gone;
-        };
-        let format = carrier.running().service.format;
-        let frame_bytes = match format.frame_bytes(body.len()) {
-            Ok(0) => return SendOutcome::Empty,
-            Ok(frame_bytes) => frame_bytes,
-            Err(error) => return SendOutcome::Unencodable(error),
-        };
-        let put = |queue: &mut SendQueue, now, order| {
-            queue.encode(now, frame_bytes, order, |out| format.encode(id, body, out)).map(Some)
-        };
-        let queued = self.queue_frame(operations, name, delivery, frame_bytes, put);
-        queued.unwrap_or_else(SendOutcome::Unencodable)
     }
 
     /// Puts an encoded frame into the send queue of one of this worker's sessions.
@@ -103,8 +96,8 @@ impl State {
         if frame.is_empty() {
             return SendOutcome::Empty;
         }
-        let put = |queue: &mut SendQueue, now, order| Ok::<_, Infallible>(Some(queue.push(now, frame, order)));
-        let Ok(outcome) = self.queue_frame(operations, name, delivery, frame.len(), put);
+        let put = |queue: &mut SendQueue, _: &FrameFormat, _, now, order| Ok(Some(queue.push(now, frame, order)));
+        let outcome = self.queue_frame(operations, name, delivery, |_| Ok(frame.len()), put);
         if matches!(outcome, SendOutcome::Dropped | SendOutcome::Disconnected) {
             self.row_of(name).frames_dropped += 1;
         }
@@ -114,45 +107,50 @@ impl State {
     /// Puts a heartbeat into the send queue of one of this worker's sessions. One for which there is no room ends the session
     /// as any frame would, or is not sent. True if it is on its way.
     pub(super) fn send_heartbeat(&mut self, operations: &mut Operations<'_>, name: Name, frame: &[u8]) -> bool {
-        let put = |queue: &mut SendQueue, now, _order| {
+        let put = |queue: &mut SendQueue, _: &FrameFormat, _, now, _| {
             queue.push_heartbeat(now, frame);
-            Ok::<_, Infallible>(None)
+            Ok(None)
         };
-        let Ok(outcome) = self.queue_frame(operations, name, Delivery::PROMPT, frame.len(), put);
-        outcome == SendOutcome::Queued
+        self.queue_frame(operations, name, Delivery::PROMPT, |_| Ok(frame.len()), put) == SendOutcome::Queued
     }
 
-    /// Lets `put` put a frame of so many bytes into the send queue of a live session, if there is room for it; it says what it
-    /// displaced, or nothing, if it is not to be counted. It leaves with this turn, or waits for company until the end of its
-    /// window. All of it with one look at the carrier: a broadcast to a large room does little else.
-    fn queue_frame<E>(
+    /// Lets `put` put a frame, of as many bytes as `measure` says, into the send queue of a live session, if there is room for it;
+    /// it says what it displaced, or nothing, if it is not to be counted. It leaves with this turn, or waits for company until the
+    /// end of its window. All of it with one look at the carrier: a broadcast to a large room does little else.
+    #[inline]
+    fn queue_frame(
         &mut self,
         operations: &mut Operations<'_>,
         name: Name,
         delivery: Delivery,
-        frame_bytes: usize,
-        put: impl FnOnce(&mut SendQueue, Time, Order) -> Result<Option<Displaced>, E>,
-    ) -> Result<SendOutcome, E> {
+        measure: impl FnOnce(&FrameFormat) -> Result<usize, SendOutcome>,
+        put: impl FnOnce(&mut SendQueue, &FrameFormat, usize, Time, Order) -> Result<Option<Displaced>, EncodeError>,
+    ) -> SendOutcome {
         let State { carriers, ledger, windows, dirty, spare_outgoing, now, shared, index, speaking, .. } = self;
         let takes = |carrier: &&mut Carrier| carrier.is_live() || *speaking == Some(name) && carrier.is_answering();
         let Some(carrier) = carriers.get_mut(name).filter(takes) else {
-            return Ok(SendOutcome::Gone);
+            return SendOutcome::Gone;
         };
         let running = carrier.standing.running();
+        let format = &running.service.format;
+        let frame_bytes = match measure(format) {
+            Ok(frame_bytes) => frame_bytes,
+            Err(outcome) => return outcome,
+        };
         let (service, maximum) = (running.index, running.limits().send_bytes_max.get());
         let maximum = if plant::is(Plant::FullAtHalf) { maximum / 2 } else { maximum };
         let queue = carrier.outgoing.get_or_insert_with(|| spare_outgoing.take());
         let wanted = queue.charged_with(frame_bytes, delivery.keep);
         if wanted > maximum {
             self.settle(name);
-            return Ok(self.overflow(operations, name, wanted, maximum));
+            return self.overflow(operations, name, wanted, maximum);
         }
-        match put(queue, *now, Order { keep: delivery.keep, seed: shared.seed(*index) }) {
+        match put(queue, format, frame_bytes, *now, Order { keep: delivery.keep, seed: shared.seed(*index) }) {
             Ok(None) => {}
             Ok(Some(displaced)) => count_queued(ledger.row(service), displaced),
             Err(error) => {
                 self.settle(name);
-                return Err(error);
+                return SendOutcome::Unencodable(error);
             }
         }
         let window = delivery.window();
@@ -167,7 +165,7 @@ impl State {
         } else {
             carrier.windows |= windows.wait(name, window, carrier.flushed_at + window, carrier.windows);
         }
-        Ok(SendOutcome::Queued)
+        SendOutcome::Queued
     }
 
     /// A frame for which there is no room.
@@ -181,15 +179,9 @@ impl State {
         SendOutcome::Disconnected
     }
 
-    /// True if a session has so much to send that answering further packets would be adding to a heap: half its bound. Or if
-    /// its handlers have not come to what it has received, or want nothing more.
+    /// See [`Carrier::is_congested`].
     pub(crate) fn is_congested(&self, name: Name) -> bool {
-        let Some(carrier) = self.carriers.get(name) else { return false };
-        if carrier.is_held_back() || carrier.is_put_off() {
-            return true;
-        }
-        let charged = carrier.outgoing.as_ref().map_or(0, |outgoing| outgoing.charged_bytes());
-        charged >= carrier.running().limits().send_bytes_max.get().div_ceil(2) || carrier.is_behind()
+        self.carriers.get(name).is_some_and(Carrier::is_congested)
     }
 
     /// Stops receiving from a session that does not read its answers (`sent` resumes), or that is delayed (its time resumes).
