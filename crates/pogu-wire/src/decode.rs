@@ -64,7 +64,7 @@ impl FrameFormat {
     /// };
     /// assert_eq!((ids, missing), (vec![1, 2], 4));
     /// ```
-    #[inline]
+    #[inline(always)]
     pub fn decode<'a>(&self, bytes: &'a [u8]) -> Decoded<'a> {
         match self.in_course_layout() {
             Some(course) => course.decode_as(bytes),

@@ -71,6 +71,9 @@ impl<'a> Context<'a> {
     }
 
     /// Queues a packet for the peer. It leaves at the end of the turn, together with everything else that was queued.
+    // Not inlined: the body's address and length go on in registers, while an inlined call copies them from memory to memory, as
+    // one piece where they were written as two, and waits for that.
+    #[inline(never)]
     pub fn send(&mut self, id: u16, body: &[u8]) -> SendOutcome {
         self.send_with(Delivery::PROMPT, id, body)
     }
@@ -250,7 +253,7 @@ impl<'a> Context<'a> {
     }
 
     pub(crate) fn begin_frame(&mut self, id: u16, frame_bytes: usize) {
-        self.state.begin_frame(self.name, id, frame_bytes);
+        self.state.begin_frame(id, frame_bytes);
     }
 
     pub(crate) fn end_frame(&mut self, frame_bytes: usize) -> Flow {

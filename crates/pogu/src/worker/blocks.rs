@@ -43,6 +43,10 @@ impl<T: Copy> Blocks<T> {
         self.blocks.front()?.get(self.gone)
     }
 
+    pub(super) fn last_mut(&mut self) -> Option<&mut T> {
+        self.blocks.back_mut()?.last_mut()
+    }
+
     pub(super) fn pop(&mut self) {
         let is_last = self.blocks.len() == 1;
         let Some(block) = self.blocks.front_mut() else { return };
@@ -89,6 +93,7 @@ mod tests {
                 expected.pop_front();
             }
             assert!(blocks.iter().eq(expected.iter()));
+            assert_eq!(blocks.last_mut().copied(), expected.back().copied());
             assert_eq!(blocks.first_mut().copied(), expected.front().copied());
         }
     }

@@ -221,8 +221,7 @@ pub(crate) struct State {
     speaking: Option<Name>,
     /// Sessions whose handlers, on a pool, have asked for more than this turn has room for.
     put_off: Vec<Name>,
-    /// Of the packet that is being handled; 0 in other handlers.
-    frame_bytes: usize,
+    called: handling::Called,
     log: LogGate,
     rosters: roster::Rosters,
     /// The changes of limits that deadlines follow already.
@@ -274,7 +273,7 @@ impl State {
             marker: shared.marker(index),
             speaking: None,
             put_off: Vec::new(),
-            frame_bytes: 0,
+            called: handling::Called::default(),
             log: LogGate::new(index),
             rosters: roster::Rosters::default(),
             limits_seen: 0,

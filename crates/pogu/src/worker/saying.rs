@@ -40,6 +40,6 @@ impl State {
     /// What a post to a room's state is charged: what the state makes of it is not known yet, and often a broadcast of what the
     /// session has just received.
     pub(crate) fn charge_post_to_room(&mut self, name: Name) {
-        self.charge_broadcast(name, self.frame_bytes.max(POST_TO_ROOM_BYTES));
+        self.charge_broadcast(name, self.called.frame_bytes.max(POST_TO_ROOM_BYTES));
     }
 }

@@ -1,13 +1,14 @@
 //! What waits to be sent to one session, and what is being sent.
 //!
 //! ```text
-//!   entries   [ 68 B, 10.2 s ][ 68 B, 10.2 s ][ 5,004 B, large, 10.3 s ]     one per frame, oldest first
+//!   entries   [ 2 x 68 B, 10.2 s ][ 5,004 B, large, 10.3 s ]               one for frames that are alike, oldest first
 //!   leaving   68 68                                                        a batch: the send in flight owns its bytes
 //!   waiting         68 | large 5,004 (shared)                              bytes that no send has
 //! ```
 //!
-//! An entry stays until the last byte of its frame has left, so the age of the queue is that of its oldest unsent frame,
-//! and what is charged is what is held. A batch is bounded: a peer that reads slowly but steadily is not taken for one that
+//! An entry stays until the last byte of its frames has left, so the age of the queue is that of its oldest unsent frame,
+//! and what is charged is what is held. Small frames of one size that are queued at one time, one behind the other, share an entry:
+//! how many of them have not wholly left follows from how many bytes have not. A batch is bounded: a peer that reads slowly but steadily is not taken for one that
 //! has stopped, and what waits can still be dropped or replaced.
 //!
 //! Frames that may be replaced, and all that come behind them, wait one by one in the [backlog](super::backlog) behind `waiting`;
@@ -61,10 +62,33 @@ enum Kind {
 struct Entry {
     queued_at: Time,
     unsent_bytes: u32,
+    /// Of each of its frames; 0: it is one frame, of whatever size.
+    frame_bytes: u16,
     kind: Kind,
 }
 
+const _: () = assert!(size_of::<Entry>() == 16, "a list of them is what a long queue holds beside its bytes");
+
 impl Entry {
+    /// Frames that have not wholly left.
+    fn frames(self) -> usize {
+        match self.frame_bytes {
+            0 => usize::from(self.unsent_bytes > 0),
+            bytes => self.unsent_bytes.div_ceil(u32::from(bytes)) as usize,
+        }
+    }
+
+    /// Takes in another frame, if it is as those that are there.
+    fn takes(&mut self, another: Entry) -> bool {
+        let is_alike = self.frame_bytes == another.frame_bytes && self.frame_bytes != 0;
+        let sum = self.unsent_bytes.checked_add(another.unsent_bytes);
+        match sum.filter(|_| is_alike && self.kind == another.kind && self.queued_at == another.queued_at) {
+            Some(sum) => self.unsent_bytes = sum,
+            None => return false,
+        }
+        true
+    }
+
     fn overhead(self) -> usize {
         match self.kind {
             Kind::Large => LARGE_FRAME_OVERHEAD_BYTES,
@@ -149,7 +173,8 @@ impl SendQueue {
     /// Frames that have not wholly left, heartbeats not counted.
     pub(super) fn frames(&self) -> usize {
         let in_backlog = self.backlog.as_ref().map_or(0, |backlog| backlog.frames());
-        self.entries.iter().filter(|entry| entry.kind != Kind::Heartbeat).count() + in_backlog
+        let queued = self.entries.iter().filter(|entry| entry.kind != Kind::Heartbeat);
+        queued.map(|entry| entry.frames()).sum::<usize>() + in_backlog
     }
 
     /// Everything that waits is to leave as soon as it can.
@@ -254,12 +279,16 @@ impl SendQueue {
         if bytes == 0 {
             return;
         }
-        let entry = Entry { queued_at: now, unsent_bytes: u32::try_from(bytes).unwrap_or(u32::MAX), kind };
+        let unsent_bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        let frame_bytes = if kind == Kind::Large { 0 } else { u16::try_from(bytes).unwrap_or(0) };
+        let entry = Entry { queued_at: now, unsent_bytes, frame_bytes, kind };
         if kind != Kind::Large || !plant::is(Plant::Uncharged) {
             self.charged_bytes += bytes + entry.overhead();
         }
         self.waiting_frames = self.waiting_frames.saturating_add(1);
-        self.entries.push(entry);
+        if !self.entries.last_mut().is_some_and(|last| last.takes(entry)) {
+            self.entries.push(entry);
+        }
     }
 
     /// Moves as much of the backlog behind what waits as a batch takes: from then on it is not replaced.
@@ -305,14 +334,16 @@ impl SendQueue {
         while let Some(entry) = self.entries.first_mut() {
             let of_entry = rest.min(entry.unsent_bytes as usize);
             left.is_activity |= of_entry > 0 && entry.kind != Kind::Heartbeat;
+            let frames = entry.frames();
             entry.unsent_bytes -= of_entry as u32;
             rest -= of_entry;
             self.charged_bytes = self.charged_bytes.saturating_sub(of_entry);
+            let frames = frames - entry.frames();
+            if entry.kind != Kind::Large || !plant::is(Plant::ForgottenCharge) {
+                self.charged_bytes = self.charged_bytes.saturating_sub(frames * entry.overhead());
+            }
             if entry.unsent_bytes > 0 {
                 break;
-            }
-            if entry.kind != Kind::Large || !plant::is(Plant::ForgottenCharge) {
-                self.charged_bytes = self.charged_bytes.saturating_sub(entry.overhead());
             }
             self.entries.pop();
         }

@@ -37,6 +37,42 @@ fn every_byte_and_entry_is_charged_until_it_has_left() {
     assert_eq!((queue.oldest(), queue.frames()), (Some(at(2)), 2));
 }
 
+/// However much of a batch has left: what is charged, counted and dated is what a list of single frames says.
+#[test]
+fn frames_that_share_an_entry_are_charged_and_counted_one_by_one() {
+    let heartbeat = 4;
+    let frames =
+        [(1, 100), (1, 100), (1, 100), (1, heartbeat), (1, heartbeat), (1, 100), (2, 100), (2, 7), (2, 7), (2, 2000)];
+    let total: usize = frames.iter().map(|(_, bytes)| bytes).sum();
+    for left in 0..=total {
+        let mut queue = SendQueue::default();
+        for (millisecond, bytes) in frames {
+            match bytes == heartbeat {
+                true => queue.push_heartbeat(at(millisecond), b"ping"),
+                false => _ = queue.push(at(millisecond), &frame(bytes), plain()),
+            }
+        }
+        assert_eq!(queue.entries.iter().count(), 6, "3 x 100, 2 x 4, 100, 100, 2 x 7, 2000");
+        assert!(queue.take_batch(Gather::new).is_some());
+        queue.left(total - left);
+        let (mut gone, mut charged, mut count, mut oldest) = (left, 0, 0, None);
+        for (millisecond, bytes) in frames {
+            let unsent = bytes - gone.min(bytes);
+            gone -= bytes - unsent;
+            if unsent > 0 {
+                charged += SendQueue::charge_of(bytes) - (bytes - unsent);
+                count += usize::from(bytes != heartbeat);
+                oldest = oldest.or(Some(at(millisecond)));
+            }
+        }
+        assert_eq!(
+            (queue.charged_bytes(), queue.frames(), queue.oldest()),
+            (charged, count, oldest),
+            "{left} have left"
+        );
+    }
+}
+
 #[test]
 fn a_long_queue_leaves_in_batches_and_ages_by_its_oldest_frame() {
     let mut queue = SendQueue::default();
@@ -142,8 +178,8 @@ fn an_empty_queue_knows_what_it_holds_on_to() {
     let memory = used.spare_bytes();
     assert!(memory >= 3000);
     let mut queue = SendQueue::default();
-    (0..64).for_each(|_| {
-        queue.push(at(1), &frame(10), plain());
+    (0..64).for_each(|millisecond| {
+        queue.push(at(millisecond), &frame(10), plain());
     });
     assert!(queue.take_batch(|| used).is_some());
     queue.left(0);
