@@ -75,7 +75,7 @@ impl<'a> Context<'a> {
     // one piece where they were written as two, and waits for that.
     #[inline(never)]
     pub fn send(&mut self, id: u16, body: &[u8]) -> SendOutcome {
-        self.send_with(Delivery::PROMPT, id, body)
+        self.state.send_as(&mut self.operations, self.name, Delivery::PROMPT, id, body)
     }
 
     /// As [`Context::send`], but the packet may wait for others to leave with, or be replaced by a newer one: see [`Delivery`].
@@ -252,10 +252,12 @@ impl<'a> Context<'a> {
         self.state.stop(&mut self.operations, self.name, cause);
     }
 
+    #[inline(always)]
     pub(crate) fn begin_frame(&mut self, id: u16, frame_bytes: usize) {
         self.state.begin_frame(id, frame_bytes);
     }
 
+    #[inline(always)]
     pub(crate) fn end_frame(&mut self, frame_bytes: usize) -> Flow {
         self.state.end_frame(&mut self.operations, self.name, frame_bytes)
     }

@@ -140,6 +140,7 @@ impl State {
     }
 
     /// A whole frame of so many bytes is about to be handed over.
+    #[inline(always)]
     pub(crate) fn begin_frame(&mut self, id: u16, frame_bytes: usize) {
         let Called { service, frames, .. } = self.called;
         self.called = Called { service, frames: frames + 1, frame_bytes };
@@ -147,15 +148,20 @@ impl State {
     }
 
     /// A frame of so many bytes was handled: may the next one be?
+    #[inline(always)]
     pub(crate) fn end_frame(&mut self, operations: &mut Operations<'_>, name: Name, frame_bytes: usize) -> Flow {
         let Some(carrier) = self.carriers.get(name) else { return Flow::Ended };
         let limits = carrier.running().limits();
         if carrier.is_live() && (limits.message_rate.get().is_some() || limits.byte_rate.get().is_some()) {
-            self.meter(operations, name, Metered::Messages, 1);
-            self.meter(operations, name, Metered::Bytes, frame_bytes as u64);
-            return self.carriers.get(name).map_or(Flow::Ended, |carrier| carrier.flow(self.turn));
+            return self.end_metered_frame(operations, name, frame_bytes);
         }
         carrier.flow(self.turn)
+    }
+
+    fn end_metered_frame(&mut self, operations: &mut Operations<'_>, name: Name, frame_bytes: usize) -> Flow {
+        self.meter(operations, name, Metered::Messages, 1);
+        self.meter(operations, name, Metered::Bytes, frame_bytes as u64);
+        self.carriers.get(name).map_or(Flow::Ended, |carrier| carrier.flow(self.turn))
     }
 
     /// Lets the layer of a session transform what has come. False if the session ended over it.

@@ -153,6 +153,7 @@ impl SendQueue {
     }
 
     /// What will be charged when a frame of so many bytes has been queued.
+    #[inline]
     pub(super) fn charged_with(&self, frame_bytes: usize, keep: Keep) -> usize {
         match self.goes_into_backlog(keep) {
             false => self.charged_bytes.saturating_add(SendQueue::charge_of(frame_bytes)),
@@ -178,6 +179,7 @@ impl SendQueue {
     }
 
     /// Everything that waits is to leave as soon as it can.
+    #[inline]
     pub(super) fn want(&mut self) {
         self.is_wanted = !self.waiting.is_empty() || !self.is_backlog_empty();
     }
@@ -188,16 +190,19 @@ impl SendQueue {
     }
 
     /// True if so much waits that the end of a window is not waited for.
+    #[inline]
     pub(super) fn fills_window(&self) -> bool {
         let in_backlog = self.backlog.as_ref().map_or((0, 0), |backlog| (backlog.bytes(), backlog.frames()));
         self.waiting.len().saturating_add(in_backlog.0) >= WINDOW_BYTES_MAX
             || (self.waiting_frames as usize).saturating_add(in_backlog.1) >= WINDOW_FRAMES_MAX
     }
 
+    #[inline]
     fn goes_into_backlog(&self, keep: Keep) -> bool {
         keep != Keep::All || !self.is_backlog_empty() && !plant::is(Plant::BacklogOvertaken)
     }
 
+    #[inline]
     fn is_backlog_empty(&self) -> bool {
         self.backlog.as_ref().is_none_or(|backlog| backlog.is_empty())
     }
@@ -207,6 +212,7 @@ impl SendQueue {
     }
 
     /// Encodes a frame behind what is there. Nothing is queued if that fails.
+    #[inline]
     pub(super) fn encode<E>(
         &mut self,
         now: Time,
@@ -275,6 +281,7 @@ impl SendQueue {
         self.enter(now, bytes, Kind::Large);
     }
 
+    #[inline]
     fn enter(&mut self, now: Time, bytes: usize, kind: Kind) {
         if bytes == 0 {
             return;

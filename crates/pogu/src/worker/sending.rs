@@ -66,6 +66,19 @@ impl State {
         id: u16,
         body: &[u8],
     ) -> SendOutcome {
+        self.send_as(operations, name, delivery, id, body)
+    }
+
+    /// As [`State::send`], for callers that know the delivery when they are compiled: half of the questions have one answer then.
+    #[inline(always)]
+    pub(crate) fn send_as(
+        &mut self,
+        operations: &mut Operations<'_>,
+        name: Name,
+        delivery: Delivery,
+        id: u16,
+        body: &[u8],
+    ) -> SendOutcome {
         let measure = |format: &FrameFormat| match format.frame_bytes(body.len()) {
             Ok(0) => Err(SendOutcome::Empty),
             Ok(frame_bytes) => Ok(frame_bytes),
@@ -117,7 +130,7 @@ impl State {
     /// Lets `put` put a frame, of as many bytes as `measure` says, into the send queue of a live session, if there is room for it;
     /// it says what it displaced, or nothing, if it is not to be counted. It leaves with this turn, or waits for company until the
     /// end of its window. All of it with one look at the carrier: a broadcast to a large room does little else.
-    #[inline]
+    #[inline(always)]
     fn queue_frame(
         &mut self,
         operations: &mut Operations<'_>,
