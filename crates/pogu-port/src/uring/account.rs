@@ -46,7 +46,7 @@ impl Uring {
         match taken(self.table.ring.io()) {
             Some(taken) => {
                 let offered = self.buffers.offered().wrapping_sub(taken);
-                Some(self.buffers.entries().abs_diff(usize::from(offered)))
+                Some(self.buffers.circulating().abs_diff(usize::from(offered)))
             }
             None => (!kernel_tells()).then_some(0),
         }

@@ -9,6 +9,10 @@
 //!         ^ written by `give_back`            ^ written by the kernel, then lent until the loan ends
 //! ```
 //!
+//! At first only some of the buffers circulate. The kernel takes them in turn, so that all that circulate are touched, and would
+//! be even if few were needed at once: memory, and cold memory. More are offered when connections had to wait for one, or nearly
+//! had; what circulates once goes on to.
+//!
 //! Guarded, a number stands for another place after every loan; the old one is inaccessible.
 //!
 //! A buffer belongs either to the kernel or to exactly one [`Loan`]. A loan gives it back when it is dropped, also while
@@ -31,11 +35,20 @@ pub(super) const GROUP: u16 = 0;
 /// The tail lies in the reserved field of the first entry (io_uring_register(2), IORING_REGISTER_PBUF_RING).
 const TAIL_OFFSET: usize = 14;
 
+/// Buffers that circulate from the start: as many connections may be ready at once before more are offered.
+const CIRCULATING_AT_FIRST: u16 = 256;
+
+/// Bytes between two buffers of a page or more. What is used of most of them is their beginning, and without a distance the
+/// beginnings of all would compete for the same few places of the processor's caches.
+const DISTANCE: usize = 128;
+
 /// See the [module](self).
 pub(super) struct Buffers {
     ring: Pages,
     store: Store,
     entries: u16,
+    /// Those of them that were ever offered: the first ones.
+    circulating: u16,
     buffer_bytes: usize,
     tail: u16,
     faults: Faults,
@@ -49,7 +62,7 @@ enum Store {
 }
 
 impl Buffers {
-    /// Maps `entries` (a power of two) buffers and offers all of them to the kernel.
+    /// Maps `entries` (a power of two) buffers and offers the first of them to the kernel.
     pub(super) fn register(
         ring: &IoUring,
         entries: u16,
@@ -62,18 +75,29 @@ impl Buffers {
         let pages = Pages::map(usize::from(entries) * size_of::<BufRingEntry>(), Access::Open)?;
         let address = pages.start().as_ptr() as u64;
         let store = Store::new(usize::from(entries), buffer_bytes, guarded)?;
-        let mut buffers = Buffers { ring: pages, store, entries, buffer_bytes, tail: 0, faults };
-        for id in 0..entries {
-            buffers.give_back(id);
-        }
+        let mut buffers = Buffers { ring: pages, store, entries, circulating: 0, buffer_bytes, tail: 0, faults };
+        buffers.circulate(entries.min(CIRCULATING_AT_FIRST));
         // SAFETY: the ring area is mapped, page-aligned and large enough for `entries`; it is unmapped only after the ring
         // has nothing in flight (contract g).
         unsafe { ring.submitter().register_buf_ring_with_flags(address, entries, GROUP, 0)? };
         Ok(buffers)
     }
 
-    pub(super) fn entries(&self) -> usize {
-        usize::from(self.entries)
+    /// Buffers that the kernel or a loan has.
+    pub(super) fn circulating(&self) -> usize {
+        usize::from(self.circulating)
+    }
+
+    /// Offers as many more as circulate, if there are any.
+    pub(super) fn offer_more(&mut self) {
+        self.circulate(self.circulating.saturating_mul(2).min(self.entries));
+    }
+
+    fn circulate(&mut self, count: u16) {
+        for id in self.circulating..count {
+            self.give_back(id);
+        }
+        self.circulating = self.circulating.max(count);
     }
 
     /// How many buffers have been offered to the kernel so far, round and round.
@@ -84,7 +108,7 @@ impl Buffers {
 
     /// Takes the first `length` bytes of buffer `id`, which a completion carried. `None` if there is no such buffer.
     pub(super) fn lend(&mut self, id: u16, length: usize) -> Option<Loan<'_>> {
-        (id < self.entries).then(|| {
+        (id < self.circulating).then(|| {
             let length = length.min(self.buffer_bytes);
             Loan { buffers: self, id, length }
         })
@@ -94,9 +118,9 @@ impl Buffers {
     fn address(&self, id: u16) -> NonNull<u8> {
         match &self.store {
             Store::Plain(pages) => {
-                let offset = usize::from(id) * self.buffer_bytes;
+                let offset = usize::from(id) * stride(self.buffer_bytes);
                 debug_assert!(offset < pages.len());
-                // SAFETY: `id` is less than `entries` (checked by `lend`), so the buffer lies inside the mapping.
+                // SAFETY: `id` is less than `entries` (checked by `lend`, and by `circulate`), so the buffer lies inside the mapping.
                 unsafe { pages.start().add(offset) }
             }
             Store::Guarded(arena, places) => arena.start(places.get(usize::from(id)).copied().unwrap_or_default()),
@@ -128,10 +152,15 @@ impl Buffers {
     }
 }
 
+/// From the beginning of a buffer to that of the next.
+fn stride(buffer_bytes: usize) -> usize {
+    if buffer_bytes < 4096 { buffer_bytes } else { buffer_bytes + DISTANCE }
+}
+
 impl Store {
     fn new(entries: usize, bytes: usize, guarded: bool) -> io::Result<Store> {
         if !guarded {
-            return Ok(Store::Plain(Pages::map(entries * bytes, Access::Open)?));
+            return Ok(Store::Plain(Pages::map(entries * stride(bytes), Access::Open)?));
         }
         let mut arena = Arena::new(entries, bytes)?;
         let places: Box<[usize]> = std::iter::from_fn(|| arena.take()).take(entries).collect();
@@ -251,7 +280,7 @@ mod tests {
         let tail = unsafe { BufRingEntry::tail(ring.as_ptr()) };
         // SAFETY: it lies in the ring, and nobody writes to it meanwhile.
         let tail = unsafe { *tail };
-        ((0..buffers.entries()).map(bid).collect(), tail)
+        ((0..usize::from(buffers.entries)).map(bid).collect(), tail)
     }
 
     #[test]
@@ -268,9 +297,23 @@ mod tests {
     #[test]
     fn the_ring_has_room_for_all() {
         let Some(ring) = if_allowed(IoUring::new(4)) else { return };
-        let buffers = Buffers::register(&ring, 1024, 64, false, Faults::default()).expect("registered");
-        assert_eq!((buffers.entries(), buffers.ring.len()), (1024, 1024 * size_of::<BufRingEntry>()));
+        let mut buffers = Buffers::register(&ring, 1024, 4096, false, Faults::default()).expect("registered");
+        assert_eq!(buffers.ring.len(), 1024 * size_of::<BufRingEntry>());
+        let first = usize::from(CIRCULATING_AT_FIRST);
+        let (numbers, tail) = offered(&buffers);
+        assert_eq!((numbers[..first].iter().copied().eq(0..256), tail, buffers.circulating()), (true, 256, first));
+        assert!(buffers.lend(256, 1).is_none(), "the kernel has not been offered it");
+        for circulating in [512, 1024, 1024] {
+            buffers.offer_more();
+            assert_eq!(buffers.circulating(), circulating);
+        }
         assert_eq!(offered(&buffers), ((0..1024).collect(), 1024));
+        for id in 0..1024 {
+            buffers.lend(id, 4096).expect("it circulates").bytes().fill(id as u8);
+        }
+        let is_whole =
+            |id| buffers.lend(id, 4096).is_some_and(|mut loan| loan.bytes().iter().all(|byte| *byte == id as u8));
+        assert!((0..1024).all(is_whole), "none reaches into another");
     }
 
     #[test]

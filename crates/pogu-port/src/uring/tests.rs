@@ -183,13 +183,14 @@ fn enters_are_bounded(selection: &Selection) -> bool {
 #[test]
 fn one_that_floods_is_heard_no_longer_than_all_others() {
     const TALKERS: usize = 200;
-    // Two enters of forty buffers of 2 KiB. Without a bound it would be all 512 KiB.
-    const FLOOD_BYTES_MAX: u64 = 160 * 1024;
+    // Two enters of forty buffers. Without a bound it would be all 256.
+    const FLOOD_BYTES_MAX: u64 = 80 * BUFFER_BYTES as u64;
+    const BUFFER_BYTES: u32 = 2_048;
     let Some(selection) = selection(|features| features) else { return };
     if !enters_are_bounded(&selection) {
         return println!("SKIPPED: this kernel does all deferred work at once");
     }
-    let config = PortConfig { receive_buffers: 256, ..PortConfig::default() };
+    let config = PortConfig { receive_buffers: 256, receive_buffer_bytes: BUFFER_BYTES, ..PortConfig::default() };
     let mut echo = Echo::start(&selection, &config);
     let mut talkers = talkers(&mut echo, TALKERS + 1);
     let mut flooder = talkers.remove(TALKERS / 2);

@@ -40,6 +40,8 @@ pub(crate) struct Uring {
     pub(super) buffers: ManuallyDrop<Buffers>,
     /// Completions copied out of the ring and not handled yet.
     pub(super) events: VecDeque<Event>,
+    /// How many of them came at once last.
+    pub(super) ready_at_once: usize,
     pub(super) clock: Clock,
     pub(super) drain_timeout: Duration,
     pub(super) gathering: Gathering,
@@ -70,12 +72,17 @@ impl Uring {
         table.counters.turns += 1;
         table.turn = table.turn.wrapping_add(1);
         table.ready.extend(table.later.drain(..).map(Subject::Connection));
-        table.rearm_starved(self.buffers.entries());
+        // Twice as many as were ready at once: those that come ready while these are handled find some.
+        if !table.starved.is_empty() || self.ready_at_once * 2 > self.buffers.circulating() {
+            self.buffers.offer_more();
+        }
+        table.rearm_starved(self.buffers.circulating());
         table.ring.flush_backlog()?;
         let from = self.events.len();
         let entered = self.enter(until, park);
         self.table.now = self.clock.now();
         self.table.ring.take_completions(&mut self.events);
+        self.ready_at_once = self.events.len();
         entered.and_then(|()| self.take_deferred(from))
     }
 
