@@ -13,7 +13,7 @@
 
 use serde_json::{Value, json};
 
-use super::contender::{Contender, Setting};
+use super::contender::Contender;
 use super::figures::{Figures, LeftOut};
 use super::load::{Run, Shape};
 use super::sample::Sample;
@@ -138,10 +138,8 @@ impl Comparison {
 
     /// What is wanted of pogu with this window and these members, and what was reached.
     pub fn goals(&self, shape: &Shape) -> Vec<Goal> {
-        let Contender::Pogu(Setting { window_milliseconds: Some(window_milliseconds), .. }) = self.pogu else {
-            return Vec::new();
-        };
-        Goal::of(window_milliseconds, shape, &self.peer.name(), self.ratio(), self.p99_us())
+        let Contender::Pogu(setting) = self.pogu else { return Vec::new() };
+        Goal::of(setting, shape, &self.peer.name(), self.ratio(), self.p99_us())
     }
 
     pub fn told(&self) -> Value {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde_json::json;
 
 use super::comparison::{Comparison, HEAD, Pair};
-use super::contender::{Contender, Peer, Place, Stage};
+use super::contender::{Contender, Peer, Place, Setting, Stage};
 use super::load::{Run, Shape};
 use super::machine::Machine;
 use super::search;
@@ -22,6 +22,9 @@ pub struct Options {
     /// Delivery windows of pogu, in milliseconds.
     #[arg(long, value_delimiter = ',', default_values_t = [0, 10])]
     windows: Vec<u64>,
+    /// Latency budgets of pogu, in milliseconds, that are measured with each window above zero.
+    #[arg(long, value_delimiter = ',', default_values_t = [0, 2], conflicts_with = "search")]
+    budgets: Vec<u64>,
     /// Whom to measure it against.
     #[arg(long, value_enum, value_delimiter = ',', default_value = "tokio")]
     peers: Vec<Peer>,
@@ -107,12 +110,24 @@ fn compare(stage: &Stage, options: &Options, windows: &[u64]) -> Result<Vec<Comp
     let mut comparisons = Vec::new();
     for peer in &options.peers {
         for window in windows {
-            let pogu = Contender::window(*window);
-            let pair = |_| pair(stage, Contender::Peer(*peer), pogu, &options.shape);
-            comparisons.extend(Comparison::of((0..options.pairs).map(pair).collect::<Result<_, _>>()?));
+            for pogu in settings(*window, &options.budgets) {
+                let pair = |_| pair(stage, Contender::Peer(*peer), pogu, &options.shape);
+                comparisons.extend(Comparison::of((0..options.pairs).map(pair).collect::<Result<_, _>>()?));
+            }
         }
     }
     Ok(comparisons)
+}
+
+/// A budget of zero is none.
+fn settings(window: u64, budgets: &[u64]) -> Vec<Contender> {
+    let budgets = if window == 0 { &[0] } else { budgets };
+    let of = |budget: &u64| Setting {
+        window_milliseconds: Some(window),
+        budget_milliseconds: Some(*budget).filter(|budget| *budget > 0),
+        ..Setting::default()
+    };
+    budgets.iter().map(of).map(Contender::Pogu).collect()
 }
 
 fn pair(stage: &Stage, peer: Contender, pogu: Contender, shape: &Shape) -> Result<Pair, Failure> {
@@ -160,6 +175,13 @@ mod tests {
         let comparisons: Vec<Comparison> = Comparison::of(vec![pair]).into_iter().collect();
         let goals = comparisons.iter().flat_map(|comparison| comparison.goals(&shape())).collect::<Vec<_>>();
         outcome(&comparisons, &goals, is_judged).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn each_window_above_zero_is_measured_with_each_budget() {
+        let names = |window| settings(window, &[0, 2]).iter().map(|pogu| pogu.name()).collect::<Vec<_>>();
+        assert_eq!(names(0), ["pogu, window 0 ms"]);
+        assert_eq!(names(10), ["pogu, window 10 ms", "pogu, window 10 ms, budget 2 ms"]);
     }
 
     #[test]

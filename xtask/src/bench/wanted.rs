@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde_json::{Value, json};
 
+use super::contender::{Contender, Setting};
 use super::load::Shape;
 use super::sample::Sample;
 
@@ -63,20 +64,21 @@ impl Goal {
         Goal { judged: Judged::Most, ..self }
     }
 
-    /// Those of a window, beside a peer. Nothing is wanted of other windows, and of other members than those of the defaults.
+    /// Those of a window, with or without a latency budget, beside a peer. Nothing is wanted of other windows, and of other members
+    /// than those of the defaults.
     pub fn of(
-        window_milliseconds: u64,
+        setting: Setting,
         shape: &Shape,
         peer: &str,
         cpu_ratio: Option<Sample>,
         p99_us: Option<Sample>,
     ) -> Vec<Goal> {
-        let what = format!("window {window_milliseconds} ms, CPU per delivery beside {peer}");
-        let ratio = |most| Goal::at_most(what.clone(), most, cpu_ratio.clone(), 3);
-        match (shape.is_standard(), window_milliseconds) {
-            (true, 0) => vec![ratio(CPU_RATIO_MAX_AT_ONCE)],
-            (true, 10) => {
-                let p99 = Goal::under("window 10 ms, p99 us".to_owned(), P99_US_MAX_IN_WINDOW, p99_us, 0);
+        let pogu = Contender::Pogu(setting).name();
+        let ratio = |most| Goal::at_most(format!("{pogu}: CPU per delivery beside {peer}"), most, cpu_ratio.clone(), 3);
+        match (shape.is_standard(), setting.window_milliseconds) {
+            (true, Some(0)) => vec![ratio(CPU_RATIO_MAX_AT_ONCE)],
+            (true, Some(10)) => {
+                let p99 = Goal::under(format!("{pogu}: p99 us"), P99_US_MAX_IN_WINDOW, p99_us, 0);
                 vec![ratio(CPU_RATIO_MAX_IN_WINDOW), p99]
             }
             _ => Vec::new(),
@@ -140,9 +142,13 @@ mod tests {
     use super::super::load::tests::shape;
     use super::*;
 
+    fn window(milliseconds: u64) -> Setting {
+        Setting { window_milliseconds: Some(milliseconds), ..Setting::default() }
+    }
+
     fn reached(window_milliseconds: u64, ratio: f64, p99_us: f64) -> Vec<bool> {
         let [ratio, p99_us] = [ratio, p99_us].map(|value| Sample::of([value]));
-        let goals = Goal::of(window_milliseconds, &shape(), "tokio", ratio, p99_us);
+        let goals = Goal::of(window(window_milliseconds), &shape(), "tokio", ratio, p99_us);
         goals.iter().map(Goal::is_reached).collect()
     }
 
@@ -171,8 +177,8 @@ mod tests {
     #[test]
     fn nothing_is_wanted_of_other_members_and_nothing_that_counts_is_not_enough() {
         let other = Shape { members: 10, ..shape() };
-        assert!(Goal::of(10, &other, "tokio", None, None).is_empty());
-        let nothing = Goal::of(10, &shape(), "tokio", None, None);
+        assert!(Goal::of(window(10), &other, "tokio", None, None).is_empty());
+        let nothing = Goal::of(window(10), &shape(), "tokio", None, None);
         assert_eq!(nothing.iter().filter(|goal| goal.is_reached()).count(), 0);
         assert!(nothing.iter().all(|goal| goal.to_string().ends_with("NOT REACHED")));
     }
@@ -180,8 +186,9 @@ mod tests {
     #[test]
     fn wanted_and_reached_are_said_in_one_line() {
         let ratio = Sample::of([0.12, 0.1, 0.17]);
-        let said = Goal::of(10, &shape(), "tokio", ratio, None).first().map(Goal::to_string);
-        let line = "window 10 ms, CPU per delivery beside tokio: wanted at most 0.150, reached 0.120 (0.100 - 0.170)";
+        let said = Goal::of(window(10), &shape(), "tokio", ratio, None).first().map(Goal::to_string);
+        let line =
+            "pogu, window 10 ms: CPU per delivery beside tokio: wanted at most 0.150, reached 0.120 (0.100 - 0.170)";
         assert_eq!(said.as_deref(), Some(line));
     }
 }

@@ -1,7 +1,7 @@
 //! What is wanted of pogu beside its peers. Of a peer that is not measured at all nothing is asked; of one that was asked for and
 //! says nothing, the goal is not reached.
 
-use super::super::contender::{Contender, Peer, Setting};
+use super::super::contender::{Contender, Peer};
 use super::super::figures::Figures;
 use super::super::sample::Sample;
 use super::super::wanted::Goal;
@@ -99,9 +99,9 @@ impl Goals<'_> {
     fn rooms(&self) -> Vec<Goal> {
         let (Some(shape), Some(tokio)) = (&self.results.case.shape, self.peer(Peer::Tokio)) else { return Vec::new() };
         let of = |pogu: &Contender| match pogu {
-            Contender::Pogu(Setting { window_milliseconds: Some(window), .. }) => {
+            Contender::Pogu(setting) => {
                 let p99 = self.results.sample(*pogu, |figures| figures.p99_us);
-                Goal::of(*window, shape, &tokio.name(), self.results.ratio(*pogu, tokio), p99)
+                Goal::of(*setting, shape, &tokio.name(), self.results.ratio(*pogu, tokio), p99)
             }
             _ => Vec::new(),
         };
@@ -140,6 +140,7 @@ mod tests {
     use serde_json::Value;
 
     use super::super::super::build::Reason;
+    use super::super::super::contender::Setting;
     use super::super::results::tests::{first_case, results_of};
     use super::*;
 
