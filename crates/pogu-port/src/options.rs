@@ -40,9 +40,8 @@ pub struct PortConfig {
     pub receive_buffers: u16,
     /// Bytes of one receive buffer. Default 8,192: most game packets, and few pieces for larger frames. A page of it takes memory
     /// once it has been used. An enter of Linux 6.13 or newer fills forty at most, so larger ones let a peer that floods bring more
-    /// in one turn. One `Received`
-    /// lends at most that much of what has just come with io_uring, and at most 64 KiB with readiness and iocp, which have one
-    /// buffer per port; of what was kept it lends as much as one turn may bring, with each.
+    /// in one turn. One `Received` lends at most that much of what has just come with io_uring, and at most 64 KiB with readiness
+    /// and iocp, which have one buffer per port; of what was kept it lends as much as one turn may bring, with each.
     pub receive_buffer_bytes: u32,
     /// Bytes that one connection may receive in one turn; the rest waits for the next turn, so that an always-ready
     /// peer cannot starve the others. Default 64 KiB.

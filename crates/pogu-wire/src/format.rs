@@ -221,9 +221,11 @@ impl FrameFormat {
     }
 
     /// This format, if only its maximum may differ from the course's: of constants, so that the compiler makes a second copy of
-    /// what is inlined behind it, without the questions that have one answer there. Most traffic is in this layout.
+    /// what is inlined behind it, without the questions that have one answer there. Most traffic is in this layout. Who decodes in
+    /// a loop asks once, before it.
+    #[must_use]
     #[inline(always)]
-    pub(crate) fn in_course_layout(&self) -> Option<Self> {
+    pub fn in_course_layout(&self) -> Option<Self> {
         let course = Self::course().frame_bytes_max(self.frame_bytes_max);
         (*self == course).then_some(course)
     }

@@ -119,8 +119,11 @@ impl Uring {
     fn take_deferred(&mut self, from: usize) -> Result<(), OsError> {
         let (mut seen, mut bytes) = (from, 0);
         for _ in 0..DEFERRED_ROUNDS_MAX {
+            if !self.table.ring.has_deferred() {
+                break;
+            }
             bytes += self.received_bytes(seen);
-            if !self.table.ring.has_deferred() || bytes >= TURN_BYTES || self.hears_twice(seen) {
+            if bytes >= TURN_BYTES || self.hears_twice(seen) {
                 break;
             }
             seen = self.events.len();

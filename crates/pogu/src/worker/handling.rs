@@ -336,10 +336,9 @@ fn packets(
         }
     }
     // The same loop twice: with the course's layout, in which most traffic is, its decoder is a few instructions in it.
-    let course = FrameFormat::course().frame_bytes_max(rules.format.frame_bytes_limit());
-    let parsed = match rules.format == course {
-        true => whole_frames(session, cx, Rules { format: course, ..rules }, bytes, at),
-        false => whole_frames(session, cx, rules, bytes, at),
+    let parsed = match rules.format.in_course_layout() {
+        Some(course) => whole_frames(session, cx, Rules { format: course, ..rules }, bytes, at),
+        None => whole_frames(session, cx, rules, bytes, at),
     };
     (parsed, unfinished)
 }

@@ -8,8 +8,8 @@
 //!
 //! An entry stays until the last byte of its frames has left, so the age of the queue is that of its oldest unsent frame,
 //! and what is charged is what is held. Small frames of one size that are queued at one time, one behind the other, share an entry:
-//! how many of them have not wholly left follows from how many bytes have not. A batch is bounded: a peer that reads slowly but steadily is not taken for one that
-//! has stopped, and what waits can still be dropped or replaced.
+//! how many of them have not wholly left follows from how many bytes have not. A batch is bounded: a peer that reads slowly but
+//! steadily is not taken for one that has stopped, and what waits can still be dropped or replaced.
 //!
 //! Frames that may be replaced, and all that come behind them, wait one by one in the [backlog](super::backlog) behind `waiting`;
 //! what a batch needs of them becomes entries, and is replaced no more. A batch is taken only when it is *wanted*: frames with
@@ -66,8 +66,6 @@ struct Entry {
     frame_bytes: u16,
     kind: Kind,
 }
-
-const _: () = assert!(size_of::<Entry>() == 16, "a list of them is what a long queue holds beside its bytes");
 
 impl Entry {
     /// Frames that have not wholly left.
