@@ -62,7 +62,7 @@ enum Task {
     Measure(measure::Options),
     /// Measures pogu beside its peers, in one run: server on processor 0, load on processor 1, every answer checked.
     #[cfg(target_os = "linux")]
-    Bench(bench::Options),
+    Bench(Box<bench::Options>),
     /// Opens and ends connections by the hundred thousand, half of them by resets, and looks for what was not given back.
     Churn(churn::Options),
     /// Runs the swarm through a proxy that delays, splits, stalls, resets and half-closes: nothing lost, doubled or reordered on
