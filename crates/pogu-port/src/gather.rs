@@ -186,6 +186,11 @@ impl Gather {
         self.spare.capacity()
     }
 
+    /// That memory, empty.
+    pub fn take_spare(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.spare)
+    }
+
     fn begin_segment(&mut self) {
         let mut memory = std::mem::take(&mut self.spare);
         if !self.segments.is_empty() && memory.capacity() == 0 {
@@ -303,6 +308,9 @@ mod tests {
         assert_eq!(spare, [300, 2000, 2000]);
         gather.push(b"next");
         assert_eq!((last_capacity(&gather), gather.spare_bytes()), (Some(2000), 0));
+        gather.push_vec(vec![1; 3000]);
+        gather.advance(gather.len());
+        assert_eq!((gather.take_spare(), gather.spare_bytes()), (Vec::with_capacity(3000), 0));
     }
 
     #[test]

@@ -35,11 +35,12 @@ pub struct PortConfig {
     /// milliseconds.
     pub posts_max: usize,
     /// Receive buffers of the port, a power of two, at most 32,768. When all are in use, connections are parked and
-    /// continue in order as buffers come back. Default 2,048 (one for each of that many simultaneously ready
-    /// connections). With io_uring 256 of them are used at first, and twice as many whenever that was not enough.
+    /// continue in order as buffers come back. Default 512 (one for each of that many simultaneously ready
+    /// connections: 16 MiB at most). With io_uring 64 of them are used at first, and twice as many whenever that was not enough; a
+    /// turn that would need more hands out what there is first.
     pub receive_buffers: u16,
-    /// Bytes of one receive buffer. Default 8,192: most game packets, and few pieces for larger frames. A page of it takes memory
-    /// once it has been used. An enter of Linux 6.13 or newer fills forty at most, so larger ones let a peer that floods bring more
+    /// Bytes of one receive buffer. Default 32,768: the largest frame of the course's layout comes in two pieces. A page of it takes
+    /// memory once it has been used. An enter of Linux 6.13 or newer fills forty at most, so larger ones let a peer that floods bring more
     /// in one turn. One `Received` lends at most that much of what has just come with io_uring, and at most 64 KiB with readiness
     /// and iocp, which have one buffer per port; of what was kept it lends as much as one turn may bring, with each.
     pub receive_buffer_bytes: u32,
@@ -107,8 +108,8 @@ impl Default for PortConfig {
             clock: Clock::monotonic(),
             connections_max: 1_000_000,
             posts_max: 16_384,
-            receive_buffers: 2_048,
-            receive_buffer_bytes: 8_192,
+            receive_buffers: 512,
+            receive_buffer_bytes: 32 * 1024,
             receive_bytes_per_turn_max: 64 * 1024,
             accepts_per_turn_max: 64,
             accepts_outstanding: 32,
@@ -146,7 +147,7 @@ impl Default for ListenOptions {
 }
 
 /// Options of a connected stream, applied when it is adopted or opened.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct StreamOptions {
     /// Sends small segments at once (`TCP_NODELAY`). Default true: the engine above coalesces by itself.

@@ -81,6 +81,9 @@ impl BoundListener {
         socket.set_reuse_address(options.reuse_address).map_err(failed(Operation::SetOption))?;
         #[cfg(windows)]
         crate::iocp::set_exclusive_address_use(&socket).map_err(failed(Operation::SetOption))?;
+        // Linux hands it on to each accepted stream, which is then as the options of most services want it.
+        #[cfg(target_os = "linux")]
+        socket.set_tcp_nodelay(true).map_err(failed(Operation::SetOption))?;
         socket.bind(&address.into()).map_err(failed(Operation::Bind))?;
         socket.listen(backlog(options.backlog)).map_err(failed(Operation::Listen))?;
         socket.set_nonblocking(true).map_err(failed(Operation::SetOption))?;
@@ -122,6 +125,8 @@ pub struct Detached {
     pub(crate) received: Vec<u8>,
     /// Bytes that were given to a port and had not left; sent first after `adopt`.
     pub(crate) unsent: Gather,
+    /// True only while its options are the default ones for certain: what is so need not be asked for.
+    pub(crate) has_default_options: bool,
 }
 
 /// The socket of a stream.
@@ -146,7 +151,14 @@ impl From<Box<StreamSocket>> for Stream {
 
 impl Detached {
     pub(crate) fn new(stream: impl Into<Stream>, peer: Option<SocketAddr>) -> Detached {
-        Detached { stream: stream.into(), peer, received: Vec::new(), unsent: Gather::new() }
+        let stream = stream.into();
+        Detached { stream, peer, received: Vec::new(), unsent: Gather::new(), has_default_options: false }
+    }
+
+    /// A stream that was just accepted from a [`BoundListener`].
+    #[cfg(unix)]
+    pub(crate) fn accepted(socket: Socket, peer: Option<SocketAddr>) -> Detached {
+        Detached { has_default_options: cfg!(target_os = "linux"), ..Detached::new(socket, peer) }
     }
 
     /// The peer's address, asked of the system (getpeername(2)) unless the accept already told it.
@@ -185,9 +197,13 @@ impl Detached {
     }
 
     /// For the system's drivers.
-    pub(crate) fn apply(&self, options: &StreamOptions) -> Result<(), SubmitError> {
+    pub(crate) fn apply(&mut self, options: &StreamOptions) -> Result<(), SubmitError> {
         match &self.stream {
-            Stream::System(socket) => Ok(apply_stream_options(socket, options)?),
+            Stream::System(_) if self.has_default_options && *options == StreamOptions::default() => Ok(()),
+            Stream::System(socket) => {
+                self.has_default_options = false;
+                Ok(apply_stream_options(socket, options)?)
+            }
             Stream::Simulated(_) => Err(SubmitError::Foreign),
         }
     }
@@ -232,6 +248,32 @@ pub fn resolve(address: &str) -> std::io::Result<Vec<SocketAddr>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// They are inherited from the listener: no call sets them.
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn an_accepted_stream_has_the_default_options() {
+        let anywhere = "127.0.0.1:0".parse().expect("an address");
+        let listener = BoundListener::bind(anywhere, &ListenOptions::default()).expect("bound");
+        let address = listener.local_address();
+        let listener = listener.into_system().expect("one of the system").socket;
+        let client = std::net::TcpStream::connect(address).expect("in the backlog");
+        listener.set_nonblocking(false).expect("set");
+        let (socket, _) = listener.accept().expect("a client");
+        let options = |stream: &Detached| match &stream.stream {
+            Stream::System(socket) => (socket.tcp_nodelay().expect("got"), socket.linger().expect("got")),
+            Stream::Simulated(_) => unreachable!("of the system"),
+        };
+        let mut stream = Detached::accepted(socket, None);
+        assert!(stream.has_default_options);
+        assert_eq!(options(&stream), (true, None), "and what are the defaults now?");
+        let other = StreamOptions { nodelay: false, reset_on_close: true, ..StreamOptions::default() };
+        stream.apply(&other).expect("set");
+        assert_eq!(options(&stream), (false, Some(Duration::ZERO)));
+        stream.apply(&StreamOptions::default()).expect("set");
+        assert_eq!(options(&stream), (true, None));
+        drop(client);
+    }
 
     /// A stream may come from a port that had set other ones.
     #[test]

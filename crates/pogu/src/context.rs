@@ -52,7 +52,7 @@ impl<'a> Context<'a> {
 
     /// The peer's address, if the system knew it.
     pub fn peer_address(&self) -> Option<SocketAddr> {
-        self.state.carriers.get(self.name)?.peer_address
+        self.state.carriers.get(self.name)?.peer_address.get()
     }
 
     /// The time of this turn. All handlers of one turn see the same.

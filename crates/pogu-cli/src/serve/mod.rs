@@ -10,6 +10,7 @@ use std::fmt;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use pogu::{Core, CoreBuilder, Counters, Interrupt, Lockstep, ServiceHandle};
@@ -20,7 +21,7 @@ use crate::plaza::PLAZA_FRAME_BYTES_MAX;
 pub use arguments::ServeArguments;
 pub use options::{CoreOptions, HeartbeatAnswer, HeartbeatOptions, Options, PacketOptions, ServiceOptions};
 pub use player::Player;
-use player::plaza_of;
+use player::{Hosting, plaza_of};
 use plaza::World;
 pub use summary::{Difficulties, Summary};
 
@@ -82,7 +83,8 @@ impl Server {
             let world = move |_room| World::new(room_window);
             let open = || core.open_room_with(plaza_of(number), service.format(), world);
             let plaza = has_plaza.then(open).transpose()?;
-            let factory = move |_incoming| Player::of(number, room_window, plaza.clone());
+            let hosting = Arc::new(Hosting { service: number, room_window, plaza });
+            let factory = move |_incoming| Player::of(&hosting);
             let handle = core.serve(service.service(), factory).map_err(|error| {
                 let named = several || matches!(error, pogu::Error::Configuration { .. });
                 let failure = Failure::from(error);

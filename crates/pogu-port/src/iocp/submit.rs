@@ -75,7 +75,7 @@ impl Submit for Table {
     fn adopt(
         &mut self,
         owner: Owner,
-        stream: Detached,
+        mut stream: Detached,
         options: &StreamOptions,
     ) -> Result<ConnectionId, Refused<Detached>> {
         if let Some(code) = self.faults.at_call(FaultPoint::SetOption) {

@@ -59,7 +59,7 @@ impl Submit for Table {
     fn adopt(
         &mut self,
         owner: Owner,
-        stream: Detached,
+        mut stream: Detached,
         options: &StreamOptions,
     ) -> Result<ConnectionId, Refused<Detached>> {
         if let Some(code) = self.faults.at_call(FaultPoint::SetOption) {
@@ -69,7 +69,7 @@ impl Submit for Table {
         if let Err(error) = stream.apply(options) {
             return Err(Refused { error, returned: stream });
         }
-        let Detached { stream: Stream::System(socket), peer, received, unsent } = stream else {
+        let Detached { stream: Stream::System(socket), peer, received, unsent, .. } = stream else {
             return Err(Refused { error: SubmitError::Foreign, returned: stream });
         };
         let mut connection = Connection::new(owner, socket, Phase::Open);
@@ -88,7 +88,7 @@ impl Submit for Table {
                     Sending::Idle | Sending::Left => Gather::new(),
                 };
                 let received = connection.kept.into_bytes();
-                let returned = Detached { stream: connection.socket.into(), peer, received, unsent };
+                let returned = Detached { received, unsent, ..Detached::new(connection.socket, peer) };
                 Err(Refused { error: self.full(), returned })
             }
             Err(Thing::Listener(_)) => unreachable!("what comes back is what was put in"),

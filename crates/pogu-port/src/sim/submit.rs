@@ -74,11 +74,11 @@ impl Submit for Table {
         stream: Detached,
         options: &StreamOptions,
     ) -> Result<ConnectionId, Refused<Detached>> {
-        let Detached { stream: Stream::Simulated(socket), peer, received, unsent } = stream else {
+        let Detached { stream: Stream::Simulated(socket), peer, received, unsent, .. } = stream else {
             return Err(Refused { error: SubmitError::Foreign, returned: stream });
         };
         if !socket.belongs_to(&self.berth.simulation) {
-            let returned = Detached { stream: socket.into(), peer, received, unsent };
+            let returned = Detached { received, unsent, ..Detached::new(socket, peer) };
             return Err(Refused { error: SubmitError::Foreign, returned });
         }
         socket.apply(options);
@@ -94,7 +94,7 @@ impl Submit for Table {
             }
             Err(Thing::Connection(connection)) => {
                 let received = connection.kept.into_bytes();
-                let returned = Detached { stream: connection.socket.into(), peer, received, unsent };
+                let returned = Detached { received, unsent, ..Detached::new(connection.socket, peer) };
                 Err(Refused { error: self.full(), returned })
             }
             Err(Thing::Listener(_)) => unreachable!("what comes back is what was put in"),

@@ -10,8 +10,8 @@
 //! ```
 //!
 //! At first only some of the buffers circulate. The kernel takes them in turn, so that all that circulate are touched, and would
-//! be even if few were needed at once: memory, and cold memory. More are offered when connections had to wait for one, or nearly
-//! had; what circulates once goes on to.
+//! be even if few were needed at once: memory, and cold memory. More are offered when connections had to wait for one, or would
+//! have had to; what circulates once goes on to.
 //!
 //! Guarded, a number stands for another place after every loan; the old one is inaccessible.
 //!
@@ -36,7 +36,7 @@ pub(super) const GROUP: u16 = 0;
 const TAIL_OFFSET: usize = 14;
 
 /// Buffers that circulate from the start: as many connections may be ready at once before more are offered.
-const CIRCULATING_AT_FIRST: u16 = 256;
+const CIRCULATING_AT_FIRST: u16 = 64;
 
 /// Bytes between two buffers of a page or more. What is used of most of them is their beginning, and without a distance the
 /// beginnings of all would compete for the same few places of the processor's caches.
@@ -301,9 +301,9 @@ mod tests {
         assert_eq!(buffers.ring.len(), 1024 * size_of::<BufRingEntry>());
         let first = usize::from(CIRCULATING_AT_FIRST);
         let (numbers, tail) = offered(&buffers);
-        assert_eq!((numbers[..first].iter().copied().eq(0..256), tail, buffers.circulating()), (true, 256, first));
-        assert!(buffers.lend(256, 1).is_none(), "the kernel has not been offered it");
-        for circulating in [512, 1024, 1024] {
+        assert_eq!((numbers[..first].iter().copied().eq(0..64), tail, buffers.circulating()), (true, 64, first));
+        assert!(buffers.lend(64, 1).is_none(), "the kernel has not been offered it");
+        for circulating in [128, 256, 512, 1024, 1024] {
             buffers.offer_more();
             assert_eq!(buffers.circulating(), circulating);
         }

@@ -5,6 +5,7 @@
 //! that. The changes are in [`submit`](super::submit) (what a call does), [`receive`](super::receive) and
 //! [`send`](super::send) (what a completion does), and [`due`](super::due) (what is to be delivered next).
 
+use rustix::io::Errno;
 use socket2::{SockAddr, Socket};
 
 use super::send::SendOperation;
@@ -38,8 +39,8 @@ pub(super) struct Connection {
 
 /// The life of a connection.
 pub(super) enum Phase {
-    /// The connect is in flight and owns its address.
-    Connecting { address: Held<SockAddr>, given_up: GivenUp },
+    /// The connect is in flight.
+    Connecting(Box<Connecting>),
     /// Everything may be submitted.
     Open,
     /// Receives nothing more; waits for the send in flight.
@@ -48,6 +49,12 @@ pub(super) enum Phase {
     Aborting,
     /// Waits for what was cancelled; the rest of both directions leaves with the stream.
     Detaching,
+}
+
+/// A connect in flight: it owns its address.
+pub(super) struct Connecting {
+    pub(super) address: Held<SockAddr>,
+    pub(super) given_up: GivenUp,
 }
 
 /// Whether a connect is still wanted.
@@ -90,8 +97,7 @@ pub(super) enum Arm {
 pub(super) enum Ended {
     No,
     Finished,
-    /// With this `errno`.
-    Failed(i32),
+    Failed(Errno),
 }
 
 /// The sending direction.
@@ -157,7 +163,7 @@ impl Connection {
 
     /// True exactly while a connect is in flight that nobody wants any more.
     pub(super) fn is_given_up(&self) -> bool {
-        matches!(self.phase, Phase::Connecting { given_up: GivenUp::Closed | GivenUp::Aborted, .. })
+        matches!(&self.phase, Phase::Connecting(connecting) if connecting.given_up != GivenUp::No)
     }
 
     /// True exactly when bytes or the end of the stream may be delivered.
@@ -195,7 +201,7 @@ mod tests {
 
     #[test]
     fn an_idle_connection_is_small() {
-        assert!(size_of::<Connection>() <= 120, "{} bytes", size_of::<Connection>());
+        assert!(size_of::<Connection>() <= 80, "{} bytes", size_of::<Connection>());
     }
 
     #[test]

@@ -36,7 +36,7 @@ impl Table {
             return Due::Completion(completion);
         }
         match connection.phase {
-            Phase::Connecting { .. } => Due::Nothing,
+            Phase::Connecting(_) => Due::Nothing,
             Phase::Open => self.open_due(name),
             Phase::Closing | Phase::Aborting | Phase::Detaching => self.ending_due(name),
         }
@@ -136,9 +136,9 @@ fn stream_end<M>(name: Name, connection: &mut Connection) -> Option<Completion<'
             connection.receive = Receive::Finished;
             Some(Completion::PeerFinished { connection: id, owner })
         }
-        Ended::Failed(code) => {
+        Ended::Failed(errno) => {
             connection.receive = Receive::Off;
-            let error = Some(OsError::from_code(Operation::Receive, code));
+            let error = Some(OsError::from_code(Operation::Receive, errno.raw_os_error()));
             Some(Completion::ReceiveEnded { connection: id, owner, error })
         }
     }

@@ -163,7 +163,7 @@ impl Table {
         listener.shortage.over();
         self.counters.accepted += 1;
         self.arm_accept(name, number);
-        let stream = Detached::new(Socket::from(descriptor), peer);
+        let stream = Detached::accepted(Socket::from(descriptor), peer);
         Some(Completion::Accepted { listener: ListenerId(name), owner, stream })
     }
 

@@ -104,7 +104,7 @@ impl Seed {
             table: ManuallyDrop::new(table),
             buffers: ManuallyDrop::new(buffers),
             events: VecDeque::new(),
-            ready_at_once: 0,
+            short_of_buffers: false,
             clock: config.clock,
             drain_timeout: config.drain_timeout,
             gathering: Gathering {

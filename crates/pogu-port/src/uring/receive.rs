@@ -123,7 +123,7 @@ impl Table {
             return;
         }
         if let Some(connection) = self.connections.get_mut(name) {
-            connection.end(Ended::Failed(errno.raw_os_error()));
+            connection.end(Ended::Failed(errno));
         }
     }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use io_uring::{opcode, types};
 use socket2::SockAddr;
 
-use super::connection::{Arm, Connection, Ended, GivenUp, Phase, Receive, Sending, Shut};
+use super::connection::{Arm, Connecting, Connection, Ended, GivenUp, Phase, Receive, Sending, Shut};
 use super::listener::{Accepting, Listener};
 use super::send::shut_if_requested;
 use super::table::{Table, cancelled};
@@ -77,7 +77,7 @@ impl Submit for Table {
     fn adopt(
         &mut self,
         owner: Owner,
-        stream: Detached,
+        mut stream: Detached,
         options: &StreamOptions,
     ) -> Result<ConnectionId, Refused<Detached>> {
         if let Some(code) = self.ring.injector.faults.at_call(FaultPoint::SetOption) {
@@ -129,16 +129,15 @@ impl Submit for Table {
         let address = Held::new(SockAddr::from(address), &self.memory);
         let descriptor = types::Fd(socket.as_raw_fd());
         let entry = opcode::Connect::new(descriptor, address.as_ptr().cast(), address.len()).build();
-        let phase = Phase::Connecting { address, given_up: GivenUp::No };
+        let phase = Phase::Connecting(Box::new(Connecting { address, given_up: GivenUp::No }));
         let name = self.connections.insert_with(|_| Connection::new(owner, socket, phase));
         let name = name.ok_or_else(|| self.full())?;
         // SAFETY: the connection owns the held address until `connect_completed` (contract c).
         unsafe { self.ring.push(entry.user_data(Token::connect(name).encode())) };
         if self.ring.injector.faults.releases_early(FaultPoint::Connect)
-            && let Some(Phase::Connecting { address, .. }) =
-                self.connections.get_mut(name).map(|found| &mut found.phase)
+            && let Some(Phase::Connecting(connecting)) = self.connections.get_mut(name).map(|found| &mut found.phase)
         {
-            address.release_early();
+            connecting.address.release_early();
         }
         self.in_flight += 1;
         Ok(ConnectionId(name))
@@ -206,8 +205,8 @@ impl Submit for Table {
     fn close(&mut self, id: ConnectionId) -> Result<(), SubmitError> {
         let connection = self.connections.get_mut(id.0).ok_or(SubmitError::Gone)?;
         match &mut connection.phase {
-            Phase::Connecting { given_up, .. } if *given_up == GivenUp::No => {
-                *given_up = GivenUp::Closed;
+            Phase::Connecting(connecting) if connecting.given_up == GivenUp::No => {
+                connecting.given_up = GivenUp::Closed;
                 self.push_cancel(Token::connect(id.0));
             }
             Phase::Open => self.end(id.0, Phase::Closing),
@@ -220,8 +219,8 @@ impl Submit for Table {
         let connection = self.connections.get_mut(id.0).ok_or(SubmitError::Gone)?;
         match &mut connection.phase {
             Phase::Aborting | Phase::Detaching => return Err(SubmitError::Gone),
-            Phase::Connecting { given_up, .. } => {
-                match std::mem::replace(given_up, GivenUp::Aborted) {
+            Phase::Connecting(connecting) => {
+                match std::mem::replace(&mut connecting.given_up, GivenUp::Aborted) {
                     GivenUp::Aborted => return Err(SubmitError::Gone),
                     GivenUp::Closed => {}
                     GivenUp::No => self.push_cancel(Token::connect(id.0)),
@@ -276,7 +275,7 @@ impl Table {
     /// The kernel answered a connect.
     pub(super) fn connect_completed<M>(&mut self, name: Name, result: i32) -> Option<Completion<'static, M>> {
         let connecting = |phase: &Phase| match phase {
-            Phase::Connecting { given_up, .. } => Some(*given_up),
+            Phase::Connecting(connecting) => Some(connecting.given_up),
             _ => None,
         };
         let found = self.connections.get_mut(name);
@@ -311,8 +310,8 @@ impl Table {
         for name in connections {
             let Some(connection) = self.connections.get_mut(name) else { continue };
             match &mut connection.phase {
-                Phase::Connecting { given_up, .. } => {
-                    *given_up = GivenUp::Closed;
+                Phase::Connecting(connecting) => {
+                    connecting.given_up = GivenUp::Closed;
                     self.push_cancel(Token::connect(name));
                 }
                 Phase::Aborting | Phase::Detaching => self.queue(name),

@@ -26,9 +26,11 @@ use crate::error::OsError;
 use crate::identity::{ConnectionId, Name, Owner};
 use crate::kept::Taken;
 
-/// Enters of one turn that do nothing but deferred work: at twenty pieces each, twice as many as there are receive buffers by default.
-/// What is left then comes in the next turn.
+/// Enters of one turn that do nothing but deferred work, if what they bring needs no buffers. What is left then comes in the next turn.
 const DEFERRED_ROUNDS_MAX: usize = 205;
+
+/// Pieces that one enter brings at most, of what is left over: twice the twenty of which the kernel makes a round.
+const PIECES_OF_AN_ENTER: usize = 40;
 
 /// Bytes in a turn after which the kernel is not asked for more that it has left over: with what is answered to them they fit into the
 /// second cache of a processor. A room's small messages are far below it, and gather as before.
@@ -44,8 +46,8 @@ pub(crate) struct Uring {
     pub(super) buffers: ManuallyDrop<Buffers>,
     /// Completions copied out of the ring and not handled yet.
     pub(super) events: VecDeque<Event>,
-    /// How many of them came at once last.
-    pub(super) ready_at_once: usize,
+    /// True if the last turn asked the kernel for no more because there were too few buffers for it.
+    pub(super) short_of_buffers: bool,
     pub(super) clock: Clock,
     pub(super) drain_timeout: Duration,
     pub(super) gathering: Gathering,
@@ -76,8 +78,7 @@ impl Uring {
         table.counters.turns += 1;
         table.turn = table.turn.wrapping_add(1);
         table.ready.extend(table.later.drain(..).map(Subject::Connection));
-        // Twice as many as were ready at once: those that come ready while these are handled find some.
-        if !table.starved.is_empty() || self.ready_at_once * 2 > self.buffers.circulating() {
+        if !table.starved.is_empty() || std::mem::take(&mut self.short_of_buffers) {
             self.buffers.offer_more();
         }
         table.rearm_starved(self.buffers.circulating());
@@ -86,7 +87,6 @@ impl Uring {
         let entered = self.enter(until, park);
         self.table.now = self.clock.now();
         self.table.ring.take_completions(&mut self.events);
-        self.ready_at_once = self.events.len();
         entered.and_then(|()| self.take_deferred(from))
     }
 
@@ -114,16 +114,18 @@ impl Uring {
     /// Lets the kernel go on with what it has left over, until everybody who is ready was heard once, or nothing is left. A turn of
     /// one enter would see forty connections at most, and what it sends would gather no more than those have said. Who has more
     /// to say than one buffer holds is queued again behind the others: when somebody is heard for the second time, all have been.
-    /// Those who say much are heard in several turns: what came is handled while it is in the processor's cache.
-    /// `from`: the first event of this turn.
+    /// Those who say much are heard in several turns: what came is handled while it is in the processor's cache. So are those for
+    /// whom there are no buffers before what came is handled. `from`: the first event of this turn.
     fn take_deferred(&mut self, from: usize) -> Result<(), OsError> {
-        let (mut seen, mut bytes) = (from, 0);
+        let (mut seen, mut pieces, mut bytes) = (from, 0, 0);
         for _ in 0..DEFERRED_ROUNDS_MAX {
             if !self.table.ring.has_deferred() {
                 break;
             }
-            bytes += self.received_bytes(seen);
-            if bytes >= TURN_BYTES || self.hears_twice(seen) {
+            let received = self.received_bytes(seen);
+            (pieces, bytes) = received.fold((pieces, bytes), |(pieces, sum), bytes| (pieces + 1, sum + bytes));
+            self.short_of_buffers = pieces + PIECES_OF_AN_ENTER > self.buffers.circulating();
+            if self.short_of_buffers || bytes >= TURN_BYTES || self.hears_twice(seen) {
                 break;
             }
             seen = self.events.len();
@@ -133,10 +135,10 @@ impl Uring {
         Ok(())
     }
 
-    /// Bytes that came with the events from `seen` on.
-    fn received_bytes(&self, seen: usize) -> usize {
+    /// Bytes that came with each of the events from `seen` on that hold a buffer.
+    fn received_bytes(&self, seen: usize) -> impl Iterator<Item = usize> {
         let events = self.events.range(seen.min(self.events.len())..).filter(|event| event.buffer().is_some());
-        events.filter_map(|event| usize::try_from(event.result).ok()).sum()
+        events.map(|event| usize::try_from(event.result).unwrap_or(0))
     }
 
     /// Notes who was heard in the events from `seen` on; true if one of them was heard in this turn before.

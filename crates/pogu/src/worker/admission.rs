@@ -119,7 +119,7 @@ impl State {
         match self.enroll(operations, Standing::Placed(place), stream) {
             Ok(name) => {
                 if let Some(carrier) = self.carriers.get_mut(name) {
-                    carrier.peer_address = peer_address;
+                    carrier.peer_address = peer_address.into();
                 }
                 self.open(operations, name);
             }
@@ -159,7 +159,7 @@ impl State {
         let running = Arc::clone(carrier.running());
         let connection = carrier.connection;
         let attempt = carrier.standing.attempt();
-        let incoming = Incoming { session, peer_address: carrier.peer_address, worker: self.index, attempt };
+        let incoming = Incoming { session, peer_address: carrier.peer_address.get(), worker: self.index, attempt };
         if !self.add_layer(name, &running, &incoming) {
             return self.abort(operations, name, Cause::HandlerPanicked);
         }
@@ -234,7 +234,7 @@ impl State {
         let Ok(name) = self.enroll(operations, standing, stream) else { return };
         let Some(carrier) = self.carriers.get_mut(name) else { return };
         let connection = carrier.connection;
-        carrier.peer_address = peer_address;
+        carrier.peer_address = peer_address.into();
         self.lingering_refusals += 1;
         let session = self.session_id(name);
         let incoming = Incoming { session, peer_address, worker: self.index, attempt: 0 };

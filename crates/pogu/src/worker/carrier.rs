@@ -12,11 +12,12 @@
 //! `Live` is the only stage in which the user's half is called and in which rooms and sends reach it, but for handlers on a
 //! pool: see `handlers_on_pool`. A stage owns what is valid in it alone; what every stage needs is in [`Carrier`].
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::sync::Arc;
 
 use pogu_port::plant::{self, Plant};
 use pogu_port::{ConnectionId, Time};
+use thin_vec::ThinVec;
 
 use crate::addresses::AddressSeat;
 use crate::cause::Cause;
@@ -39,12 +40,12 @@ pub(crate) struct Carrier {
     pub(crate) stage: Stage,
     /// The user's half. `None` while it is being called, after it panicked, and for a refusal, which never has one.
     pub(crate) session: Option<Box<dyn Session>>,
-    pub(crate) peer_address: Option<SocketAddr>,
+    pub(crate) peer_address: PeerAddress,
     /// The frame that has begun and not ended.
     pub(crate) unfinished: Option<Box<Unfinished>>,
     /// `None` exactly when nothing is queued and nothing is in flight.
     pub(crate) outgoing: Option<Box<SendQueue>>,
-    pub(crate) rooms: Vec<Membership>,
+    pub(crate) rooms: ThinVec<Membership>,
     /// What the session is watched for beyond what every session is.
     pub(crate) vigil: Option<Box<Vigil>>,
     /// What its bytes go through.
@@ -73,6 +74,33 @@ pub(crate) struct Carrier {
     /// True exactly while receiving is paused: the peer does not read its answers, or the session is delayed.
     pub(crate) paused: bool,
     pub(crate) reached: Reached,
+}
+
+/// The address of a peer, in half the memory of a [`SocketAddr`] where it is of IPv4.
+pub(crate) enum PeerAddress {
+    Unknown,
+    V4(SocketAddrV4),
+    V6(Box<SocketAddrV6>),
+}
+
+impl PeerAddress {
+    pub(crate) fn get(&self) -> Option<SocketAddr> {
+        match self {
+            PeerAddress::Unknown => None,
+            PeerAddress::V4(address) => Some(SocketAddr::V4(*address)),
+            PeerAddress::V6(address) => Some(SocketAddr::V6(**address)),
+        }
+    }
+}
+
+impl From<Option<SocketAddr>> for PeerAddress {
+    fn from(address: Option<SocketAddr>) -> PeerAddress {
+        match address {
+            None => PeerAddress::Unknown,
+            Some(SocketAddr::V4(address)) => PeerAddress::V4(address),
+            Some(SocketAddr::V6(address)) => PeerAddress::V6(Box::new(address)),
+        }
+    }
 }
 
 /// How far a connection ever got.
@@ -178,10 +206,10 @@ impl Carrier {
             standing,
             stage,
             session: None,
-            peer_address: None,
+            peer_address: PeerAddress::Unknown,
             unfinished: None,
             outgoing: None,
-            rooms: Vec::new(),
+            rooms: ThinVec::new(),
             vigil: None,
             layer: None,
             active_at: now,
@@ -280,6 +308,14 @@ mod tests {
 
     #[test]
     fn an_idle_carrier_is_small() {
-        assert!(size_of::<Carrier>() <= 208, "{} bytes", size_of::<Carrier>());
+        assert!(size_of::<Carrier>() <= 176, "{} bytes", size_of::<Carrier>());
+    }
+
+    #[test]
+    fn an_address_comes_out_as_it_went_in() {
+        let v6 = SocketAddrV6::new(std::net::Ipv6Addr::LOCALHOST, 7777, 3, 4);
+        for address in [None, "10.0.0.1:7777".parse().ok(), Some(SocketAddr::V6(v6))] {
+            assert_eq!(PeerAddress::from(address).get(), address);
+        }
     }
 }

@@ -176,7 +176,7 @@ impl State {
                     .take()
                     .map_or_else(|| Standing::Refused(Arc::clone(&dial.running), None), Standing::Placed);
                 let mut carrier = Carrier::new(connection, standing, Stage::Connecting { since: now }, now);
-                carrier.peer_address = Some(address);
+                carrier.peer_address = Some(address).into();
                 carrier
             });
             match (enrolled, standing) {

@@ -5,7 +5,7 @@
 
 use pogu_port::plant::{self, Plant};
 use pogu_port::slots::Name;
-use pogu_port::{Gather, Lent, Operations, OsError, OsErrorClass};
+use pogu_port::{Gather, Lent, Operations, OsError, OsErrorClass, SEGMENT_BYTES_MAX};
 use pogu_wire::{Decoded, Frame, FrameFormat, Violation};
 
 use crate::cause::{Cause, Misbehaviour};
@@ -242,6 +242,9 @@ impl State {
                     return self.recycle_unfinished(spare);
                 }
                 let mut kept = spare.unwrap_or_else(|| self.spare_unfinished.take());
+                if rest.len() > kept.bytes.capacity().max(SEGMENT_BYTES_MAX) {
+                    kept.bytes = self.spare_large.take(rest.len());
+                }
                 kept.bytes.extend_from_slice(rest);
                 kept.since = now;
                 kept
@@ -257,6 +260,9 @@ impl State {
         let Some(mut spare) = spare else { return };
         if !plant::is(Plant::SpareNotEmptied) {
             spare.bytes.clear();
+        }
+        if spare.bytes.capacity() > SEGMENT_BYTES_MAX {
+            self.spare_large.keep(std::mem::take(&mut spare.bytes));
         }
         let bytes = spare.bytes.capacity();
         self.spare_unfinished.keep(spare, bytes);

@@ -71,7 +71,7 @@ pub use rooms::{BroadcastOutcome, JoinOutcome, ROOMS_PER_SESSION_MAX};
 use send_queue::SendQueue;
 pub use send_queue::{FRAME_OVERHEAD_BYTES, LARGE_FRAME_OVERHEAD_BYTES, REPLACEABLE_FRAME_OVERHEAD_BYTES};
 pub use sending::SendOutcome;
-use spares::Spares;
+use spares::{LargeSpares, Spares};
 use timers::Timers;
 pub(crate) use vigil::Metered;
 pub(crate) use wheel::Handle;
@@ -245,6 +245,7 @@ pub(crate) struct State {
     spare_gathers: Spares<Gather>,
     spare_outgoing: Spares<Box<SendQueue>>,
     spare_unfinished: Spares<Box<Unfinished>>,
+    spare_large: LargeSpares,
     lingering_refusals: usize,
     stopping: Option<ending::Stopping>,
     /// `None` once nothing more will be said here.
@@ -291,6 +292,7 @@ impl State {
             spare_gathers: Spares::default(),
             spare_outgoing: Spares::default(),
             spare_unfinished: Spares::default(),
+            spare_large: LargeSpares::default(),
             lingering_refusals: 0,
             stopping: None,
             voice: Some(Voice::of(&shared)),

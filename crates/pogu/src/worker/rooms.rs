@@ -17,6 +17,7 @@ use pogu_port::plant::{self, Plant};
 use pogu_port::slots::Name;
 use std::collections::HashMap;
 use std::sync::Arc;
+use thin_vec::ThinVec;
 
 use crate::identity::{Room, SessionId};
 use crate::keyed::NumberKey;
@@ -127,7 +128,7 @@ impl State {
         let Some(index) = carrier.rooms.iter().position(|membership| membership.room == room) else { return false };
         let membership = carrier.rooms.swap_remove(index);
         if carrier.rooms.is_empty() {
-            carrier.rooms = Vec::new();
+            carrier.rooms = ThinVec::new();
         }
         self.forget_member(self.session_id(name), membership);
         true

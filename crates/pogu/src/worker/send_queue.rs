@@ -209,23 +209,28 @@ impl SendQueue {
         self.leaving_bytes > 0
     }
 
-    /// Encodes a frame behind what is there. Nothing is queued if that fails.
+    /// Encodes a frame behind what is there, a large one into memory that `large` has. Nothing is queued if that fails.
     #[inline]
     pub(super) fn encode<E>(
         &mut self,
         now: Time,
         frame_bytes: usize,
         order: Order,
+        large: impl FnOnce(usize) -> Vec<u8>,
         encode: impl FnOnce(&mut Vec<u8>) -> Result<usize, E>,
     ) -> Result<Displaced, E> {
         let into_backlog = self.goes_into_backlog(order.keep);
-        if into_backlog || frame_bytes > INLINE_MAX {
+        if into_backlog {
             let mut whole = Vec::with_capacity(frame_bytes);
             encode(&mut whole)?;
-            if into_backlog {
-                return Ok(self.push_piece(now, whole.into(), order));
-            }
-            self.push_shared(now, whole.into());
+            return Ok(self.push_piece(now, whole.into(), order));
+        }
+        if frame_bytes > INLINE_MAX {
+            let mut whole = large(frame_bytes);
+            whole.reserve_exact(frame_bytes);
+            encode(&mut whole)?;
+            self.enter(now, whole.len(), Kind::Large);
+            self.waiting.push_vec(whole);
             return Ok(Displaced::Nothing);
         }
         let before = self.waiting.len();

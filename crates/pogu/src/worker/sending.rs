@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use pogu_port::plant::{self, Plant};
 use pogu_port::slots::Name;
-use pogu_port::{Gather, Operations, OsError, Time};
+use pogu_port::{Gather, Operations, OsError, SEGMENT_BYTES_MAX, Time};
 use pogu_wire::{EncodeError, FrameFormat};
 
 use crate::cause::{Cause, Limit};
@@ -11,6 +11,7 @@ use crate::counters::Counters;
 use crate::delivery::Delivery;
 use crate::limits::SendOverflow;
 use crate::worker::send_queue::{Displaced, Order, SendQueue};
+use crate::worker::spares::LargeSpares;
 use crate::worker::{Carrier, NEVER, State};
 
 /// What became of a frame that was given to `send`.
@@ -84,8 +85,10 @@ impl State {
             Ok(frame_bytes) => Ok(frame_bytes),
             Err(error) => Err(SendOutcome::Unencodable(error)),
         };
-        let put = |queue: &mut SendQueue, format: &FrameFormat, frame_bytes, now, order| {
-            queue.encode(now, frame_bytes, order, |out| format.encode(id, body, out)).map(Some)
+        let put = |queue: &mut SendQueue, large: &mut LargeSpares, format: &FrameFormat, frame_bytes, now, order| {
+            queue
+                .encode(now, frame_bytes, order, |bytes| large.take(bytes), |out| format.encode(id, body, out))
+                .map(Some)
         };
         let outcome = self.queue_frame(operations, name, delivery, measure, put);
         match outcome {
@@ -109,7 +112,9 @@ impl State {
         if frame.is_empty() {
             return SendOutcome::Empty;
         }
-        let put = |queue: &mut SendQueue, _: &FrameFormat, _, now, order| Ok(Some(queue.push(now, frame, order)));
+        let put = |queue: &mut SendQueue, _: &mut LargeSpares, _: &FrameFormat, _, now, order| {
+            Ok(Some(queue.push(now, frame, order)))
+        };
         let outcome = self.queue_frame(operations, name, delivery, |_| Ok(frame.len()), put);
         if matches!(outcome, SendOutcome::Dropped | SendOutcome::Disconnected) {
             self.row_of(name).frames_dropped += 1;
@@ -120,7 +125,7 @@ impl State {
     /// Puts a heartbeat into the send queue of one of this worker's sessions. One for which there is no room ends the session
     /// as any frame would, or is not sent. True if it is on its way.
     pub(super) fn send_heartbeat(&mut self, operations: &mut Operations<'_>, name: Name, frame: &[u8]) -> bool {
-        let put = |queue: &mut SendQueue, _: &FrameFormat, _, now, _| {
+        let put = |queue: &mut SendQueue, _: &mut LargeSpares, _: &FrameFormat, _, now, _| {
             queue.push_heartbeat(now, frame);
             Ok(None)
         };
@@ -137,9 +142,18 @@ impl State {
         name: Name,
         delivery: Delivery,
         measure: impl FnOnce(&FrameFormat) -> Result<usize, SendOutcome>,
-        put: impl FnOnce(&mut SendQueue, &FrameFormat, usize, Time, Order) -> Result<Option<Displaced>, EncodeError>,
+        put: impl FnOnce(
+            &mut SendQueue,
+            &mut LargeSpares,
+            &FrameFormat,
+            usize,
+            Time,
+            Order,
+        ) -> Result<Option<Displaced>, EncodeError>,
     ) -> SendOutcome {
-        let State { carriers, ledger, windows, dirty, spare_outgoing, now, shared, index, speaking, .. } = self;
+        let State {
+            carriers, ledger, windows, dirty, spare_outgoing, spare_large, now, shared, index, speaking, ..
+        } = self;
         let takes = |carrier: &&mut Carrier| carrier.is_live() || *speaking == Some(name) && carrier.is_answering();
         let Some(carrier) = carriers.get_mut(name).filter(takes) else {
             return SendOutcome::Gone;
@@ -158,7 +172,8 @@ impl State {
             self.settle(name);
             return self.overflow(operations, name, wanted, maximum);
         }
-        match put(queue, format, frame_bytes, *now, Order { keep: delivery.keep, seed: shared.seed(*index) }) {
+        let order = Order { keep: delivery.keep, seed: shared.seed(*index) };
+        match put(queue, spare_large, format, frame_bytes, *now, order) {
             Ok(None) => {}
             Ok(Some(displaced)) => count_queued(ledger.row(service), displaced),
             Err(error) => {
@@ -338,8 +353,11 @@ impl State {
         }
     }
 
-    fn recycle_gather(&mut self, gather: Gather) {
+    fn recycle_gather(&mut self, mut gather: Gather) {
         if gather.is_empty() {
+            if gather.spare_bytes() > SEGMENT_BYTES_MAX {
+                self.spare_large.keep(gather.take_spare());
+            }
             let bytes = gather.spare_bytes();
             self.spare_gathers.keep(gather, bytes);
         }

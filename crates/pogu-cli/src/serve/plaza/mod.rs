@@ -34,6 +34,7 @@ pub(super) use world::World;
 #[cfg(test)]
 mod tests {
     use std::io::Write;
+    use std::sync::Arc;
     use std::time::Duration;
 
     use pogu::sim::{Peer, Simulation};
@@ -41,7 +42,7 @@ mod tests {
 
     use super::World;
     use crate::plaza::UNANSWERED_MAX;
-    use crate::serve::player::Player;
+    use crate::serve::player::{Hosting, Player};
 
     const PLAZA: Room = Room(1);
 
@@ -51,8 +52,9 @@ mod tests {
         let mut lockstep = Lockstep::new(&simulation);
         let core = lockstep.start(Core::builder().workers(2)).expect("a core");
         let plaza = core.open_room(PLAZA, |_| World::new(Duration::ZERO)).expect("a room");
-        let of_players = plaza.clone();
-        let factory = move |_| Player::of(0, Duration::ZERO, Some(of_players.clone()));
+        let hosting = Hosting { service: 0, room_window: Duration::ZERO, plaza: Some(plaza.clone()) };
+        let hosting = Arc::new(hosting);
+        let factory = move |_| Player::of(&hosting);
         let service = core.serve(Service::server("10.0.0.1:7777"), factory).expect("a service");
         let mut peer = simulation.connect(service.address()).expect("an address");
         let [enter, walk] = [10, 11].map(|id| [&[12, 0, id, 0][..], &[0; 8]].concat());

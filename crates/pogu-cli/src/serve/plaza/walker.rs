@@ -15,11 +15,9 @@ const ANSWER_TIME: Duration = Duration::from_secs(10);
 /// Where a session is on the plaza of its service, as far as it has asked.
 #[derive(Debug, Default)]
 pub(in super::super) struct Walker {
-    /// `None`: its service has no plaza.
-    plaza: Option<RoomRef<World>>,
     /// `None`: off the map.
     at: Option<Spot>,
-    unanswered: usize,
+    unanswered: u16,
     is_held_back: bool,
 }
 
@@ -61,13 +59,15 @@ impl Letter {
 }
 
 impl Walker {
-    pub(in super::super) fn of(plaza: Option<RoomRef<World>>) -> Walker {
-        Walker { plaza, ..Walker::default() }
-    }
-
-    /// A packet of the plaza has come from the session `me`.
-    pub(in super::super) fn ask(&mut self, cx: &mut Context<'_>, me: SessionRef<Player>, packet: Packet<'_>) -> Asked {
-        let Some(plaza) = self.plaza.clone() else {
+    /// A packet of the plaza, if its service has one, has come from the session `me`.
+    pub(in super::super) fn ask(
+        &mut self,
+        cx: &mut Context<'_>,
+        plaza: Option<&RoomRef<World>>,
+        me: SessionRef<Player>,
+        packet: Packet<'_>,
+    ) -> Asked {
+        let Some(plaza) = plaza else {
             cx.violation(packet.id(), "expected no packet of the plaza: frame_bytes_max is too small for it here");
             return Asked::Taken;
         };
@@ -87,7 +87,7 @@ impl Walker {
             }
         }
         let action = request.map(str::to_owned);
-        match cx.post_to_room(&plaza, move |world, cx| world.act(cx, me, &action)) {
+        match cx.post_to_room(plaza, move |world, cx| world.act(cx, me, &action)) {
             PostOutcome::Posted => self.await_answer(cx),
             PostOutcome::Gone => return Asked::Taken,
             _ => return Asked::Refused,
@@ -122,8 +122,8 @@ impl Walker {
     /// One more action is on its way. With as many as may be, nothing more is received before half of them have their answers:
     /// what else the peer asks for waits on its own side.
     fn await_answer(&mut self, cx: &mut Context<'_>) {
-        self.unanswered += 1;
-        if self.unanswered >= UNANSWERED_MAX {
+        self.unanswered = self.unanswered.saturating_add(1);
+        if usize::from(self.unanswered) >= UNANSWERED_MAX {
             self.is_held_back = true;
             cx.hold_back();
             cx.set_timer(ANSWER_TIME);
@@ -141,7 +141,7 @@ impl Walker {
     pub(in super::super) fn answered(&mut self, cx: &mut Context<'_>, letter: &Letter) {
         self.unanswered = self.unanswered.saturating_sub(1);
         if self.is_held_back {
-            self.is_held_back = self.unanswered > UNANSWERED_MAX / 2;
+            self.is_held_back = usize::from(self.unanswered) > UNANSWERED_MAX / 2;
             match self.is_held_back {
                 true => cx.set_timer(ANSWER_TIME),
                 false => {
