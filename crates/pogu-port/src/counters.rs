@@ -24,7 +24,7 @@ pub struct Counters {
     pub sent_bytes: u64,
     /// Sends that the system took only in part, and that the driver continued.
     pub short_sends: u64,
-    /// Times that a receive waited because all buffers were in use.
+    /// Times that a receive waited because all buffers that circulate were in use.
     pub buffer_starvations: u64,
     /// Receives that the system refused to arm for now, for want of memory, and that the driver arms later (iocp only).
     pub refused_arms: u64,

@@ -6,8 +6,9 @@
 //! ```
 //!
 //! Small pieces are copied into inline segments (a copy of a few hundred bytes is cheaper than an address of its own in the
-//! gather list); large ones are shared without a copy. An inline segment ends at [`SEGMENT_BYTES_MAX`], so that a long
-//! queue never holds twice the memory that its bytes need, as one vector that grows by doubling would.
+//! gather list); large ones are shared without a copy, or come as a vector that is a segment of its own. A segment that small
+//! pieces fill ends at [`SEGMENT_BYTES_MAX`], so that a long queue never holds twice the memory that its bytes need, as one vector
+//! that grows by doubling would.
 
 use std::collections::VecDeque;
 
@@ -103,7 +104,7 @@ impl Gather {
     #[inline]
     pub fn inline_room(&self) -> usize {
         match self.segments.back() {
-            Some(Segment::Inline(tail)) => SEGMENT_BYTES_MAX.saturating_sub(tail.len()),
+            Some(Segment::Inline(tail)) if tail.len() < SEGMENT_BYTES_MAX => SEGMENT_BYTES_MAX - tail.len(),
             _ => SEGMENT_BYTES_MAX,
         }
     }

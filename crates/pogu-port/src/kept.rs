@@ -55,6 +55,15 @@ impl Kept {
         }
     }
 
+    /// Nothing more comes for a while: gives back the memory that is not needed for what there is.
+    pub(crate) fn trim(&mut self) {
+        if let Some(backlog) = &mut self.0 {
+            backlog.bytes.drain(..backlog.from);
+            backlog.from = 0;
+            backlog.bytes.shrink_to_fit();
+        }
+    }
+
     /// Adds bytes that no receiver has seen.
     pub(crate) fn append(&mut self, bytes: &[u8]) {
         match &mut self.0 {

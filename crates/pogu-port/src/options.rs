@@ -39,7 +39,7 @@ pub struct PortConfig {
     /// connections: 16 MiB at most). With io_uring 64 of them are used at first, and twice as many whenever that was not enough; a
     /// turn that would need more hands out what there is first.
     pub receive_buffers: u16,
-    /// Bytes of one receive buffer. Default 32,768: the largest frame of the course's layout comes in two pieces. A page of it takes
+    /// Bytes of one receive buffer. Default 32,768: few pieces for the largest frame of the course's layout. A page of it takes
     /// memory once it has been used. An enter of Linux 6.13 or newer fills forty at most, so larger ones let a peer that floods bring more
     /// in one turn. One `Received` lends at most that much of what has just come with io_uring, and at most 64 KiB with readiness
     /// and iocp, which have one buffer per port; of what was kept it lends as much as one turn may bring, with each.

@@ -31,7 +31,23 @@ enum Bound {
 pub(crate) struct SystemListener {
     pub(crate) socket: Socket,
     address: SocketAddr,
+    /// Whether accepted streams inherit its options: asked of the first.
+    #[cfg(unix)]
+    hands_on: Option<bool>,
 }
+
+#[cfg(unix)]
+impl SystemListener {
+    /// A stream that was just accepted.
+    pub(crate) fn accepted(&mut self, socket: Socket, peer: Option<SocketAddr>) -> Detached {
+        let is_as_accepted = *self.hands_on.get_or_insert_with(|| socket.tcp_nodelay().unwrap_or(false));
+        Detached { is_as_accepted, ..Detached::new(socket, peer) }
+    }
+}
+
+/// The options of a stream that was accepted where they are inherited: what [`BoundListener::bind`] sets, and nothing else.
+const INHERITED: StreamOptions =
+    StreamOptions { nodelay: true, reset_on_close: false, send_buffer_bytes: None, receive_buffer_bytes: None };
 
 #[cfg(windows)]
 impl SystemListener {
@@ -81,14 +97,20 @@ impl BoundListener {
         socket.set_reuse_address(options.reuse_address).map_err(failed(Operation::SetOption))?;
         #[cfg(windows)]
         crate::iocp::set_exclusive_address_use(&socket).map_err(failed(Operation::SetOption))?;
-        // Linux hands it on to each accepted stream, which is then as the options of most services want it.
-        #[cfg(target_os = "linux")]
+        // Linux hands it on to each accepted stream, which is then as most services want it.
+        #[cfg(unix)]
         socket.set_tcp_nodelay(true).map_err(failed(Operation::SetOption))?;
         socket.bind(&address.into()).map_err(failed(Operation::Bind))?;
         socket.listen(backlog(options.backlog)).map_err(failed(Operation::Listen))?;
         socket.set_nonblocking(true).map_err(failed(Operation::SetOption))?;
         let address = socket.local_addr().map_err(failed(Operation::Bind))?.as_socket().unwrap_or(address);
-        Ok(SystemListener { socket, address }.into())
+        Ok(SystemListener {
+            socket,
+            address,
+            #[cfg(unix)]
+            hands_on: None,
+        }
+        .into())
     }
 
     /// The address that it is bound to, with the port that the system chose.
@@ -125,8 +147,8 @@ pub struct Detached {
     pub(crate) received: Vec<u8>,
     /// Bytes that were given to a port and had not left; sent first after `adopt`.
     pub(crate) unsent: Gather,
-    /// True only while its options are the default ones for certain: what is so need not be asked for.
-    pub(crate) has_default_options: bool,
+    /// True only while its options are [`INHERITED`] for certain: what is so need not be asked for.
+    pub(crate) is_as_accepted: bool,
 }
 
 /// The socket of a stream.
@@ -152,13 +174,7 @@ impl From<Box<StreamSocket>> for Stream {
 impl Detached {
     pub(crate) fn new(stream: impl Into<Stream>, peer: Option<SocketAddr>) -> Detached {
         let stream = stream.into();
-        Detached { stream, peer, received: Vec::new(), unsent: Gather::new(), has_default_options: false }
-    }
-
-    /// A stream that was just accepted from a [`BoundListener`].
-    #[cfg(unix)]
-    pub(crate) fn accepted(socket: Socket, peer: Option<SocketAddr>) -> Detached {
-        Detached { has_default_options: cfg!(target_os = "linux"), ..Detached::new(socket, peer) }
+        Detached { stream, peer, received: Vec::new(), unsent: Gather::new(), is_as_accepted: false }
     }
 
     /// The peer's address, asked of the system (getpeername(2)) unless the accept already told it.
@@ -199,9 +215,9 @@ impl Detached {
     /// For the system's drivers.
     pub(crate) fn apply(&mut self, options: &StreamOptions) -> Result<(), SubmitError> {
         match &self.stream {
-            Stream::System(_) if self.has_default_options && *options == StreamOptions::default() => Ok(()),
+            Stream::System(_) if self.is_as_accepted && *options == INHERITED => Ok(()),
             Stream::System(socket) => {
-                self.has_default_options = false;
+                self.is_as_accepted = false;
                 Ok(apply_stream_options(socket, options)?)
             }
             Stream::Simulated(_) => Err(SubmitError::Foreign),
@@ -252,23 +268,25 @@ mod tests {
     /// They are inherited from the listener: no call sets them.
     #[test]
     #[cfg(target_os = "linux")]
-    fn an_accepted_stream_has_the_default_options() {
+    fn an_accepted_stream_inherits_what_most_want() {
         let anywhere = "127.0.0.1:0".parse().expect("an address");
         let listener = BoundListener::bind(anywhere, &ListenOptions::default()).expect("bound");
         let address = listener.local_address();
-        let listener = listener.into_system().expect("one of the system").socket;
+        let mut listener = listener.into_system().expect("one of the system");
         let client = std::net::TcpStream::connect(address).expect("in the backlog");
-        listener.set_nonblocking(false).expect("set");
-        let (socket, _) = listener.accept().expect("a client");
+        listener.socket.set_nonblocking(false).expect("set");
+        let (socket, _) = listener.socket.accept().expect("a client");
         let options = |stream: &Detached| match &stream.stream {
             Stream::System(socket) => (socket.tcp_nodelay().expect("got"), socket.linger().expect("got")),
             Stream::Simulated(_) => unreachable!("of the system"),
         };
-        let mut stream = Detached::accepted(socket, None);
-        assert!(stream.has_default_options);
-        assert_eq!(options(&stream), (true, None), "and what are the defaults now?");
+        let mut stream = listener.accepted(socket, None);
+        assert!(stream.is_as_accepted);
+        assert_eq!(StreamOptions::default(), INHERITED);
+        assert_eq!(options(&stream), (INHERITED.nodelay, None));
         let other = StreamOptions { nodelay: false, reset_on_close: true, ..StreamOptions::default() };
         stream.apply(&other).expect("set");
+        assert!(!stream.is_as_accepted);
         assert_eq!(options(&stream), (false, Some(Duration::ZERO)));
         stream.apply(&StreamOptions::default()).expect("set");
         assert_eq!(options(&stream), (true, None));

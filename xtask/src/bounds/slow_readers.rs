@@ -88,7 +88,7 @@ fn beside_slow_readers(bench: &Bench) -> Result<(f64, f64), Failure> {
     Ok((p99, grown))
 }
 
-/// Lets the server touch what it keeps whoever is there: its code, and every receive buffer.
+/// Lets the server touch what it keeps whoever is there: its code, and the receive buffers that so many sessions use.
 fn warm_up(bench: &Bench, server: SocketAddr) -> Result<(), Failure> {
     let mut swarm = bench.client();
     swarm.args(["swarm", "--sessions", "500", "--depth", "16", "--seconds", "2", "--target", &server.to_string()]);

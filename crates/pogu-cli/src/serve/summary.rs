@@ -78,7 +78,7 @@ impl Difficulties {
             (port.accept_failures, "accepts failed"),
             (port.accept_pauses, "pauses of accept: the system ran out of something"),
             (port.accept_sheds, "clients reset at once: descriptors had run out"),
-            (port.buffer_starvations, "times that all receive buffers were in use"),
+            (port.buffer_starvations, "times that a receive waited for a buffer"),
             (port.completion_overflows, "overflows of the completion queue"),
             (port.refused_posts, "messages refused by a full inbox"),
             (port.memory_faults, "operations on memory that was gone: a bug of pogu"),

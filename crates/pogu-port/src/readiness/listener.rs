@@ -78,7 +78,7 @@ impl Listener {
         let error = match attempt_to_accept(&self.bound.socket, faults) {
             Ok((socket, peer)) => {
                 self.shortage.over();
-                return Attempt::Client(Detached::accepted(socket, peer));
+                return Attempt::Client(self.bound.accepted(socket, peer));
             }
             Err(error) => OsError::from_io(Operation::Accept, &error),
         };

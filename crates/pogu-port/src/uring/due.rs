@@ -119,7 +119,10 @@ fn pause_over<M>(name: Name, connection: &mut Connection) -> Option<Completion<'
             connection.kept.wake();
             Receive::On
         }
-        (0, false) => Receive::Off,
+        (0, false) => {
+            connection.kept.trim();
+            Receive::Off
+        }
         (owed, resume) => Receive::Pausing { owed, resume },
     };
     Some(Completion::ReceiveEnded { connection: ConnectionId(name), owner: connection.owner, error: None })

@@ -161,9 +161,9 @@ impl Table {
         }
         let Some(descriptor) = descriptor else { return self.accept_failed(name, number, -result) };
         listener.shortage.over();
+        let stream = listener.bound.accepted(Socket::from(descriptor), peer);
         self.counters.accepted += 1;
         self.arm_accept(name, number);
-        let stream = Detached::accepted(Socket::from(descriptor), peer);
         Some(Completion::Accepted { listener: ListenerId(name), owner, stream })
     }
 

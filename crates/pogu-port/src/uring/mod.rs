@@ -105,6 +105,7 @@ impl Seed {
             buffers: ManuallyDrop::new(buffers),
             events: VecDeque::new(),
             short_of_buffers: false,
+            broke_off: false,
             clock: config.clock,
             drain_timeout: config.drain_timeout,
             gathering: Gathering {

@@ -240,7 +240,9 @@ fn what_many_have_said_comes_in_few_turns() {
     // An enter of Linux 6.13 or newer tells of forty.
     let turns = turns_to_hear_all(&mut echo, &mut talkers);
     assert!(turns <= 3, "{turns} turns");
-    assert_eq!(echo.port.counters().buffer_starvations, 0);
+    if enters_are_bounded(&selection) {
+        assert_eq!(echo.port.counters().buffer_starvations, 0);
+    }
 }
 
 #[test]

@@ -26,7 +26,8 @@ use crate::error::OsError;
 use crate::identity::{ConnectionId, Name, Owner};
 use crate::kept::Taken;
 
-/// Enters of one turn that do nothing but deferred work, if what they bring needs no buffers. What is left then comes in the next turn.
+/// Enters of one turn that do nothing but deferred work: four thousand operations that need no buffer, as sends that have left. What is
+/// left then comes in the next turn.
 const DEFERRED_ROUNDS_MAX: usize = 205;
 
 /// Pieces that one enter brings at most, of what is left over: twice the twenty of which the kernel makes a round.
@@ -46,8 +47,10 @@ pub(crate) struct Uring {
     pub(super) buffers: ManuallyDrop<Buffers>,
     /// Completions copied out of the ring and not handled yet.
     pub(super) events: VecDeque<Event>,
-    /// True if the last turn asked the kernel for no more because there were too few buffers for it.
+    /// More buffers are to circulate from the next turn on.
     pub(super) short_of_buffers: bool,
+    /// The last turn broke off: the kernel has more to say at once.
+    pub(super) broke_off: bool,
     pub(super) clock: Clock,
     pub(super) drain_timeout: Duration,
     pub(super) gathering: Gathering,
@@ -78,13 +81,17 @@ impl Uring {
         table.counters.turns += 1;
         table.turn = table.turn.wrapping_add(1);
         table.ready.extend(table.later.drain(..).map(Subject::Connection));
-        if !table.starved.is_empty() || std::mem::take(&mut self.short_of_buffers) {
+        let is_short = std::mem::take(&mut self.short_of_buffers);
+        if is_short || !table.starved.is_empty() {
             self.buffers.offer_more();
         }
         table.rearm_starved(self.buffers.circulating());
         table.ring.flush_backlog()?;
         let from = self.events.len();
-        let entered = self.enter(until, park);
+        let entered = match std::mem::take(&mut self.broke_off) {
+            true => self.table.ring.enter(Wait::No),
+            false => self.enter(until, park),
+        };
         self.table.now = self.clock.now();
         self.table.ring.take_completions(&mut self.events);
         entered.and_then(|()| self.take_deferred(from))
@@ -103,7 +110,10 @@ impl Uring {
         if budget.is_zero() {
             return self.table.ring.enter(wait);
         }
-        self.table.ring.enter(Wait::Gather(Gathering { budget, ..self.gathering }))?;
+        // More than an enter brings otherwise, so that it shows when there are too few.
+        let most_buffers = u32::try_from(self.buffers.circulating() * 3 / 4).unwrap_or(u32::MAX);
+        let completions_max = self.gathering.completions_max.min(most_buffers).max(1);
+        self.table.ring.enter(Wait::Gather(Gathering { budget, completions_max }))?;
         if self.table.ring.has_completed() {
             return Ok(());
         }
@@ -117,15 +127,24 @@ impl Uring {
     /// Those who say much are heard in several turns: what came is handled while it is in the processor's cache. So are those for
     /// whom there are no buffers before what came is handled. `from`: the first event of this turn.
     fn take_deferred(&mut self, from: usize) -> Result<(), OsError> {
+        let circulating = self.buffers.circulating();
+        let of_an_enter = PIECES_OF_AN_ENTER.min(circulating / 2);
         let (mut seen, mut pieces, mut bytes) = (from, 0, 0);
         for _ in 0..DEFERRED_ROUNDS_MAX {
-            if !self.table.ring.has_deferred() {
-                break;
-            }
             let received = self.received_bytes(seen);
             (pieces, bytes) = received.fold((pieces, bytes), |(pieces, sum), bytes| (pieces + 1, sum + bytes));
-            self.short_of_buffers = pieces + PIECES_OF_AN_ENTER > self.buffers.circulating();
-            if self.short_of_buffers || bytes >= TURN_BYTES || self.hears_twice(seen) {
+            self.broke_off = self.table.ring.has_deferred();
+            if !self.broke_off {
+                // An enter whose work has no such bound: what is ready at once next time is to find buffers.
+                let is_unbounded = seen == from && pieces > PIECES_OF_AN_ENTER;
+                self.short_of_buffers = is_unbounded && 2 * pieces >= circulating;
+                break;
+            }
+            if bytes >= TURN_BYTES || self.hears_twice(seen) {
+                break;
+            }
+            self.short_of_buffers = pieces + of_an_enter > circulating;
+            if self.short_of_buffers {
                 break;
             }
             seen = self.events.len();

@@ -242,9 +242,7 @@ impl State {
                     return self.recycle_unfinished(spare);
                 }
                 let mut kept = spare.unwrap_or_else(|| self.spare_unfinished.take());
-                if rest.len() > kept.bytes.capacity().max(SEGMENT_BYTES_MAX) {
-                    kept.bytes = self.spare_large.take(rest.len());
-                }
+                self.fit_memory(&mut kept, rest.len());
                 kept.bytes.extend_from_slice(rest);
                 kept.since = now;
                 kept
@@ -253,6 +251,17 @@ impl State {
         if let Some(carrier) = self.carriers.get_mut(name) {
             carrier.unfinished = Some(kept);
             self.arm(name);
+        }
+    }
+
+    /// Memory for a frame that begins with so many bytes: no more than twice as much, if it is large.
+    fn fit_memory(&mut self, begun: &mut Unfinished, bytes: usize) {
+        let capacity = begun.bytes.capacity();
+        if capacity > bytes.saturating_mul(2).max(SEGMENT_BYTES_MAX) {
+            self.spare_large.keep(std::mem::take(&mut begun.bytes));
+        }
+        if bytes > capacity.max(SEGMENT_BYTES_MAX) {
+            begun.bytes = self.spare_large.take_to_grow(bytes);
         }
     }
 
@@ -403,6 +412,11 @@ fn finish_begun(
                 let taken = rest.get(..need.bytes_min).unwrap_or(rest);
                 if taken.is_empty() {
                     return Parsed::UpTo(at);
+                }
+                // It grows to twice of what has come at most, and never beyond the end of the frame.
+                let growth = taken.len().max(begun.bytes.len().min(need.bytes_min));
+                if begun.bytes.spare_capacity_mut().len() < taken.len() {
+                    begun.bytes.reserve_exact(growth);
                 }
                 begun.bytes.extend_from_slice(taken);
                 at += taken.len();

@@ -3,7 +3,7 @@
 //! ```text
 //!   entries   [ 2 x 68 B, 10.2 s ][ 5,004 B, large, 10.3 s ]               one for frames that are alike, oldest first
 //!   leaving   68 68                                                        a batch: the send in flight owns its bytes
-//!   waiting         68 | large 5,004 (shared)                              bytes that no send has
+//!   waiting         68 | large 5,004                                       bytes that no send has
 //! ```
 //!
 //! An entry stays until the last byte of its frames has left, so the age of the queue is that of its oldest unsent frame,
@@ -24,6 +24,7 @@ use crate::keyed::NumberKey;
 pub(super) use crate::worker::backlog::Displaced;
 use crate::worker::backlog::{Backlog, Piece};
 use crate::worker::blocks::Blocks;
+use crate::worker::spares::LargeSpares;
 
 /// What an entry of the queue is charged beside the bytes of its frame: its place in the list, and its share of the memory
 /// that its bytes lie in, with what the allocator and a send in flight add to that.
@@ -42,7 +43,7 @@ const WINDOW_BYTES_MAX: usize = 16 * 1024;
 /// As many frames do the same.
 const WINDOW_FRAMES_MAX: usize = 128;
 
-/// Frames up to this size are copied into the send queue, larger ones are shared: below it a copy costs less than an
+/// Frames up to this size are copied into the send queue, larger ones are shared, or encoded into memory of their own: below it a copy costs less than an
 /// entry of its own in the gather list.
 pub(super) const INLINE_MAX: usize = 1024;
 
@@ -209,14 +210,14 @@ impl SendQueue {
         self.leaving_bytes > 0
     }
 
-    /// Encodes a frame behind what is there, a large one into memory that `large` has. Nothing is queued if that fails.
+    /// Encodes a frame behind what is there, a large one into memory of its own. Nothing is queued if that fails.
     #[inline]
     pub(super) fn encode<E>(
         &mut self,
         now: Time,
         frame_bytes: usize,
         order: Order,
-        large: impl FnOnce(usize) -> Vec<u8>,
+        spares: &mut LargeSpares,
         encode: impl FnOnce(&mut Vec<u8>) -> Result<usize, E>,
     ) -> Result<Displaced, E> {
         let into_backlog = self.goes_into_backlog(order.keep);
@@ -226,8 +227,7 @@ impl SendQueue {
             return Ok(self.push_piece(now, whole.into(), order));
         }
         if frame_bytes > INLINE_MAX {
-            let mut whole = large(frame_bytes);
-            whole.reserve_exact(frame_bytes);
+            let mut whole = spares.take(frame_bytes);
             encode(&mut whole)?;
             self.enter(now, whole.len(), Kind::Large);
             self.waiting.push_vec(whole);

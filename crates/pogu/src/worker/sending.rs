@@ -85,10 +85,8 @@ impl State {
             Ok(frame_bytes) => Ok(frame_bytes),
             Err(error) => Err(SendOutcome::Unencodable(error)),
         };
-        let put = |queue: &mut SendQueue, large: &mut LargeSpares, format: &FrameFormat, frame_bytes, now, order| {
-            queue
-                .encode(now, frame_bytes, order, |bytes| large.take(bytes), |out| format.encode(id, body, out))
-                .map(Some)
+        let put = |queue: &mut SendQueue, spares: &mut LargeSpares, format: &FrameFormat, frame_bytes, now, order| {
+            queue.encode(now, frame_bytes, order, spares, |out| format.encode(id, body, out)).map(Some)
         };
         let outcome = self.queue_frame(operations, name, delivery, measure, put);
         match outcome {

@@ -1,7 +1,9 @@
 //! Memory of what has gone, kept for what comes.
 //!
 //! Send queues and unfinished frames come and go with every burst: a turn would ask the allocator for the same few pieces
-//! again and again. What is kept is bounded twice, in number and in size, so that one burst does not stay for ever.
+//! again and again. What is kept is bounded twice, in number and in size, so that of one burst little stays.
+
+use std::ops::RangeInclusive;
 
 use pogu_port::SEGMENT_BYTES_MAX;
 
@@ -11,8 +13,7 @@ const SPARES_MAX: usize = 1024;
 /// Bytes that a kept piece may hold on to; a larger one is freed.
 const SPARE_BYTES_MAX: usize = 16 * 1024;
 
-/// Pieces of memory for large frames that are kept. More are freed: 16 cover the large frames that one turn handles, because it ends
-/// with 256 KiB or at half that many.
+/// Pieces of memory for large frames that are kept. More are freed: these are a mebibyte of a worker, and stay.
 const LARGE_SPARES_MAX: usize = 16;
 
 /// Bytes that one of those may hold: the largest frame of the course's layout fits in. A larger one is freed.
@@ -51,9 +52,19 @@ pub(super) struct LargeSpares {
 }
 
 impl LargeSpares {
-    /// Memory that was kept for so many bytes, or none yet. Never more than twice as much as is needed: what is charged is what is held.
+    /// Memory of so many bytes, or hardly more: what is charged is what is held.
     pub(super) fn take(&mut self, bytes: usize) -> Vec<u8> {
-        self.kept.pop_if(|memory| memory.capacity() / 2 <= bytes).unwrap_or_default()
+        self.take_of(bytes..=bytes + bytes / 8).unwrap_or_else(|| Vec::with_capacity(bytes))
+    }
+
+    /// Memory for what has begun with so many bytes, as much as growing would make it; none yet, if none was kept.
+    pub(super) fn take_to_grow(&mut self, bytes: usize) -> Vec<u8> {
+        self.take_of(bytes..=bytes.saturating_mul(2)).unwrap_or_default()
+    }
+
+    fn take_of(&mut self, bytes: RangeInclusive<usize>) -> Option<Vec<u8>> {
+        let fits = self.kept.iter().position(|memory| bytes.contains(&memory.capacity()))?;
+        Some(self.kept.swap_remove(fits))
     }
 
     /// Keeps emptied memory, if it is large and there is room for it.
@@ -88,20 +99,30 @@ mod tests {
 
     #[test]
     fn memory_of_large_frames_is_kept_up_to_a_bound() {
-        let mut spares = LargeSpares::default();
-        let kept = |spares: &mut LargeSpares, capacity| {
+        let kept = |capacity| {
+            let mut spares = LargeSpares::default();
             spares.keep(Vec::with_capacity(capacity));
-            spares.take(capacity).capacity()
+            spares.kept.len()
         };
-        let capacities = [SEGMENT_BYTES_MAX, SEGMENT_BYTES_MAX + 1, 60_000, 65_536, 65_537];
-        assert_eq!(
-            capacities.map(|capacity| kept(&mut spares, capacity)),
-            [0, SEGMENT_BYTES_MAX + 1, 60_000, 65_536, 0]
-        );
-        spares.keep(Vec::with_capacity(10_000));
-        assert_eq!([4_999, 5_000].map(|bytes| spares.take(bytes).capacity()), [0, 10_000]);
+        let capacities = [SEGMENT_BYTES_MAX, SEGMENT_BYTES_MAX + 1, 65_536, 65_537];
+        assert_eq!(capacities.map(kept), [0, 1, 1, 0]);
+        let mut spares = LargeSpares::default();
         (0..2 * LARGE_SPARES_MAX).for_each(|_| spares.keep(Vec::with_capacity(10_000)));
         assert_eq!(spares.kept.len(), LARGE_SPARES_MAX);
         assert_eq!(LARGE_SPARES_MAX * LARGE_SPARE_BYTES_MAX, 1 << 20, "a mebibyte of a worker");
+    }
+
+    #[test]
+    fn memory_that_is_much_too_large_or_too_small_is_not_taken() {
+        let mut spares = LargeSpares::default();
+        spares.keep(Vec::with_capacity(60_000));
+        spares.keep(Vec::with_capacity(9_000));
+        assert_eq!(
+            [8_000, 9_001, 53_333, 60_001].map(|bytes| spares.take(bytes).capacity()),
+            [9_000, 9_001, 53_333, 60_001]
+        );
+        assert_eq!([29_999, 60_001].map(|bytes| spares.take_to_grow(bytes).capacity()), [0, 0]);
+        assert_eq!(spares.take_to_grow(30_000).capacity(), 60_000);
+        assert!(spares.kept.is_empty());
     }
 }

@@ -17,9 +17,12 @@ const ANSWER_TIME: Duration = Duration::from_secs(10);
 pub(in super::super) struct Walker {
     /// `None`: off the map.
     at: Option<Spot>,
+    /// At most [`UNANSWERED_MAX`].
     unanswered: u16,
     is_held_back: bool,
 }
+
+const _: () = assert!(UNANSWERED_MAX <= u16::MAX as usize);
 
 /// What became of a packet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

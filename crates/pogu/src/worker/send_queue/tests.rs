@@ -97,7 +97,7 @@ fn a_frame_of_no_bytes_is_no_entry() {
     queue.push(at(1), &frame(10), plain());
     queue.push(at(2), &frame(0), plain());
     queue.push_heartbeat(at(3), b"");
-    assert!(queue.encode(at(4), 0, plain(), |_| Vec::new(), |_| Ok::<usize, ()>(0)).is_ok());
+    assert!(queue.encode(at(4), 0, plain(), &mut LargeSpares::default(), |_| Ok::<usize, ()>(0)).is_ok());
     assert_eq!((queue.frames(), queue.charged_bytes()), (1, 10 + FRAME_OVERHEAD_BYTES));
     assert!(queue.take_batch(Gather::new).is_some());
     queue.left(0);
@@ -116,12 +116,41 @@ fn a_frame_is_charged_what_was_asked_for_it_whichever_way_it_comes() {
             out.resize(out.len() + bytes, 7);
             Ok::<usize, ()>(bytes)
         };
-        assert!(encoded.encode(at(1), bytes, plain(), |_| Vec::with_capacity(1), encode).is_ok());
+        assert!(encoded.encode(at(1), bytes, plain(), &mut LargeSpares::default(), encode).is_ok());
         for queue in [&mut pushed, &mut encoded] {
             assert_eq!(queue.charged_bytes(), expected, "{bytes}");
             assert_eq!(queue.take_batch(Gather::new).map(|batch| batch.len()), Some(bytes));
             assert_eq!((queue.left(0).bytes, queue.charged_bytes()), (bytes, 0));
         }
+    }
+}
+
+#[test]
+fn a_large_encoded_frame_holds_what_it_is_charged() {
+    let mut spares = LargeSpares::default();
+    spares.keep(Vec::with_capacity(60_000));
+    for (bytes, held) in [(29_000, 29_000), (54_000, 60_000)] {
+        let mut queue = SendQueue::default();
+        let encode = |out: &mut Vec<u8>| {
+            out.resize(bytes, 7);
+            Ok::<usize, ()>(out.capacity())
+        };
+        let mut capacity = 0;
+        let measured = |out: &mut Vec<u8>| encode(out).inspect(|bytes| capacity = *bytes);
+        assert!(queue.encode(at(1), bytes, plain(), &mut spares, measured).is_ok());
+        assert_eq!((capacity, queue.charged_bytes()), (held, bytes + LARGE_FRAME_OVERHEAD_BYTES));
+        // A small one behind it goes into a segment of its own, without a detour.
+        assert!(
+            queue
+                .encode(at(1), 4, plain(), &mut spares, |out| {
+                    assert!(out.is_empty());
+                    out.resize(4, 7);
+                    Ok::<usize, ()>(4)
+                })
+                .is_ok()
+        );
+        let batch = queue.take_batch(Gather::new).expect("both wait");
+        assert_eq!(batch.slices().map(<[u8]>::len).collect::<Vec<_>>(), [bytes, 4]);
     }
 }
 
@@ -133,7 +162,7 @@ fn small_encoded_frames_leave_no_holes_between_them() {
             out.resize(out.len() + 100, 7);
             Ok::<usize, ()>(100)
         };
-        assert!(queue.encode(at(1), 100, plain(), |_| Vec::new(), encode).is_ok());
+        assert!(queue.encode(at(1), 100, plain(), &mut LargeSpares::default(), encode).is_ok());
     }
     let batch = queue.take_batch(Gather::new).expect("something waits");
     let segments: Vec<usize> = batch.slices().map(<[u8]>::len).collect();
