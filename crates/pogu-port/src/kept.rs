@@ -60,8 +60,7 @@ impl Kept {
     #[cfg(target_os = "linux")]
     pub(crate) fn trim(&mut self) {
         if let Some(backlog) = &mut self.0 {
-            backlog.bytes.drain(..backlog.from);
-            backlog.from = 0;
+            backlog.forget_consumed();
             backlog.bytes.shrink_to_fit();
         }
     }
@@ -126,7 +125,7 @@ impl Kept {
     pub(crate) fn into_bytes(self) -> Vec<u8> {
         match self.0 {
             Some(mut backlog) => {
-                backlog.bytes.drain(..backlog.from);
+                backlog.forget_consumed();
                 backlog.bytes
             }
             None => Vec::new(),
@@ -143,12 +142,16 @@ impl Backlog {
         self.bytes.get(self.from..).unwrap_or_default()
     }
 
+    fn forget_consumed(&mut self) {
+        self.bytes.drain(..self.from);
+        self.from = 0;
+    }
+
     /// Moves the rest to the beginning as soon as more has been consumed than is left, so that each byte is moved once at
     /// most for each that is consumed.
     fn make_room(&mut self) {
         if self.from >= self.len() {
-            self.bytes.drain(..self.from);
-            self.from = 0;
+            self.forget_consumed();
         }
     }
 }
