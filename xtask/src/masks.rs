@@ -40,8 +40,9 @@ const ROWS: [Row; 8] = [
 const OF_THE_DRIVER: [&str; 3] = ["faults", "guarded", "eighty_descriptors"];
 
 /// Suites that run in the simulation alone, or look at texts: no form of a driver reaches them.
-pub const OF_NO_DRIVER: [&str; 34] = [
+pub const OF_NO_DRIVER: [&str; 35] = [
     "admission",
+    "crowd_memory",
     "deadline_cost",
     "delivery",
     "delivery_ways",

@@ -125,6 +125,7 @@ mod readiness;
 mod selection;
 pub mod sim;
 pub mod slots;
+pub mod spares;
 mod stream;
 mod sync;
 #[cfg(target_os = "linux")]

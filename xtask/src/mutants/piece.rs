@@ -83,6 +83,7 @@ pub const PIECES: [Piece; 4] = [
                 packages: "pogu",
                 suites: &[
                     "admission",
+                    "crowd_memory",
                     "delivery_ways",
                     "empty_frames",
                     "first_frames_and_heartbeats",

@@ -50,6 +50,7 @@ impl Table {
             Pending::Closed(name) => {
                 // Its socket is closed here: the system has given everything back.
                 let Thing::Connection(connection) = self.things.remove(name)? else { return None };
+                self.spare_sends.give_back(self.things.len());
                 Completion::Closed { connection: ConnectionId(name), owner: connection.owner }
             }
             Pending::ListenerClosed(name) => {

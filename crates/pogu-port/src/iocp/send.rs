@@ -24,6 +24,7 @@ use crate::faults::FaultPoint;
 use crate::gather::Gather;
 use crate::identity::Name;
 use crate::memory::{Block, Held, Memory};
+use crate::spares::give_back;
 use socket2::Socket;
 
 /// Slices of one operation. More do not make it faster, and the array lives on the stack: it is captured by the call.
@@ -82,6 +83,11 @@ impl SpareSends {
             self.0.push(leaving);
         }
         gather
+    }
+
+    /// A connection has gone, and so many are left.
+    pub(super) fn give_back(&mut self, connections: usize) {
+        give_back(&mut self.0, connections);
     }
 }
 

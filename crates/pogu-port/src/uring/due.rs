@@ -92,6 +92,8 @@ impl Table {
                 if connection.watched {
                     self.writable.forget(&connection.socket);
                 }
+                self.spare_operations.give_back(self.connections.len());
+                self.spare_messages.give_back(self.connections.len());
                 Due::Completion(last_word(name, connection))
             }
             None => Due::Nothing,

@@ -25,6 +25,7 @@ use crate::faults::FaultPoint;
 use crate::gather::Gather;
 use crate::identity::Name;
 use crate::memory::{Block, Held, Memory};
+use crate::spares::give_back;
 
 /// Slices of one submission. More do not make it faster.
 const SLICES_MAX: usize = 64;
@@ -97,6 +98,11 @@ impl SpareMessages {
             self.0.push(message);
         }
     }
+
+    /// A connection has gone, and so many are left.
+    pub(super) fn give_back(&mut self, connections: usize) {
+        give_back(&mut self.0, connections);
+    }
 }
 
 /// Operations that nothing uses now, as empty as new ones. In their boxes: those are what is kept.
@@ -125,6 +131,11 @@ impl SpareOperations {
             self.0.push(operation);
         }
         (gather, error)
+    }
+
+    /// A connection has gone, and so many are left.
+    pub(super) fn give_back(&mut self, connections: usize) {
+        give_back(&mut self.0, connections);
     }
 }
 

@@ -186,6 +186,7 @@ impl State {
         self.drop_what_was_put_off(name);
         let session = self.session_id(name);
         let Some(carrier) = self.carriers.remove(name) else { return };
+        self.give_back_spares();
         let Stage::Ending(ending) = &carrier.stage else { return };
         let blamed = if ending.broke { &Cause::HandlerPanicked } else { &ending.cause };
         if self.log.allows(Line::SessionEnded, self.now) {

@@ -351,6 +351,14 @@ impl State {
         }
     }
 
+    /// A session has gone, and with it what the others cannot use.
+    pub(super) fn give_back_spares(&mut self) {
+        let sessions = self.carriers.len();
+        self.spare_gathers.give_back(sessions);
+        self.spare_outgoing.give_back(sessions);
+        self.spare_unfinished.give_back(sessions);
+    }
+
     fn recycle_gather(&mut self, mut gather: Gather) {
         if gather.is_empty() {
             if gather.spare_bytes() > SEGMENT_BYTES_MAX {

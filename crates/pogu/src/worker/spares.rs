@@ -1,11 +1,13 @@
 //! Memory of what has gone, kept for what comes.
 //!
 //! Send queues and unfinished frames come and go with every burst: a turn would ask the allocator for the same few pieces
-//! again and again. What is kept is bounded twice, in number and in size, so that of one burst little stays.
+//! again and again. What is kept is bounded in number and in size, so that of one burst little stays, and by the sessions that are
+//! there: when all have gone, next to nothing is.
 
 use std::ops::RangeInclusive;
 
 use pogu_port::SEGMENT_BYTES_MAX;
+use pogu_port::spares::give_back;
 
 /// Pieces that are kept of one kind. More are freed: 1,024 cover the sessions that one turn serves.
 const SPARES_MAX: usize = 1024;
@@ -41,6 +43,11 @@ impl<T: Default> Spares<T> {
         if self.kept.len() < SPARES_MAX && bytes <= SPARE_BYTES_MAX {
             self.kept.push(emptied);
         }
+    }
+
+    /// A session has gone, and so many are left.
+    pub(super) fn give_back(&mut self, sessions: usize) {
+        give_back(&mut self.kept, sessions);
     }
 }
 
