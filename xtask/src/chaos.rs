@@ -58,9 +58,11 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// Between two looks at the server.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// By more than this the heap may not grow from the warm-up to the end: lists that were never as long as in the last part take
-/// some of it. A part cuts a thousand sessions: one block of each fortieth that four parts cut would be as much.
-const GROWTH_MAX: Heap = Heap { bytes: 256 * 1024, blocks: 100 };
+/// By more than this for each session at a time the heap may not grow from the warm-up to what it never went below in the later
+/// half of the parts. In bytes that is what its places in all tables take, if these grow once more because the crowd of a part was
+/// greater than all before it; in blocks, a leak of one block of each thirtieth session that is cut.
+const BYTES_FOR_EACH_SESSION_MAX: i64 = 512;
+const SESSIONS_FOR_EACH_BLOCK_MIN: i64 = 5;
 
 /// What lives on the heap of a server in which no session is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -137,7 +139,7 @@ fn chaos(programs: &Programs, driver: &str, options: &Options) -> Result<(), Fai
     println!("{driver}: bytes in blocks on the heap after the warm-up and each part: {}", readings.join(", "));
     every_session_ended(&server.stop()?, &reports)?;
     std::fs::remove_file(&told)?;
-    has_not_grown(&heaps)
+    has_not_grown(&heaps, options.sessions)
 }
 
 /// A look at the server's heap that began after this was called.
@@ -265,12 +267,19 @@ fn every_session_ended(summary: &str, reports: &[Value]) -> Result<(), Failure> 
     }
 }
 
-/// Of these readings the first was taken after the warm-up, the others after one part each.
-fn has_not_grown(heaps: &[Heap]) -> Result<(), Failure> {
-    let [first, .., last] = heaps else { return Err("there were no parts".into()) };
-    for (what, of) in [("bytes", Heap::bytes as fn(&Heap) -> i64), ("blocks", Heap::blocks)] {
-        let growth = of(last) - of(first);
-        if growth > of(&GROWTH_MAX) {
+/// Of these readings the first was taken after the warm-up, the others after one part each of so many sessions at a time. What is
+/// there for a moment more does not count: a leak goes on.
+fn has_not_grown(heaps: &[Heap], sessions: u32) -> Result<(), Failure> {
+    let [first, parts @ ..] = heaps else { return Err("there were no parts".into()) };
+    let later = parts.get(parts.len() / 2..).unwrap_or_default();
+    let sessions = i64::from(sessions);
+    for (what, of, most) in [
+        ("bytes", Heap::bytes as fn(&Heap) -> i64, sessions * BYTES_FOR_EACH_SESSION_MAX),
+        ("blocks", Heap::blocks, sessions / SESSIONS_FOR_EACH_BLOCK_MIN),
+    ] {
+        let least = later.iter().map(of).min().ok_or("there were no parts")?;
+        let growth = least - of(first);
+        if growth > most {
             return Err(format!("{growth} {what} more are on the heap than after the warm-up").into());
         }
     }
@@ -293,19 +302,21 @@ mod tests {
     #[test]
     fn a_leak_fails() {
         let judged = |readings: &[(i64, i64)]| {
-            has_not_grown(&readings.iter().map(|&(bytes, blocks)| Heap { bytes, blocks }).collect::<Vec<_>>())
+            has_not_grown(&readings.iter().map(|&(bytes, blocks)| Heap { bytes, blocks }).collect::<Vec<_>>(), 500)
         };
         let kib = 1024;
-        assert!(judged(&[(9_000 * kib, 400), (9_040 * kib, 440), (8_990 * kib, 390), (9_030 * kib, 430)]).is_ok());
-        assert!(
-            judged(&[(9_000 * kib, 400), (9_130 * kib, 400), (9_260 * kib, 400)]).is_err(),
-            "bytes without a block"
-        );
-        assert!(
-            judged(&[(9_000 * kib, 400), (9_004 * kib, 460), (9_008 * kib, 520)]).is_err(),
-            "a small block now and then"
-        );
-        assert!(judged(&[(9_000 * kib, 400)]).is_err(), "that is the warm-up alone");
+        let level =
+            [(9_000 * kib, 400), (9_040 * kib, 440), (8_990 * kib, 600), (9_030 * kib, 430), (9_900 * kib, 390)];
+        assert!(judged(&level).is_ok(), "what is there for a moment more");
+        let leak = |bytes: i64, blocks: i64| {
+            let leaked = |part: i64| (9_000 * kib + bytes * part, 400 + blocks * part);
+            judged(&[0, 1, 2, 3, 4].map(leaked))
+        };
+        // A part cuts a thousand sessions.
+        assert!(leak(1_000, 10).is_ok(), "one block of each hundredth is not seen in four parts");
+        assert!(leak(1_000, 35).is_err(), "one block of each thirtieth");
+        assert!(leak(100 * kib, 0).is_err(), "bytes without a block");
+        assert!(judged(&level[..1]).is_err(), "that is the warm-up alone");
     }
 
     #[test]

@@ -50,6 +50,9 @@ const LEAK_ON_PURPOSE: [&str; 2] = ["what_cannot_be_drained_in_time_is_leaked", 
 /// They judge by resident memory, of which a sanitizer keeps what was freed.
 const MEASURE_MEMORY: [&str; 2] = ["w07_an_idle_session", "memory::w10"];
 
+/// Measures a type, of which an error number is twice as wide where rustix calls the C library.
+const MEASURE_TYPES: [&str; 1] = ["an_idle_connection_is_small"];
+
 /// One thread each, under virtual time or timed: packets of 8,000 sessions, dozens of seeds, thousands of links that lost their
 /// server. Minutes, and nothing that threads share.
 const ONE_THREAD: [&str; 4] = [
@@ -94,7 +97,7 @@ impl Sanitizer {
         let own = match self {
             Sanitizer::Address => [LEAK_ON_PURPOSE, GUARDED_IN_ANY_CASE].concat(),
             Sanitizer::Leak => LEAK_ON_PURPOSE.to_vec(),
-            Sanitizer::Thread => ONE_THREAD.to_vec(),
+            Sanitizer::Thread => [ONE_THREAD.as_slice(), &MEASURE_TYPES].concat(),
         };
         [MEASURE_MEMORY.as_slice(), &own, &[PROGRAMS]].concat()
     }

@@ -24,7 +24,7 @@ use crate::faults::FaultPoint;
 use crate::gather::Gather;
 use crate::identity::Name;
 use crate::memory::{Block, Held, Memory};
-use crate::spares::give_back;
+use crate::spares::Spares;
 use socket2::Socket;
 
 /// Slices of one operation. More do not make it faster, and the array lives on the stack: it is captured by the call.
@@ -40,7 +40,7 @@ const COPIED_MAX: usize = 256 * 1024;
 /// Tries of one operation in a row that the system turned away for now: for about two thirds of a second.
 const TRIES_MAX: u32 = 64;
 
-/// Sends kept for the next ones, rather than freed.
+/// Sends kept for the next ones at most.
 const SPARE_MAX: usize = 64;
 
 /// A send in flight.
@@ -57,13 +57,17 @@ pub(super) struct Leaving {
 }
 
 /// The memory of sends that have ended.
-#[derive(Default)]
-#[expect(clippy::vec_box, reason = "the boxes are what is spared")]
-pub(super) struct SpareSends(Vec<Box<Leaving>>);
+pub(super) struct SpareSends(Spares<Box<Leaving>>);
+
+impl Default for SpareSends {
+    fn default() -> SpareSends {
+        SpareSends(Spares::at_most(SPARE_MAX))
+    }
+}
 
 impl SpareSends {
     fn take(&mut self, name: Name, gather: Gather, memory: &Memory) -> Box<Leaving> {
-        match self.0.pop() {
+        match self.0.take() {
             Some(mut spare) => {
                 spare.gather = gather;
                 spare.tries = 0;
@@ -77,17 +81,17 @@ impl SpareSends {
     }
 
     /// Gives the gather back. A guarded operation is released.
-    fn put(&mut self, mut leaving: Box<Leaving>) -> Gather {
+    fn put(&mut self, mut leaving: Box<Leaving>, things: usize) -> Gather {
         let gather = std::mem::take(&mut leaving.gather);
-        if leaving.operation.is_plain() && self.0.len() < SPARE_MAX {
-            self.0.push(leaving);
+        if leaving.operation.is_plain() {
+            self.0.keep(leaving, things);
         }
         gather
     }
 
-    /// A connection has gone, and so many are left.
-    pub(super) fn give_back(&mut self, connections: usize) {
-        give_back(&mut self.0, connections);
+    /// A connection has gone, and so many things are left, listeners among them.
+    pub(super) fn give_back(&mut self, things: usize) {
+        self.0.give_back(things);
     }
 }
 
@@ -219,9 +223,10 @@ impl Table {
     /// The send has ended; what waited behind it follows.
     pub(super) fn finish_send(&mut self, name: Name, error: Option<OsError>) {
         let Table { things, spare_sends, .. } = self;
+        let users = things.len();
         let Some(Thing::Connection(connection)) = things.get_mut(name) else { return };
         let gather = match std::mem::replace(&mut connection.sending, Sending::Left) {
-            Sending::Leaving(leaving) => spare_sends.put(leaving),
+            Sending::Leaving(leaving) => spare_sends.put(leaving, users),
             settled => {
                 connection.sending = settled;
                 return;

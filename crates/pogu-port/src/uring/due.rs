@@ -5,7 +5,7 @@
 //! when it is ending and the kernel holds nothing of it any more, the last word.
 
 use super::connection::{Arm, Connection, Ended, Phase, Receive, Sending};
-use super::send::{SpareOperations, shut_if_requested};
+use super::send::{SendOperation, shut_if_requested};
 use super::table::{Table, cancelled};
 use crate::completion::Completion;
 use crate::error::{Operation, OsError};
@@ -31,8 +31,13 @@ impl Table {
     /// What is due for a connection.
     pub(super) fn connection_due<M>(&mut self, name: Name) -> Due<M> {
         let Table { connections, spare_operations, .. } = self;
+        let users = connections.len();
         let Some(connection) = connections.get_mut(name) else { return Due::Nothing };
-        if let Some(completion) = sent(name, connection, spare_operations).or_else(|| pause_over(name, connection)) {
+        let sent = left(connection).map(|operation| {
+            let (gather, error) = spare_operations.take_apart(operation, users);
+            Completion::Sent { connection: ConnectionId(name), owner: connection.owner, gather, error }
+        });
+        if let Some(completion) = sent.or_else(|| pause_over(name, connection)) {
             return Due::Completion(completion);
         }
         match connection.phase {
@@ -101,14 +106,15 @@ impl Table {
     }
 }
 
-/// The end of a send.
-fn sent<M>(name: Name, connection: &mut Connection, spares: &mut SpareOperations) -> Option<Completion<'static, M>> {
+/// The send that has ended, if one has.
+fn left(connection: &mut Connection) -> Option<Box<SendOperation>> {
     if !matches!(connection.sending, Sending::Left(_)) {
         return None;
     }
-    let Sending::Left(operation) = std::mem::replace(&mut connection.sending, Sending::Idle) else { return None };
-    let (owner, (gather, error)) = (connection.owner, spares.take_apart(operation));
-    Some(Completion::Sent { connection: ConnectionId(name), owner, gather, error })
+    match std::mem::replace(&mut connection.sending, Sending::Idle) {
+        Sending::Left(operation) => Some(operation),
+        _ => None,
+    }
 }
 
 fn pause_over<M>(name: Name, connection: &mut Connection) -> Option<Completion<'static, M>> {

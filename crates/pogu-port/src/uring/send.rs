@@ -25,16 +25,17 @@ use crate::faults::FaultPoint;
 use crate::gather::Gather;
 use crate::identity::Name;
 use crate::memory::{Block, Held, Memory};
-use crate::spares::give_back;
+use crate::spares::Spares;
 
 /// Slices of one submission. More do not make it faster.
 const SLICES_MAX: usize = 64;
 
-/// Messages kept for the next sends, rather than freed: a turn seldom has more several-slice sends in flight.
+/// Messages kept for the next sends at most: a turn seldom has more several-slice sends in flight.
 const SPARE_MESSAGES_MAX: usize = 64;
 
-/// Send operations kept for the next sends, rather than freed: a broadcast starts hundreds in one turn, and an allocator that
-/// gets hundreds back at once spends more on each than the driver does. 1,024 are some 200 KiB; more are freed.
+/// Send operations kept for the next sends at most: a broadcast starts hundreds in one turn, and an allocator that gets hundreds
+/// back at once spends more on each than the driver does. 1,024 are some 200 KiB; more are freed, and so are those of connections
+/// that have gone.
 const SPARE_OPERATIONS_MAX: usize = 1024;
 
 /// Bytes of one submission in guarded mode: what is not taken is copied again.
@@ -84,35 +85,44 @@ impl Message {
 }
 
 /// Messages that no operation uses now.
-#[derive(Default)]
-pub(super) struct SpareMessages(Vec<Held<Message>>);
+pub(super) struct SpareMessages(Spares<Held<Message>>);
+
+impl Default for SpareMessages {
+    fn default() -> SpareMessages {
+        SpareMessages(Spares::at_most(SPARE_MESSAGES_MAX))
+    }
+}
 
 impl SpareMessages {
     fn take(&mut self, memory: &Memory) -> Held<Message> {
-        self.0.pop().unwrap_or_else(|| Held::new(Message::new(), memory))
+        self.0.take().unwrap_or_else(|| Held::new(Message::new(), memory))
     }
 
     /// A guarded one is released.
-    fn put(&mut self, message: Held<Message>) {
-        if message.is_plain() && self.0.len() < SPARE_MESSAGES_MAX {
-            self.0.push(message);
+    fn put(&mut self, message: Held<Message>, connections: usize) {
+        if message.is_plain() {
+            self.0.keep(message, connections);
         }
     }
 
     /// A connection has gone, and so many are left.
     pub(super) fn give_back(&mut self, connections: usize) {
-        give_back(&mut self.0, connections);
+        self.0.give_back(connections);
     }
 }
 
 /// Operations that nothing uses now, as empty as new ones. In their boxes: those are what is kept.
-#[derive(Default)]
-#[expect(clippy::vec_box, reason = "the allocations are what is kept")]
-pub(super) struct SpareOperations(Vec<Box<SendOperation>>);
+pub(super) struct SpareOperations(Spares<Box<SendOperation>>);
+
+impl Default for SpareOperations {
+    fn default() -> SpareOperations {
+        SpareOperations(Spares::at_most(SPARE_OPERATIONS_MAX))
+    }
+}
 
 impl SpareOperations {
     fn take(&mut self, gather: Gather) -> Box<SendOperation> {
-        match self.0.pop() {
+        match self.0.take() {
             Some(mut spare) => {
                 spare.gather = gather;
                 spare
@@ -122,20 +132,24 @@ impl SpareOperations {
     }
 
     /// Takes an operation apart that the kernel has given back: what has not left, and why.
-    pub(super) fn take_apart(&mut self, mut operation: Box<SendOperation>) -> (Gather, Option<OsError>) {
+    pub(super) fn take_apart(
+        &mut self,
+        mut operation: Box<SendOperation>,
+        connections: usize,
+    ) -> (Gather, Option<OsError>) {
         let SendOperation { gather, error, offered, message, copy } = &mut *operation;
         let (gather, error) = (std::mem::take(gather), error.take());
         *offered = 0;
         debug_assert!(message.is_none() && copy.is_none(), "a send that has left holds memory of a submission");
-        if self.0.len() < SPARE_OPERATIONS_MAX && message.is_none() && copy.is_none() {
-            self.0.push(operation);
+        if message.is_none() && copy.is_none() {
+            self.0.keep(operation, connections);
         }
         (gather, error)
     }
 
     /// A connection has gone, and so many are left.
     pub(super) fn give_back(&mut self, connections: usize) {
-        give_back(&mut self.0, connections);
+        self.0.give_back(connections);
     }
 }
 
@@ -164,10 +178,10 @@ impl SendOperation {
     }
 
     /// Nothing is in flight: memory that is there for the length of one submission is released.
-    fn release(&mut self, spare_messages: &mut SpareMessages) {
+    fn release(&mut self, spare_messages: &mut SpareMessages, connections: usize) {
         self.copy = None;
         if let Some(message) = self.message.take() {
-            spare_messages.put(message);
+            spare_messages.put(message, connections);
         }
     }
 
@@ -259,10 +273,11 @@ impl Table {
 
     /// The kernel answered a send.
     pub(super) fn send_completed(&mut self, name: Name, result: i32) {
+        let connections = self.connections.len();
         let Some(connection) = self.connections.get_mut(name) else { return self.late() };
         let Sending::Leaving(operation) = &mut connection.sending else { return self.late() };
         self.in_flight -= 1;
-        operation.release(&mut self.spare_messages);
+        operation.release(&mut self.spare_messages, connections);
         let next = operation.took(result);
         self.counters.sent_bytes += u64::try_from(result).unwrap_or(0);
         self.counters.short_sends += u64::from(next == Next::Wait);
@@ -295,5 +310,61 @@ pub(super) fn shut_if_requested(shut: &mut Shut, socket: &Socket) {
     if *shut == Shut::Requested {
         let _ = rustix::net::shutdown(socket, rustix::net::Shutdown::Write);
         *shut = Shut::Done;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, TcpStream};
+    use std::time::{Duration, Instant};
+
+    use super::*;
+    use crate::driver::Submit;
+    use crate::uring::tests::if_allowed;
+    use crate::uring::{Seed, Uring};
+    use crate::{
+        Completion, ConnectionId, Detached, DriverChoice, Operations, Owner, PortConfig, Selection, StreamOptions,
+    };
+
+    /// A connection, and its peer.
+    fn connect(table: &mut Table) -> (ConnectionId, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("binds");
+        let ours = TcpStream::connect(listener.local_addr().expect("an address")).expect("connects");
+        let (theirs, _) = listener.accept().expect("accepts");
+        let stream = Detached::new(Socket::from(ours), None);
+        let adopted = table.adopt(Owner(1), stream, &StreamOptions::default());
+        (adopted.map_err(|refused| refused.error).expect("adopts"), theirs)
+    }
+
+    fn run_until(uring: &mut Uring, done: impl Fn(&Table) -> bool) {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while !done(&uring.table) {
+            assert!(Instant::now() < deadline, "stuck");
+            let until = Some(uring.clock.now() + Duration::from_millis(20));
+            let ignore = &mut |_: &mut Operations<'_>, _: Completion<'_, ()>| {};
+            uring.take_turn(until, &|| true, ignore).expect("dispatches");
+        }
+    }
+
+    #[test]
+    fn what_the_sends_of_a_crowd_used_goes_with_it() {
+        let chosen = if_allowed(Selection::choose(DriverChoice::Uring));
+        let Some(features) = chosen.and_then(|selection| selection.features) else { return };
+        let mut uring = Seed::open(&PortConfig::default(), features).and_then(Seed::start).expect("starts");
+        let crowd: Vec<_> = (0..100).map(|_| connect(&mut uring.table)).collect();
+        for (connection, _) in &crowd {
+            let mut gather = Gather::new();
+            gather.push_vec(vec![1; 5_000]);
+            gather.push_shared(bytes::Bytes::from_static(&[2; 5_000]));
+            uring.table.send(*connection, gather).map_err(|refused| refused.error).expect("sends");
+        }
+        let kept = |table: &Table| (table.spare_operations.0.len(), table.spare_messages.0.len());
+        run_until(&mut uring, |table| table.counters.sent_bytes == 100 * 10_000 && kept(table).0 == 100);
+        assert_eq!(kept(&uring.table), (100, SPARE_MESSAGES_MAX), "each may send again");
+        for (connection, _) in &crowd {
+            uring.table.close(*connection).expect("closes");
+        }
+        run_until(&mut uring, |table| table.connections.is_empty());
+        assert_eq!(kept(&uring.table), (8, 8), "a few, for whoever comes next");
     }
 }

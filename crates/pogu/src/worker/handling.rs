@@ -274,7 +274,7 @@ impl State {
             self.spare_large.keep(std::mem::take(&mut spare.bytes));
         }
         let bytes = spare.bytes.capacity();
-        self.spare_unfinished.keep(spare, bytes);
+        self.spare_unfinished.keep(spare, bytes, self.carriers.len());
     }
 
     /// Calls the user's half. `None` if it is not there, or if it panicked: then the session is ending.

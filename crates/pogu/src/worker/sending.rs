@@ -347,7 +347,7 @@ impl State {
         debug_assert!(is_clean, "an empty queue has entries");
         if is_clean {
             let bytes = outgoing.spare_bytes();
-            self.spare_outgoing.keep(outgoing, bytes);
+            self.spare_outgoing.keep(outgoing, bytes, self.carriers.len());
         }
     }
 
@@ -357,6 +357,7 @@ impl State {
         self.spare_gathers.give_back(sessions);
         self.spare_outgoing.give_back(sessions);
         self.spare_unfinished.give_back(sessions);
+        self.spare_large.give_back(sessions);
     }
 
     fn recycle_gather(&mut self, mut gather: Gather) {
@@ -365,7 +366,7 @@ impl State {
                 self.spare_large.keep(gather.take_spare());
             }
             let bytes = gather.spare_bytes();
-            self.spare_gathers.keep(gather, bytes);
+            self.spare_gathers.keep(gather, bytes, self.carriers.len());
         }
     }
 }

@@ -2,20 +2,19 @@
 //!
 //! Send queues and unfinished frames come and go with every burst: a turn would ask the allocator for the same few pieces
 //! again and again. What is kept is bounded in number and in size, so that of one burst little stays, and by the sessions that are
-//! there: when all have gone, next to nothing is.
+//! there ([`pogu_port::spares`]): when all have gone, eight pieces of each kind are, and of large frames none.
 
 use std::ops::RangeInclusive;
 
 use pogu_port::SEGMENT_BYTES_MAX;
-use pogu_port::spares::give_back;
 
-/// Pieces that are kept of one kind. More are freed: 1,024 cover the sessions that one turn serves.
+/// Pieces that are kept of one kind at most. More are freed: 1,024 cover the sessions that one turn serves.
 const SPARES_MAX: usize = 1024;
 
 /// Bytes that a kept piece may hold on to; a larger one is freed.
 const SPARE_BYTES_MAX: usize = 16 * 1024;
 
-/// Pieces of memory for large frames that are kept. More are freed: these are a mebibyte of a worker, and stay.
+/// Pieces of memory for large frames that are kept at most. More are freed: these are a mebibyte of a worker.
 const LARGE_SPARES_MAX: usize = 16;
 
 /// Bytes that one of those may hold: the largest frame of the course's layout fits in. A larger one is freed.
@@ -23,31 +22,31 @@ const LARGE_SPARE_BYTES_MAX: usize = 64 * 1024;
 
 /// See the [module](self).
 pub(super) struct Spares<T> {
-    kept: Vec<T>,
+    kept: pogu_port::spares::Spares<T>,
 }
 
 impl<T> Default for Spares<T> {
     fn default() -> Spares<T> {
-        Spares { kept: Vec::new() }
+        Spares { kept: pogu_port::spares::Spares::at_most(SPARES_MAX) }
     }
 }
 
 impl<T: Default> Spares<T> {
     /// A piece that was kept, or a new one.
     pub(super) fn take(&mut self) -> T {
-        self.kept.pop().unwrap_or_default()
+        self.kept.take().unwrap_or_default()
     }
 
-    /// Keeps an emptied piece that holds on to so many bytes, if there is room for it.
-    pub(super) fn keep(&mut self, emptied: T, bytes: usize) {
-        if self.kept.len() < SPARES_MAX && bytes <= SPARE_BYTES_MAX {
-            self.kept.push(emptied);
+    /// Keeps an emptied piece that holds on to so many bytes, if so many sessions can use it.
+    pub(super) fn keep(&mut self, emptied: T, bytes: usize, sessions: usize) {
+        if bytes <= SPARE_BYTES_MAX {
+            self.kept.keep(emptied, sessions);
         }
     }
 
     /// A session has gone, and so many are left.
     pub(super) fn give_back(&mut self, sessions: usize) {
-        give_back(&mut self.kept, sessions);
+        self.kept.give_back(sessions);
     }
 }
 
@@ -81,6 +80,11 @@ impl LargeSpares {
             self.kept.push(emptied);
         }
     }
+
+    /// A session has gone, and so many are left.
+    pub(super) fn give_back(&mut self, sessions: usize) {
+        self.kept.truncate(sessions);
+    }
 }
 
 #[cfg(test)]
@@ -90,16 +94,16 @@ mod tests {
     #[test]
     fn what_is_kept_is_taken_before_anything_new() {
         let mut spares = Spares::default();
-        spares.keep(vec![7], SPARE_BYTES_MAX);
+        spares.keep(vec![7], SPARE_BYTES_MAX, 1);
         assert_eq!((spares.take(), spares.take()), (vec![7], vec![]));
     }
 
     #[test]
     fn neither_many_nor_large_pieces_are_kept() {
         let mut spares = Spares::default();
-        spares.keep(7, SPARE_BYTES_MAX + 1);
+        spares.keep(7, SPARE_BYTES_MAX + 1, 1);
         assert!(spares.kept.is_empty());
-        (0..2 * SPARES_MAX).for_each(|piece| spares.keep(piece, 1));
+        (0..2 * SPARES_MAX).for_each(|piece| spares.keep(piece, 1, 2 * SPARES_MAX));
         assert_eq!(spares.kept.len(), SPARES_MAX);
         assert_eq!(SPARE_BYTES_MAX, 16_384);
     }
@@ -117,6 +121,10 @@ mod tests {
         (0..2 * LARGE_SPARES_MAX).for_each(|_| spares.keep(Vec::with_capacity(10_000)));
         assert_eq!(spares.kept.len(), LARGE_SPARES_MAX);
         assert_eq!(LARGE_SPARES_MAX * LARGE_SPARE_BYTES_MAX, 1 << 20, "a mebibyte of a worker");
+        spares.give_back(3);
+        assert_eq!(spares.kept.len(), 3, "for three who are left");
+        spares.give_back(0);
+        assert!(spares.kept.is_empty(), "for nobody");
     }
 
     #[test]
