@@ -3,13 +3,15 @@
 mod support;
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Duration;
 
 use pogu_chaos::{CutKind, Mistreatment, Proxy, Side};
-use support::{Ended, Target, connect, finish, on_each_driver, pair, pattern, read_all, reset, write_until_refused};
+use support::{
+    Ended, Target, connect, finish, hear, on_each_driver, pair, pattern, read_all, reset, write_until_refused,
+};
 
 /// Both ends say `bytes` bytes at the same time and finish; each must hear what the other said.
 fn exchange(client: TcpStream, server: TcpStream, bytes: usize) {
@@ -212,10 +214,12 @@ fn a_half_close_with_a_reset_finishes_one_end_and_resets_the_other() {
 #[test]
 fn a_target_that_refuses_is_a_reset_to_the_client() {
     on_each_driver(|driver| {
-        let nobody = Target::bind().name();
-        let proxy = Proxy::start(&nobody, driver, Mistreatment::gentle()).expect("a proxy");
-        let mut client = connect(&proxy);
-        assert_eq!(read_all(&mut client), (Vec::new(), Ended::Reset));
+        // Bound and not listening: refuses, and nobody else can take the address meanwhile.
+        let nobody = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
+        nobody.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).expect("a port");
+        let address = nobody.local_addr().expect("bound").as_socket().expect("an address");
+        let proxy = Proxy::start(&address.to_string(), driver, Mistreatment::gentle()).expect("a proxy");
+        assert_eq!(hear(&proxy), (Vec::new(), Ended::Reset));
         let account = proxy.stop().expect("an account");
         assert_eq!((account.counts.unreachable, account.cuts.len()), (1, 0));
     });
@@ -284,8 +288,7 @@ fn one_client_too_many_is_turned_away() {
         let proxy = Proxy::start(&target.name(), driver, narrow).expect("a proxy");
         let first = connect(&proxy);
         let server = target.accept();
-        let mut second = connect(&proxy);
-        assert_eq!(read_all(&mut second), (Vec::new(), Ended::Reset));
+        assert_eq!(hear(&proxy), (Vec::new(), Ended::Reset));
         exchange(first, server, 1_000);
         let counts = proxy.stop().expect("an account").counts;
         assert_eq!((counts.accepted, counts.refused), (1, 1));

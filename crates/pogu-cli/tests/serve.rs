@@ -157,21 +157,22 @@ fn help_and_version_are_no_errors() {
     assert!(text(&output(&["swarm", "--help"]).stdout).contains("header of 4 included"));
 }
 
-/// A server that was told to stop and waits for a client that never finishes its stream.
-fn waiting_for_its_client() -> (Server, Client) {
+/// A server, and a client that it will wait for when it is told to stop: it never finishes its stream.
+fn with_a_client() -> (Server, Client) {
     let server = Server::start(PLAIN_DRIVER, &[]);
     let mut client = Client::connect(server.address);
     client.echo(b"here");
-    server.process.interrupt(Interruption::Terminate);
-    client.expect_end();
     (server, client)
 }
 
 #[test]
 fn a_second_signal_cuts_the_drain_short() {
-    // Both wait for the same time, and this one began first.
-    let (told_once, waited_for) = waiting_for_its_client();
-    let (told_twice, _client) = waiting_for_its_client();
+    let ((told_once, mut waited_for), (told_twice, mut given_up)) = (with_a_client(), with_a_client());
+    // Both wait for the same time, and the first one begins first.
+    for (server, client) in [(&told_once, &mut waited_for), (&told_twice, &mut given_up)] {
+        server.process.interrupt(Interruption::Terminate);
+        client.expect_end();
+    }
     told_twice.process.interrupt(Interruption::Terminate);
     let (summary, code) = told_twice.process.finish();
     assert_eq!(code, Some(0), "{summary}");

@@ -6,7 +6,7 @@ use std::net::TcpListener;
 use std::path::PathBuf;
 
 use serde_json::Value;
-use support::{Interruption, PLAIN_DRIVER, Process, Server, on_each_driver, output, text};
+use support::{Interruption, NOBODY, PLAIN_DRIVER, Process, Server, on_each_driver, output, text};
 
 /// A file name that no other test uses.
 fn json_file(name: &str) -> PathBuf {
@@ -121,17 +121,14 @@ fn two_swarms_at_one_server_do_not_take_each_others_messages() {
 
 #[test]
 fn nobody_listening_is_one_sentence_and_exit_code_1() {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let free = listener.local_addr().expect("bound").to_string();
-    drop(listener);
-    let output = output(&["swarm", "--target", &free, "--sessions", "3"]);
+    let output = output(&["swarm", "--target", NOBODY, "--sessions", "3"]);
     assert_eq!(output.status.code(), Some(1));
     let said = text(&output.stderr);
     let sentence = said.lines().last().expect("a sentence");
     // WSAECONNREFUSED, or the code of Linux.
     let why = std::io::Error::from_raw_os_error(if cfg!(windows) { 10_061 } else { 111 });
     let expected =
-        format!("pogu: nobody answers at {free}: of 3 connections none could be made (connecting failed: {why})");
+        format!("pogu: nobody answers at {NOBODY}: of 3 connections none could be made (connecting failed: {why})");
     assert_eq!(sentence, expected);
     assert_eq!(text(&output.stdout), "");
 }

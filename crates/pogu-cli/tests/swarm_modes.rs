@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use pogu_cli::swarm::{Mode, Options, Pace, Progress, Report, run};
 use serde_json::Value;
-use support::{Client, ECHO, Interruption, PLAIN_DRIVER, Process, Server, on_each_driver, output, text};
+use support::{Client, ECHO, Interruption, NOBODY, PLAIN_DRIVER, Process, Server, on_each_driver, output, text};
 
 /// Runs a swarm that must find nothing wrong. Its report and its table.
 fn clean(driver: &str, name: &str, seconds: &str, more: &[&str]) -> (Value, String) {
@@ -95,13 +95,10 @@ fn an_interrupt_ends_a_churn_early_with_its_results() {
 
 #[test]
 fn a_churn_that_reaches_nobody_is_one_sentence() {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let free = listener.local_addr().expect("bound").to_string();
-    drop(listener);
-    let output = output(&["swarm", "--target", &free, "--mode", "churn", "--sessions", "3"]);
+    let output = output(&["swarm", "--target", NOBODY, "--mode", "churn", "--sessions", "3"]);
     assert_eq!(output.status.code(), Some(1));
     let said = text(&output.stderr);
-    assert!(said.contains(&format!("pogu: nobody answers at {free}: of 3 connections none could be made")), "{said}");
+    assert!(said.contains(&format!("pogu: nobody answers at {NOBODY}: of 3 connections none could be made")), "{said}");
 }
 
 /// What is done to every answer of the connections that are concerned.
@@ -237,6 +234,22 @@ fn what_comes_after_a_churning_client_has_closed_is_foreign() {
     let report = swarm_of(Mode::Churn, 64, server(Fault::DoubleLate));
     assert_eq!(counts(&report), [4, 4, 0, 0, 1, 0, 0, 0], "{report:?}");
     assert!(!report.is_clean());
+}
+
+#[test]
+fn a_churn_that_is_behind_its_schedule_catches_up_after_the_end() {
+    // Ten are due in this time, in which one slot makes five or six at most.
+    let options = Options {
+        target: server(Fault::None).to_string(),
+        sessions: 1,
+        mode: Mode::Churn,
+        pace: Pace::Rate(1000.0),
+        duration: Duration::from_millis(10),
+        ..Options::default()
+    };
+    let report = run(&options, &mut Progress::silent(), None).expect("a run");
+    assert_eq!(counts(&report), [10, 10, 0, 0, 0, 0, 0, 0], "{report:?}");
+    assert_eq!((report.unsent, report.seconds), (0, 0.01), "{report:?}");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
-use support::{PATIENCE, Server, on_each_driver, output, pogu, text};
+use support::{NOBODY, PATIENCE, Server, on_each_driver, output, pogu, text};
 
 /// Runs a swarm of three processes that must find nothing wrong. Its report.
 fn clean(driver: &str, name: &str, more: &[&str]) -> Value {
@@ -74,10 +74,7 @@ fn several_targets_are_shared_out() {
 
 #[test]
 fn a_part_that_cannot_run_is_named() {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    let free = listener.local_addr().expect("bound").to_string();
-    drop(listener);
-    let output = output(&["swarm", "--target", &free, "--sessions", "6", "--processes", "2"]);
+    let output = output(&["swarm", "--target", NOBODY, "--sessions", "6", "--processes", "2"]);
     assert_eq!(output.status.code(), Some(1));
     let said = text(&output.stderr);
     let sentence = said.lines().last().expect("a sentence");

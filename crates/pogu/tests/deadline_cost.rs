@@ -6,8 +6,8 @@ mod support;
 use std::time::{Duration, Instant};
 
 use pogu::{Context, Heartbeat, Limits, Packet, Service, Session};
-use support::ECHO;
 use support::simulated::{Client, SERVER, World, at};
+use support::{ECHO, in_time_at_least_once};
 
 const ROUNDS: usize = 10;
 
@@ -50,10 +50,14 @@ fn a_timer_per_packet_costs_the_same_whatever_else_is_due() {
     let every = || Heartbeat::every(Duration::from_secs(100), 900);
     // The answer to the ping of second 100 is due in second 250: each timer that goes off leaves the session waiting for that.
     let required = || every().pong_required(901, Duration::from_secs(150));
-    let least = |sessions, heartbeat: &dyn Fn() -> Heartbeat| {
-        (0..3).map(|_| packet_cost(sessions, heartbeat())).min().unwrap_or_default()
-    };
-    let (few, without, with) = (least(1_000, &required), least(8_000, &every), least(8_000, &required));
-    println!("a packet of 1,000 sessions that owe a pong: {few:?}; of 8,000: {with:?}; if they owe none: {without:?}");
-    assert!(with < 3 * without, "{with:?} a packet, {without:?} if nothing else is due");
+    // Both of a pair one right after the other, so that a busy machine slows both down.
+    in_time_at_least_once(|| {
+        let few = packet_cost(1_000, required());
+        let (without, with) = (packet_cost(8_000, every()), packet_cost(8_000, required()));
+        println!(
+            "a packet of 1,000 sessions that owe a pong: {few:?}; of 8,000: {with:?}; of 8,000 that owe none: {without:?}"
+        );
+        let same = with < 3 * without;
+        same.then_some(()).ok_or_else(|| format!("{with:?} a packet, {without:?} if nothing else is due"))
+    });
 }

@@ -2,13 +2,13 @@
 
 mod support;
 
-use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::io::Write;
+use std::net::TcpStream;
 
 use pogu::{CauseKind, DriverChoice, FrameFormat, Refusal, SendOverflow, Service};
 use support::{
-    ECHO, Event, FAREWELL, FLOOD, PANIC, PATIENCE, Peer, QUIT, core, eventually, flood_body, frame, next, next_end,
-    probes,
+    ECHO, Event, FAREWELL, FLOOD, PANIC, Peer, QUIT, core, eventually, flood_body, frame, is_reset_at_once, next,
+    next_end, probes,
 };
 
 on_every_driver!(
@@ -130,16 +130,6 @@ fn lingering_refusals_are_bounded(driver: DriverChoice) {
     });
     inside.send(ECHO, b"unharmed");
     assert_eq!(inside.receive(), (ECHO, b"unharmed".to_vec()));
-}
-
-/// True if a connection is reset before anything is said, which may be before `connect` returns.
-fn is_reset_at_once(address: SocketAddr) -> bool {
-    let reset = |error: std::io::Error| error.kind() == ErrorKind::ConnectionReset;
-    let stream = match TcpStream::connect(address) {
-        Ok(stream) => stream,
-        Err(error) => return reset(error),
-    };
-    stream.set_read_timeout(Some(PATIENCE)).and_then(|()| (&stream).read_exact(&mut [0])).is_err_and(reset)
 }
 
 trait ReadSome {

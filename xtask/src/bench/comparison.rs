@@ -9,7 +9,8 @@
 //!
 //! A pair counts if both of its servers delivered everything and had processor time left: what a saturated server's delivery
 //! costs is its processor divided by the deliveries, and one that loses deliveries saves what they cost. A pogu that loses
-//! some although it has time left is an error, whatever its figures are.
+//! some although it has time left is an error, whatever its figures are; not if the load was short of processor time, for who
+//! does not read is cut off.
 
 use serde_json::{Value, json};
 
@@ -131,8 +132,8 @@ impl Comparison {
 
     /// What is wrong with pogu, if something is: a sentence for each run.
     pub fn errors(&self) -> Vec<String> {
-        let is_lossy = |run: &&Run| !run.figures.is_whole() && !run.figures.is_saturated();
-        let lossy = self.pairs.iter().map(|pair| &pair.pogu).filter(is_lossy);
+        let is_lossy = |figures: &Figures| !figures.is_whole() && !figures.is_saturated() && !figures.is_load_bound();
+        let lossy = self.pairs.iter().map(|pair| &pair.pogu).filter(|run| is_lossy(&run.figures));
         lossy.map(|run| format!("it had processor time left and lost deliveries: {}", run.line())).collect()
     }
 
@@ -172,6 +173,7 @@ mod tests {
         Missing,
         Saturated,
         SaturatedLoss,
+        LoadBoundLoss,
     }
 
     fn run(contender: Contender, flaw: Flaw, cpu_ns: f64) -> Run {
@@ -186,6 +188,10 @@ mod tests {
                 Flaw::SaturatedLoss => {
                     told["server"]["cpu_share"] = 0.95.into();
                     told["received"] = 50.into();
+                }
+                Flaw::LoadBoundLoss => {
+                    told["load_cpu_share"] = 0.95.into();
+                    told["received"] = 99.into();
                 }
             }
         })
@@ -218,6 +224,14 @@ mod tests {
         }
         let whole = compared(&[[Flaw::None, Flaw::None]]);
         assert!(whole.errors().is_empty() && whole.left_out().is_none());
+    }
+
+    #[test]
+    fn what_is_lost_where_the_load_was_short_of_processor_time_is_no_error_but_its_pair_does_not_count_either() {
+        let comparison = compared(&[[Flaw::None, Flaw::LoadBoundLoss], [Flaw::None, Flaw::None]]);
+        assert_eq!((comparison.errors().len(), median(&comparison)), (0, Some(0.1)));
+        let comparison = compared(&[[Flaw::LoadBoundLoss, Flaw::Loss]]);
+        assert_eq!(comparison.errors().len(), 1, "the load of the peer's run is another");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Fifteen thousand connections that say nothing, or a frame byte by byte, beside a thousand that play.
 //!
-//! A run of thirty seconds has three parts: the crowd comes (five seconds), all of it is there (eleven), it is put out (nine).
+//! A run of thirty seconds has three parts: the crowd comes (five seconds), all of it is there (thirteen), it is put out (seven).
 //! The percentile is of the whole run, against the same run without the crowd.
 
 use std::io::{ErrorKind, Read, Write};
@@ -31,11 +31,16 @@ const LATE_MAX: Duration = Duration::from_secs(1);
 /// second beside the 20,000 of the sessions.
 const BYTE_EVERY: Duration = Duration::from_secs(2);
 
-/// How much before its time an end may seem to come: two clocks read at two moments.
-const EARLY_MAX: Duration = Duration::from_millis(20);
+/// How much before its time an end may seem to come. Whatever a worker does in a turn has the time at which the turn began: if
+/// its processor stands still in between, as that of a virtual machine may for a tenth of a second, what has come meanwhile
+/// counts from before it was sent. Of the shorter time this is less than a hundredth.
+const EARLY_MAX: Duration = Duration::from_millis(150);
 
 /// How long all of them have to be there at the same time, or the run says nothing.
 const ALL_THERE_MIN: Duration = Duration::from_secs(10);
+
+/// So many runs that say nothing, one after the other, are an error. What they say of the server is judged all the same.
+const VOID_MAX: usize = 3;
 
 const SECONDS: u64 = 30;
 
@@ -55,8 +60,19 @@ pub fn run(bench: &Bench) -> Result<(), Failure> {
     bench.judge("sessions beside them", &pairs)
 }
 
-/// The swarm's 99th percentile in microseconds. It fails if a session or an answer was lost.
+/// The swarm's 99th percentile in microseconds, of the first run that says something.
 fn swarm_beside(bench: &Bench, attacked: bool) -> Result<f64, Failure> {
+    for _ in 0..VOID_MAX {
+        if let Some(p99) = swarm_once(bench, attacked)? {
+            return Ok(p99);
+        }
+    }
+    Err(format!("void: in none of {VOID_MAX} runs all attackers were there for {ALL_THERE_MIN:?}").into())
+}
+
+/// The swarm's 99th percentile in microseconds; `None` if the run is void because not all attackers were there for long enough.
+/// It fails if a session or an answer was lost.
+fn swarm_once(bench: &Bench, attacked: bool) -> Result<Option<f64>, Failure> {
     let server = bench.serve_ahead(SERVICE)?;
     let report = std::env::temp_dir().join(format!("pogu-bounds-{}.json", std::process::id()));
     let mut swarm = bench.client_ahead();
@@ -68,10 +84,13 @@ fn swarm_beside(bench: &Bench, attacked: bool) -> Result<f64, Failure> {
         .stdout(Stdio::piped())
         .stderr(Stdio::null());
     let mut swarm = swarm.spawn()?;
+    let mut is_void = false;
     if attacked {
         let Attack { all_there, latest } = attack(server.address).inspect_err(|_| end(&mut swarm))?;
         let (seconds, late) = (all_there.as_secs_f64(), latest.as_secs_f64() * 1000.0);
-        println!("  all there for {seconds:.1} s, put out at most {late:.0} ms late");
+        is_void = all_there < ALL_THERE_MIN;
+        let void = if is_void { ": void" } else { "" };
+        println!("  all there for {seconds:.1} s, put out at most {late:.0} ms late{void}");
     }
     let output = swarm.wait_with_output()?;
     if !output.status.success() {
@@ -81,7 +100,8 @@ fn swarm_beside(bench: &Bench, attacked: bool) -> Result<f64, Failure> {
     }
     server.stop()?;
     let report: Value = serde_json::from_str(&std::fs::read_to_string(&report)?)?;
-    Ok(report.get("p99_us").and_then(Value::as_f64).ok_or("no p99_us in the report")?)
+    let p99 = report.get("p99_us").and_then(Value::as_f64).ok_or("no p99_us in the report")?;
+    Ok((!is_void).then_some(p99))
 }
 
 /// Ends a program whose run is void.
@@ -131,8 +151,19 @@ struct Attack {
     latest: Duration,
 }
 
-/// Connects, trickles, waits until all were put out. An error if one was early or later than allowed, or if they were not
-/// there together for long enough.
+/// How many attackers are to have come after this time.
+fn due_to_come(elapsed: Duration) -> usize {
+    ATTACKERS.min((elapsed.as_secs_f64() * PER_SECOND as f64) as usize)
+}
+
+/// How many turns there are to have been after this time: in each of them the next attacker may send a byte. The turns of all
+/// take [`BYTE_EVERY`], and so long they wait for the first: a frame that began at once would be put out first, long before all
+/// others. Who has come has a turn within this time, and is put out for its frame before it could be for its silence.
+fn due_to_trickle(elapsed: Duration) -> usize {
+    (elapsed.saturating_sub(BYTE_EVERY).as_secs_f64() / BYTE_EVERY.as_secs_f64() * ATTACKERS as f64) as usize
+}
+
+/// Connects, trickles, waits until all were put out. An error if one was early or later than allowed.
 fn attack(server: SocketAddr) -> Result<Attack, Failure> {
     let attackers = Vec::with_capacity(ATTACKERS);
     let mut crowd =
@@ -141,12 +172,12 @@ fn attack(server: SocketAddr) -> Result<Attack, Failure> {
     let began = Instant::now();
     let mut trickled = 0;
     while crowd.attackers.len() < ATTACKERS || crowd.left > 0 {
-        let wanted = (began.elapsed().as_secs_f64() * PER_SECOND as f64) as usize;
-        while crowd.attackers.len() < ATTACKERS.min(wanted) {
+        let wanted = due_to_come(began.elapsed());
+        while crowd.attackers.len() < wanted {
             crowd.connect(server)?;
         }
         // Each has its turn, spread over the time as strangers are.
-        let due = (began.elapsed().as_secs_f64() / BYTE_EVERY.as_secs_f64() * ATTACKERS as f64) as usize;
+        let due = due_to_trickle(began.elapsed());
         for turn in trickled..due {
             crowd.attackers.get_mut(turn % ATTACKERS).into_iter().for_each(Attacker::trickle);
         }
@@ -159,10 +190,7 @@ fn attack(server: SocketAddr) -> Result<Attack, Failure> {
         }
     }
     let all_there = crowd.complete.zip(crowd.first_end).map(|(complete, end)| end.saturating_duration_since(complete));
-    match all_there.filter(|all_there| *all_there >= ALL_THERE_MIN) {
-        Some(all_there) => Ok(Attack { all_there, latest: crowd.latest }),
-        None => Err(format!("void: all attackers were there for {all_there:?}, not for {ALL_THERE_MIN:?}").into()),
-    }
+    Ok(Attack { all_there: all_there.unwrap_or_default(), latest: crowd.latest })
 }
 
 struct Crowd {
@@ -211,12 +239,56 @@ impl Crowd {
         self.first_end.get_or_insert_with(Instant::now);
         self.left -= 1;
         let (lived, allowed) = (attacker.since.map_or(Duration::ZERO, |since| since.elapsed()), attacker.allowed());
-        let late =
-            (lived + EARLY_MAX).checked_sub(allowed).ok_or_else(|| format!("put out after {lived:?}: too early"))?;
+        if lived + EARLY_MAX < allowed {
+            return Err(format!("put out after {lived:?}, allowed are {allowed:?}: too early").into());
+        }
+        let late = lived.saturating_sub(allowed);
         if late > LATE_MAX {
             return Err(format!("put out after {lived:?}, allowed are {allowed:?}").into());
         }
         self.latest = self.latest.max(late);
         Ok(())
+    }
+}
+
+/// The attack as its schedule has it, in which this process looks every millisecond but stands still once.
+#[cfg(test)]
+fn judge_schedule(still: std::ops::Range<u64>) {
+    let stalled = still.end - still.start;
+    // When each came, and when those that trickle sent their first byte.
+    let (mut came, mut first_byte, mut trickled) = (Vec::new(), vec![None; ATTACKERS], 0);
+    for now in (0..10_000).filter(|now| !still.contains(now)).map(Duration::from_millis) {
+        came.resize(due_to_come(now), now);
+        let due = due_to_trickle(now);
+        for turn in trickled..due {
+            let number = turn % ATTACKERS;
+            if number % 2 == 1 && number < came.len() {
+                first_byte[number].get_or_insert(now);
+            }
+        }
+        trickled = due;
+    }
+    let ends = came.iter().zip(&first_byte).enumerate().map(|(number, (&came, &first_byte))| match first_byte {
+        _ if number % 2 == 0 => came + FIRST_FRAME,
+        Some(first_byte) => {
+            let waited = first_byte - came;
+            assert!(waited <= BYTE_EVERY + Duration::from_millis(1 + stalled), "{number} waited for {waited:?}");
+            assert!(first_byte + FRAME + LATE_MAX <= came + FIRST_FRAME, "{number} is put out for its silence");
+            first_byte + FRAME
+        }
+        None => panic!("{number} sent nothing"),
+    });
+    let (first, last) =
+        ends.fold((Duration::MAX, Duration::ZERO), |(first, last), end| (first.min(end), last.max(end)));
+    let all_there = first - came[ATTACKERS - 1];
+    assert!(all_there >= ALL_THERE_MIN + Duration::from_secs(2), "all are there for {all_there:?}");
+    assert!(last + LATE_MAX <= Duration::from_secs(SECONDS), "put out at {last:?}");
+}
+
+#[test]
+fn all_attackers_are_there_together_and_each_is_put_out_for_what_it_does() {
+    judge_schedule(0..0);
+    for from in (0..6_000).step_by(250) {
+        judge_schedule(from..from + 900);
     }
 }

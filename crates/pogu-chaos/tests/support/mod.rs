@@ -44,6 +44,15 @@ pub fn connect(proxy: &Proxy) -> TcpStream {
     impatient(TcpStream::connect(proxy.address()).expect("the proxy listens"))
 }
 
+/// What a client that says nothing hears of the proxy. It may be reset before the call that connects it has returned.
+pub fn hear(proxy: &Proxy) -> (Vec<u8>, Ended) {
+    match TcpStream::connect(proxy.address()) {
+        Ok(stream) => read_all(&mut impatient(stream)),
+        Err(error) if is_reset(&error) => (Vec::new(), Ended::Reset),
+        Err(error) => panic!("the proxy listens: {error}"),
+    }
+}
+
 fn impatient(stream: TcpStream) -> TcpStream {
     stream.set_read_timeout(Some(PATIENCE)).expect("an option");
     stream.set_write_timeout(Some(PATIENCE)).expect("an option");
@@ -80,12 +89,14 @@ pub fn read_all(stream: &mut TcpStream) -> (Vec<u8>, Ended) {
             Ok(0) => return (all, Ended::Finished),
             Ok(count) => all.extend_from_slice(&some[..count]),
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) if matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted) => {
-                return (all, Ended::Reset);
-            }
+            Err(error) if is_reset(&error) => return (all, Ended::Reset),
             Err(error) => panic!("neither bytes nor an end, after {} bytes: {error}", all.len()),
         }
     }
+}
+
+fn is_reset(error: &std::io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted)
 }
 
 pub fn finish(stream: &TcpStream) {

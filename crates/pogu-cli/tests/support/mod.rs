@@ -19,6 +19,10 @@ pub const ECHO: u16 = 3;
 /// Nothing under test takes so long.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
+/// Nobody listens there. Not a port that was free a moment ago: another test may have it by now, and whoever connects to it may
+/// be given it for its own end.
+pub const NOBODY: &str = "127.0.0.1:1";
+
 /// The driver that runs on every machine with this system, and one of another system.
 pub const PLAIN_DRIVER: &str = if cfg!(windows) { "iocp" } else { "readiness" };
 pub const FOREIGN_DRIVER: &str = if cfg!(windows) { "readiness" } else { "iocp" };

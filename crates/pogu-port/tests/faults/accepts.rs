@@ -10,6 +10,7 @@ use crate::lines::{Lines, Reaction, Took, processor_time, time_tells};
 use crate::on_each_driver;
 #[cfg(unix)]
 use crate::on_uring;
+use crate::rounds::in_time_at_least_once;
 use crate::server::{Server, client, reset};
 
 /// Ports that are hurt side by side, each on a thread of its own, and how often each is.
@@ -101,17 +102,9 @@ fn once(server: &mut Server, fault: Fault, point: FaultPoint, lasts: Duration, f
     ended.took()
 }
 
-/// How often a hundred rounds may be made of which one was late. Nobody tells for how long a host kept the machine itself from
-/// running, or Wine's one server process, and one such time in a thousand rounds is more than there is room for. A listener that is
-/// late by itself is late every time.
-const ATTEMPTS: usize = 3;
-
 fn hurt_a_hundred_times(selection: &Selection, point: FaultPoint, stage: FaultStage, errno: Errno) {
-    let mut judged = Err("not made".to_owned());
-    for _ in 0..ATTEMPTS {
-        judged = judged.or_else(|_| try_a_hundred_times(selection, point, stage, errno));
-    }
-    judged.expect("a listener that recovers");
+    // One time that the machine did not run, in a thousand that a listener was hurt, is more than there is room for.
+    in_time_at_least_once(|| try_a_hundred_times(selection, point, stage, errno));
 }
 
 fn try_a_hundred_times(
@@ -249,30 +242,36 @@ fn resets_in_the_backlog() {
         Lines::count(|lines| {
             let began = Instant::now();
             let mut server = Server::start(selection);
-            for _ in 0..100 {
-                reset(client(server.address));
-            }
-            let ended = Reaction::begin();
-            server.serve_one();
-            judge("resets at once", &[ended.took()]).expect("a listener that recovers");
-            server.settle();
+            in_time_at_least_once(|| {
+                for _ in 0..100 {
+                    reset(client(server.address));
+                }
+                serve_after("resets at once", &mut server)
+            });
             // On a busy machine calls cost more; one that spins is busy every time.
             let mut shares: Vec<f64> = Vec::new();
-            while shares.len() < 3 && shares.iter().all(|share| *share > SHARE_MAX) {
-                shares.push(share_of_resets_in_turn(&mut server));
-            }
-            let ended = Reaction::begin();
-            server.serve_one();
-            judge("resets in turn", &[ended.took()]).expect("a listener that recovers");
-            server.settle();
+            in_time_at_least_once(|| {
+                let share = share_of_resets_in_turn(&mut server);
+                shares.push(share);
+                serve_after("resets in turn", &mut server)?;
+                let sleeps = !time_tells() || share <= SHARE_MAX;
+                sleeps.then_some(()).ok_or_else(|| format!("{}: {share:.3} of a core", selection.kind()))
+            });
             let (lines, time) = (lines.so_far(), began.elapsed());
             println!("{} resets in the backlog: {shares:.4?} of a core, {lines} lines in {time:?}", selection.kind());
-            let sleeps = !time_tells() || shares.iter().any(|share| *share <= SHARE_MAX);
-            assert!(sleeps, "{}: {shares:.3?} of a core", selection.kind());
             assert!(lines as f64 <= 1.0 + time.as_secs_f64(), "{}: {lines} lines in {time:?}", selection.kind());
             assert_eq!(server.counters().late_descriptors, 0);
         });
     });
+}
+
+/// How soon a client is served after what there was; then nothing is left of either.
+fn serve_after(what: &str, server: &mut Server) -> Result<(), String> {
+    let ended = Reaction::begin();
+    server.serve_one();
+    let took = ended.took();
+    server.settle();
+    judge(&format!("{} {what}", server.driver), &[took])
 }
 
 /// Of a core, while a hundred connections are reset one after the other, each in the backlog of a listener that sleeps. Making the

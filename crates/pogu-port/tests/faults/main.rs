@@ -14,6 +14,7 @@ mod connects;
 mod drivers;
 mod limits;
 mod lines;
+mod rounds;
 mod server;
 mod streams;
 

@@ -8,6 +8,8 @@
 //! A core remembers its services for as long as it lives. So after some waves the next ones run on a new core, an *era*, and
 //! the old one is stopped as soon as its last connection has ended: a churn of days needs no more memory than one of seconds.
 //!
+//! Where there is a schedule, connections that were due before the end and are late are still made for [`OVERTIME`].
+//!
 //! After its answer a connection is only waited for until the server has closed it too. What comes then is not looked at, but
 //! its bytes are counted, and count as foreign frames.
 
@@ -24,6 +26,7 @@ use pogu::{CauseKind, Core, Refusal, Service, ServiceHandle, Time};
 use super::helm::{Helm, Patience};
 use super::outcome::{Outcome, connect_failure_of};
 use super::pace::Schedule;
+use super::pacer::OVERTIME;
 use super::progress::{Phase, Sight};
 use super::run::{CLOSE_TIMEOUT, CONNECT_PATIENCE, limits, milliseconds, nobody_answers};
 use super::{Options, Pace};
@@ -112,12 +115,13 @@ impl Crowd {
         &self.churn.options
     }
 
-    /// Makes connections until the time is up, and waits for the last ones. For how long it made them.
+    /// Makes connections until the time is up, then those that are late, and waits for the last ones. For how long it made
+    /// them, overtime not counted.
     fn phases(&mut self, helm: &mut Helm<'_>) -> Result<Duration, Failure> {
         let start = self.now();
         let duration = self.options().duration;
         self.schedule(start);
-        while !helm.is_interrupted() && self.now() < start + duration {
+        while !helm.is_interrupted() && self.is_to_make_more(start + duration) {
             self.look(helm, true)?;
             self.show(
                 helm,
@@ -154,6 +158,12 @@ impl Crowd {
             let due = slot.schedule.map_or(Some(start + later), |schedule| schedule.due(0));
             self.ready.extend(due.map(|due| Reverse((due, index))));
         }
+    }
+
+    fn is_to_make_more(&self, end: Time) -> bool {
+        let now = self.now();
+        let is_behind = |slot: &Slot| slot.schedule.is_some_and(|schedule| schedule.due(slot.begun).is_some());
+        now < end || now < end + OVERTIME && self.slots.iter().any(is_behind)
     }
 
     fn in_flight(&self) -> u64 {

@@ -1,7 +1,7 @@
 //! The world of the operating system: its sockets and its time.
 
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::thread;
 use std::time::Duration;
 
@@ -19,11 +19,15 @@ pub struct Kernel {
     selection: Selection,
     clock: Clock,
     faults: Faults,
+    /// Bound and not listening: refuses, and nobody else can take the address meanwhile.
+    nobody: Socket,
 }
 
 impl Kernel {
     pub fn new(selection: Selection) -> Kernel {
-        Kernel { selection, clock: Clock::monotonic(), faults: Faults::new() }
+        let nobody = stream_socket();
+        nobody.bind(&localhost().into()).expect("an address is free");
+        Kernel { selection, clock: Clock::monotonic(), faults: Faults::new(), nobody }
     }
 
     /// With the driver that runs on every machine with this system.
@@ -88,8 +92,7 @@ impl World for Kernel {
     }
 
     fn nobody(&self) -> SocketAddr {
-        // It was free a moment ago.
-        TcpListener::bind(localhost()).and_then(|listener| listener.local_addr()).expect("an address is free")
+        self.nobody.local_addr().expect("it is bound").as_socket().expect("an address")
     }
 
     /// A listener whose backlog is full, so that further handshakes get no answer.
