@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use pogu_cli::swarm::{Mode, Options, Pace, Progress, Report, run};
 use serde_json::Value;
-use support::{Client, PLAIN_DRIVER, Server, on_each_driver, output, text};
+use support::{Client, NOBODY, PLAIN_DRIVER, Server, on_each_driver, output, text};
 
 /// What is done to some answers.
 #[derive(Clone, Copy, PartialEq)]
@@ -183,8 +183,7 @@ fn each_mode_is_clean_however_often_it_is_cut() {
 
 #[test]
 fn a_target_where_nobody_listens_is_one_sentence() {
-    // Not one that was free a moment ago: another test's server may have it by now.
-    let output = output(&["swarm", "--target", "127.0.0.1:1", "--sessions", "2", "--chaos", "--driver", PLAIN_DRIVER]);
+    let output = output(&["swarm", "--target", NOBODY, "--sessions", "2", "--chaos", "--driver", PLAIN_DRIVER]);
     assert_eq!(output.status.code(), Some(1), "{}", text(&output.stdout));
     let told = text(&output.stderr);
     assert!(told.lines().last().is_some_and(|line| line.contains("nobody answers")), "{told}");

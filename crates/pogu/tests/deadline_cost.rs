@@ -6,8 +6,9 @@ mod support;
 use std::time::{Duration, Instant};
 
 use pogu::{Context, Heartbeat, Limits, Packet, Service, Session};
+use support::ECHO;
+use support::rounds::in_time_at_least_once;
 use support::simulated::{Client, SERVER, World, at};
-use support::{ECHO, in_time_at_least_once};
 
 const ROUNDS: usize = 10;
 

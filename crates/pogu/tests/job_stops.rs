@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use pogu::{BlockingQueue, Core, JobQueue, Unanswered};
 use support::jobs::{core, hold_up, the_workers_have_ended, wait_for};
 use support::log::Lines;
-use support::{PATIENCE, PLAIN_DRIVER, eventually, in_time_at_least_once};
+use support::rounds::in_time_at_least_once;
+use support::{PATIENCE, PLAIN_DRIVER, eventually};
 
 /// What a busy machine may add: less than a second, which is what a stop that waits once too often would add.
 const SLACK: Duration = Duration::from_millis(900);

@@ -16,8 +16,9 @@ use pogu::{
     BroadcastOutcome, Cause, Context, Core, Delivery, DriverChoice, FanOutOutcome, JoinOutcome, Packet, PortConfig,
     PostOutcome, Room, SendOutcome, Service, Session, SessionId, Worker, WorkerSet, WorkerStatus,
 };
+use support::rounds::in_time_at_least_once;
 use support::simulated::at;
-use support::{ECHO, JOIN, PATIENCE, Peer, SAY, core, eventually, frame, in_time_at_least_once, probes};
+use support::{ECHO, JOIN, PATIENCE, Peer, SAY, core, eventually, frame, probes};
 
 on_every_driver!(
     a_body_too_large_is_an_error_across_workers_too,

@@ -6,6 +6,8 @@ pub mod layered;
 pub mod linked;
 pub mod log;
 pub mod pooled;
+#[path = "../../../pogu-port/tests/faults/rounds.rs"]
+pub mod rounds;
 pub mod simulated;
 
 use std::io::{ErrorKind, Read, Write};
@@ -202,21 +204,6 @@ pub fn eventually(what: &str, mut check: impl FnMut() -> bool) {
     while !check() {
         assert!(begun.elapsed() < PATIENCE, "never happened: {what}");
         std::thread::yield_now();
-    }
-}
-
-/// How often a round may be made of which each was late before.
-const ROUNDS_MAX: usize = 3;
-
-/// Makes a round that is judged by the clock on the wall, and again if it was late; fails with all that was late if none of three
-/// was in time. Nobody tells for how long a machine kept a thread from running; what is late by itself is late every time. What is
-/// not about time a round asserts.
-pub fn in_time_at_least_once(mut round: impl FnMut() -> Result<(), String>) {
-    let mut misses = Vec::new();
-    while let Err(miss) = round() {
-        eprintln!("late: {miss}");
-        misses.push(miss);
-        assert!(misses.len() < ROUNDS_MAX, "late every time: {misses:#?}");
     }
 }
 
